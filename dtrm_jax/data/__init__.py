@@ -1,0 +1,1 @@
+"""Files to batches: readers, builders, tokenisation, packing, pipeline."""

@@ -1,0 +1,1 @@
+"""The field's real files, and generated ones, as conversations."""

@@ -1,0 +1,1 @@
+"""Batch to logits: the pure-functional Flax modules of DialogueTRM."""
