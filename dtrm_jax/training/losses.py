@@ -1,0 +1,33 @@
+"""Losses as (sum, count): divided once, after the sums over micro-batches and devices."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+
+def cross_entropy(
+    logits_UxC: Float[Array, "U C"],
+    label_U: Int[Array, "U"],
+    weight_U: Float[Array, "U"],
+    class_weights_C: Float[Array, "C"],
+    label_smoothing: float,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Softmax cross-entropy over the turns that count.
+
+    Args:
+        logits_UxC: Unnormalised scores.
+        label_U: Classes; anything where ``weight_U`` is 0.
+        weight_U: 1 where the turn counts, else 0.
+        class_weights_C: Weight of each class; a turn counts with the weight of its label.
+        label_smoothing: Share of the target that is spread over all classes.
+
+    Returns:
+        The weighted sum of the losses and the sum of the weights.
+    """
+    classes = logits_UxC.shape[-1]
+    known_U = jnp.where(weight_U > 0, label_U, 0)
+    target_UxC = optax.smooth_labels(jax.nn.one_hot(known_U, classes), label_smoothing)
+    loss_U = optax.softmax_cross_entropy(logits_UxC, target_UxC)
+    scale_U = weight_U * class_weights_C[known_U]
+    return jnp.sum(loss_U * scale_U), jnp.sum(scale_U)

@@ -1,0 +1,72 @@
+"""AdamW with warm-up and linear decay, and a learning rate for each part of the model."""
+
+from typing import Any
+
+import flax.traverse_util
+import optax
+
+from dtrm_jax.config import OptimizerConfig
+
+_PARTS = {"encoder": "encoder", "intra_modal": "above", "discriminator": "above"}
+
+
+def schedule(peak: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
+    """Linear from 0 to ``peak`` over the warm-up, then linear to 0 at ``total_steps``.
+
+    A warm-up longer than the run is cut to a tenth of it, so that a short trial run still learns.
+    """
+    if warmup_steps >= total_steps:
+        warmup_steps = total_steps // 10
+    return optax.schedules.join_schedules(
+        [
+            optax.schedules.linear_schedule(0.0, peak, warmup_steps),
+            optax.schedules.linear_schedule(peak, 0.0, total_steps - warmup_steps),
+        ],
+        [warmup_steps],
+    )
+
+
+def part_of(params: Any) -> Any:
+    """Returns a tree like ``params`` with "encoder" or "above" at every leaf.
+
+    Raises:
+        KeyError: A part of the model has no learning rate.
+    """
+    return {name: _labelled(subtree, _PARTS[name]) for name, subtree in params.items()}
+
+
+def _labelled(tree: Any, label: str) -> Any:
+    flat = flax.traverse_util.flatten_dict(tree)
+    return flax.traverse_util.unflatten_dict(dict.fromkeys(flat, label))
+
+
+def decay_mask(params: Any) -> Any:
+    """Returns True for matrices, False for biases and layer norms."""
+    flat = flax.traverse_util.flatten_dict(params)
+    return flax.traverse_util.unflatten_dict({path: path[-1] in ("kernel", "embedding") for path in flat})
+
+
+def build_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientTransformation:
+    """Builds the optimizer of section 5.2.
+
+    Args:
+        config: Rates, betas, decay, clipping.
+        total_steps: Steps of the whole run, at which the learning rates reach 0.
+    """
+
+    def adamw(peak: float) -> optax.GradientTransformation:
+        return optax.adamw(
+            schedule(peak, config.warmup_steps, total_steps),
+            b1=config.b1,
+            b2=config.b2,
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+            mask=None if config.decay_biases_and_norms else decay_mask,
+        )
+
+    parts = optax.partition(
+        {"encoder": adamw(config.encoder_learning_rate), "above": adamw(config.learning_rate)}, part_of
+    )
+    if config.gradient_clip == 0:
+        return parts
+    return optax.chain(optax.clip_by_global_norm(config.gradient_clip), parts)

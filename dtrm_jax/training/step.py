@@ -1,0 +1,129 @@
+"""The pure train step and its compilation over a device mesh.
+
+``make_train_step`` returns ``train_step(state, batch, rng) -> (state, sums)``. The same function runs alone, under
+``jax.shard_map`` inside ``jax.jit`` (``parallelise``, the default), and under ``jax.pmap(axis_name=...)``.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float, Int, Key
+
+from dtrm_jax.batch import Batch
+from dtrm_jax.models.dialogue_trm import DialogueTRM
+from dtrm_jax.training.losses import cross_entropy
+
+AXIS = "data"
+
+
+@flax.struct.dataclass
+class TrainState:
+    """What a step changes.
+
+    Attributes:
+        step: Steps done.
+        params: The model's parameters.
+        opt_state: The optimizer's state.
+    """
+
+    step: Int[Array, ""]
+    params: Any
+    opt_state: Any
+
+
+@flax.struct.dataclass
+class Sums:
+    """Sums over the turns that count; divide by ``weight`` or ``turns`` after all merging.
+
+    Attributes:
+        loss: Sum of the weighted losses.
+        weight: Sum of the loss weights.
+        correct: Turns whose prediction is the label.
+        turns: Turns that count.
+    """
+
+    loss: Float[Array, ""]
+    weight: Float[Array, ""]
+    correct: Float[Array, ""]
+    turns: Float[Array, ""]
+
+
+TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, Sums]]
+
+
+def make_train_step(
+    model: DialogueTRM,
+    optimizer: optax.GradientTransformation,
+    class_weights_C: Float[Array, "C"],
+    label_smoothing: float,
+    axis_name: str | None = None,
+) -> TrainStep:
+    """Returns the pure train step.
+
+    Its batch has a leading axis of packs: those of this device, whose gradients are accumulated. Pack ``n`` of step ``s`` has
+    the same dropout on every division of the packs among devices, so that one device and eight do the same training.
+
+    Args:
+        model: Maps a pack to logits.
+        optimizer: Maps gradients of the mean loss to updates.
+        class_weights_C: For the loss.
+        label_smoothing: For the loss.
+        axis_name: The device axis to sum over; None on a single device.
+    """
+
+    def loss_sum(params: Any, pack: Batch, rng: Key[Array, ""]) -> tuple[Array, Sums]:
+        logits_UxC = model.apply({"params": params}, pack, deterministic=False, rngs={"dropout": rng})
+        loss, weight = cross_entropy(logits_UxC, pack.label_U, pack.weight_U, class_weights_C, label_smoothing)
+        correct = jnp.sum((jnp.argmax(logits_UxC, axis=-1) == pack.label_U) * pack.weight_U)
+        return loss, Sums(loss, weight, correct, jnp.sum(pack.weight_U))
+
+    def of_pack(params: Any, pack: Batch, rng: Key[Array, ""]) -> tuple[Any, Sums]:
+        gradients, sums = jax.grad(loss_sum, has_aux=True)(params, pack, rng)
+        return gradients, sums
+
+    def of_device(params: Any, batch: Batch, rng: Key[Array, ""]) -> tuple[Any, Sums]:
+        packs = batch.label_U.shape[0]
+        first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * packs
+        rngs = jax.vmap(lambda n: jax.random.fold_in(rng, first + n))(jnp.arange(packs))
+        if packs == 1:
+            return of_pack(params, jax.tree.map(lambda x: x[0], batch), rngs[0])
+
+        def accumulate(total: tuple[Any, Sums], pack_and_rng: tuple[Batch, Key[Array, ""]]):
+            return jax.tree.map(jnp.add, total, of_pack(params, *pack_and_rng)), None
+
+        pack_shapes = jax.eval_shape(of_pack, params, jax.tree.map(lambda x: x[0], batch), rngs[0])
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), pack_shapes)
+        if axis_name is not None:
+            nothing = jax.lax.pcast(nothing, axis_name, to="varying")
+        return jax.lax.scan(accumulate, nothing, (batch, rngs))[0]
+
+    def train_step(state: TrainState, batch: Batch, rng: Key[Array, ""]) -> tuple[TrainState, Sums]:
+        totals = of_device(state.params, batch, jax.random.fold_in(rng, state.step))
+        if axis_name is not None:
+            totals = jax.lax.psum(totals, axis_name)
+        gradients, sums = totals
+        gradients = jax.tree.map(lambda g: g / jnp.maximum(sums.weight, jnp.finfo(jnp.float32).tiny), gradients)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, opt_state), sums
+
+    return train_step
+
+
+def parallelise(train_step: TrainStep, mesh: Mesh) -> TrainStep:
+    """Compiles a train step with ``axis_name=AXIS`` over ``mesh``: state replicated and donated, packs shared out.
+
+    Args:
+        train_step: From ``make_train_step(..., axis_name=AXIS)``.
+        mesh: One axis, ``AXIS``, over all devices.
+    """
+    everywhere, shared = PartitionSpec(), PartitionSpec(AXIS)
+    mapped = jax.shard_map(
+        train_step, mesh=mesh, in_specs=(everywhere, shared, everywhere), out_specs=(everywhere, everywhere), check_vma=False
+    )
+    return jax.jit(mapped, donate_argnums=0)

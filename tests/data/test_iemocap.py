@@ -1,0 +1,128 @@
+import os
+import pickle
+
+import pytest
+
+from dtrm_jax.conversation import IEMOCAP_LABELS, Conversation, Turn
+from dtrm_jax.data.readers import iemocap
+from dtrm_jax.errors import InputError
+
+
+def content():
+    """The published structure, with other numbers of conversations in every split."""
+    speakers = {"b": ["M", "F", "M"], "a": ["F"], "c": ["M", "F"], "d": ["F"], "e": ["F"], "f": ["M"]}
+    labels = {"b": [0, 1, 2], "a": [3], "c": [4, 5], "d": [0], "e": [0], "f": [0]}
+    sentences = {id: [f"{id} says {n}." for n in range(len(turns))] for id, turns in speakers.items()}
+    train, test, valid = ["b", "a", "c"], ["d"], ["f", "e"]
+    return [speakers, labels, sentences, train, test, valid]
+
+
+def write(folder, value):
+    (folder / "iemocap.pkl").write_bytes(pickle.dumps(value, 4))
+    return folder
+
+
+def fails(folder) -> str:
+    with pytest.raises(InputError) as caught:
+        iemocap.read(folder)
+    message = str(caught.value)
+    assert str(folder / "iemocap.pkl") in message and "\n" not in message
+    return message
+
+
+def test_reads_the_published_layout_from_folder_or_file(tmp_path):
+    dataset = iemocap.read(write(tmp_path, content()))
+    assert dataset == iemocap.read(tmp_path / "iemocap.pkl")
+    assert dataset.name == "iemocap"
+    assert dataset.labels == IEMOCAP_LABELS
+    assert list(dataset.splits) == ["train", "dev", "test"]
+    ids = {split: [conversation.id for conversation in ones] for split, ones in dataset.splits.items()}
+    assert ids == {"train": ["a", "b", "c"], "dev": ["e", "f"], "test": ["d"]}
+    assert dataset.splits["train"][1] == Conversation(
+        "b",
+        (
+            Turn("0", "M", "b says 0.", "happy"),
+            Turn("1", "F", "b says 1.", "sad"),
+            Turn("2", "M", "b says 2.", "neutral"),
+        ),
+    )
+    labels = [turn.label for conversation in dataset.splits["train"] for turn in conversation.turns]
+    assert labels == ["angry", "happy", "sad", "neutral", "excited", "frustrated"]
+
+
+SPEAKERS, LABELS, SENTENCES, TRAIN, TEST, VALID = range(6)
+
+
+def change(field, *path):
+    """Returns a function that sets ``value[field][path[0]]... = path[-1]`` in the content."""
+
+    def apply(value):
+        *keys, last, new = (field, *path)
+        for key in keys:
+            value = value[key]
+        value[last] = new
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (change(SPEAKERS, ["b"]), "speakers to be a dict"),
+        (change(TRAIN, {"b": 1}), "train to be a list"),
+        (change(VALID, []), "valid to be a list of at least one"),
+        (change(TEST, [5]), "test to be a list"),
+        (change(TEST, ["\ud800"]), "test to be a list"),
+        (change(TEST, ["d", "nobody"]), "'nobody': expected speakers to be a list"),
+        (change(TEST, ["b", "d"]), "'b': listed in train and again in test"),
+        (change(TRAIN, ["a", "a", "b", "c"]), "'a': listed in train and again in train"),
+        (change(TRAIN, ["a", "b"]), "'c': in speakers but in no split"),
+        (change(LABELS, "extra", [1]), "'extra': in labels but in no split"),
+        (change(SENTENCES, "b", ["one", "two"]), "'b': expected one value of each for every turn, found 3 speakers"),
+        (change(LABELS, "b", [0, 1]), "2 labels"),
+        (change(SPEAKERS, "a", []), "'a': expected one value"),
+        (lambda value: [value[field].update(a=[]) for field in (SPEAKERS, LABELS, SENTENCES)], "found 0 speakers"),
+        (change(SENTENCES, "b", "abc"), "'b': expected sentences to be a list"),
+        (lambda value: value[LABELS].pop("b"), "'b': expected labels to be a list"),
+        (change(LABELS, "b", 1, 6), "'b', turn 1: expected a label from 0 to 5, found 6"),
+        (change(LABELS, "b", 1, -1), "found -1"),
+        (change(LABELS, "b", 1, True), "'b': expected labels to be a list of int"),
+        (change(LABELS, "b", 1, 1.0), "'b': expected labels to be a list of int"),
+        (change(SENTENCES, "b", 2, " \n"), "'b', turn 2: sentence is empty"),
+        (change(SENTENCES, "b", 2, "\ud83d"), "'b', turn 2: sentence is empty or not valid Unicode"),
+        (change(SPEAKERS, "b", 2, ""), "'b', turn 2: speaker is empty"),
+        (change(SPEAKERS, "b", 2, 1), "'b': expected speakers to be a list of str"),
+    ],
+)
+def test_every_damage_names_its_conversation(tmp_path, damage, words):
+    value = content()
+    damage(value)
+    assert words in fails(write(tmp_path, value))
+
+
+@pytest.mark.parametrize("value", [content()[:5], [*content(), {}], {"speakers": 1}, "text", 5, None, []])
+def test_another_structure_is_described(tmp_path, value):
+    message = fails(write(tmp_path, value))
+    assert "a list of 6 (speakers, labels, sentences, train, test, valid)" in message
+    if type(value) is list:
+        assert f"found a list of {len(value)}" in message
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert "not found" in fails(tmp_path)
+
+
+class Payload:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.marker}'",)
+
+
+def test_a_hostile_file_is_refused_unexecuted(tmp_path):
+    marker = tmp_path / "marker"
+    value = content()
+    value[SENTENCES]["b"][0] = Payload(marker)
+    assert "system" in fails(write(tmp_path, value))
+    assert not marker.exists()

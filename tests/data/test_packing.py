@@ -1,0 +1,254 @@
+"""Packing: nothing cut, nothing twice, nothing lost, and rows almost full."""
+
+import collections
+
+import jax
+import numpy as np
+import pytest
+
+from dtrm_jax.batch import PackShape
+from dtrm_jax.config import PackingConfig
+from dtrm_jax.data.packing import PackFiller, build_pack, choose_shape, epoch_order, measure_fill, plan_packs
+from dtrm_jax.data.tokenize import TokenizedConversation, TokenSequence
+from tests.factories import sized
+
+
+def random_lengths(random, conversations, most_turns=9, longest=30):
+    """Returns the sequence lengths of random conversations."""
+    return [
+        random.integers(2, longest + 1, random.integers(1, most_turns + 1)).tolist() for _ in range(conversations)
+    ]
+
+
+def meld_like(seed, conversations):
+    """Lengths as MELD's with K=14: mean 41 tokens, 95th percentile about 107, growing along the conversation."""
+    random = np.random.default_rng(seed)
+    corpus = []
+    for _ in range(conversations):
+        words = 2 + np.minimum(random.geometric(1 / 9.5, random.integers(1, 22)), 60)
+        speakers = random.integers(0, random.integers(2, 5), len(words))
+        sequences = []
+        for i in range(len(words)):
+            context = sum(int(words[j]) for j in range(max(0, i - 14), i) if speakers[j] == speakers[i])
+            sequences.append(int(words[i]) + 2 + (context + 1 if context else 0))
+        corpus.append(sequences)
+    return corpus
+
+
+def reference_pack(conversations, shape):
+    """``build_pack`` written out: token by token, row by row, no cleverness."""
+    free = []  # [room left, next slot] of each row
+    slot = 0
+    for length, count in shape.rows:
+        for _ in range(count):
+            free.append([length, slot])
+            slot += length
+    fields = collections.defaultdict(list)
+    token, position, segment, owner = [0] * slot, [0] * slot, [0] * slot, [-1] * slot
+    for number, conversation in enumerate(conversations):
+        first = len(fields["turn"])
+        order = sorted(range(len(conversation.sequences)), key=lambda i: (-len(conversation.sequences[i]), i))
+        starts = {}
+        for turn in order:
+            sequence = conversation.sequences[turn]
+            row = min((row for row in free if row[0] >= len(sequence)), key=lambda row: (row[0], row[1]))
+            starts[turn] = row[1]
+            for offset, token_id in enumerate(sequence.token_ids.tolist()):
+                token[row[1] + offset] = token_id
+                position[row[1] + offset] = offset
+                segment[row[1] + offset] = 0 if offset < sequence.first_segment else 1
+                owner[row[1] + offset] = first + turn
+            row[0] -= len(sequence)
+            row[1] += len(sequence)
+        for turn, label in enumerate(conversation.labels.tolist()):
+            fields["cls"].append(starts[turn])
+            fields["conversation"].append(number)
+            fields["turn"].append(turn)
+            fields["label"].append(label)
+            fields["weight"].append(0.0 if label == -1 else 1.0)
+    unused = {"cls": 0, "conversation": -1, "turn": 0, "label": -1, "weight": 0.0}
+    for name, value in unused.items():
+        fields[name] += [value] * (shape.utterances - len(fields[name]))
+    return {
+        "token_ids_T": token,
+        "position_ids_T": position,
+        "segment_ids_T": segment,
+        "sequence_ids_T": owner,
+        **{f"{name}_U": values for name, values in fields.items()},
+    }
+
+
+def test_a_pack_by_hand():
+    first = TokenizedConversation(
+        (TokenSequence(np.array([2, 9, 3]), 3), TokenSequence(np.array([2, 8, 3, 9, 3]), 3)), np.array([4, -1])
+    )
+    second = TokenizedConversation((TokenSequence(np.array([2, 3]), 2),), np.array([1]))
+    pack = build_pack([first, second], PackShape(((4, 1), (7, 1)), 5))
+    # Longest first, each into the row with the least room: 5 tokens into the row of 7, 3 into that of 4, 2 after the 5.
+    assert pack.token_ids_T.tolist() == [2, 9, 3, 0, 2, 8, 3, 9, 3, 2, 3]
+    assert pack.position_ids_T.tolist() == [0, 1, 2, 0, 0, 1, 2, 3, 4, 0, 1]
+    assert pack.segment_ids_T.tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0]
+    assert pack.sequence_ids_T.tolist() == [0, 0, 0, -1, 1, 1, 1, 1, 1, 2, 2]
+    assert pack.cls_U.tolist() == [0, 4, 9, 0, 0]
+    assert pack.conversation_U.tolist() == [0, 0, 1, -1, -1]
+    assert pack.turn_U.tolist() == [0, 1, 0, 0, 0]
+    assert pack.label_U.tolist() == [4, -1, 1, -1, -1]
+    assert pack.weight_U.tolist() == [1, 0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_packs_equal_the_slow_reference(seed):
+    random = np.random.default_rng(seed)
+    shape = PackShape(((7, 5), (16, 9), (31, 9)), 37)
+    lengths = random_lengths(random, 40)
+    conversations = [sized(*sizes) for sizes in lengths]
+    plan = plan_packs(lengths, random.permutation(40).tolist(), shape)
+    assert len(plan) > 1
+    for members in plan:
+        chosen = [conversations[index] for index in members]
+        pack, expected = build_pack(chosen, shape), reference_pack(chosen, shape)
+        for name, values in expected.items():
+            np.testing.assert_array_equal(getattr(pack, name), values, err_msg=name)
+
+
+def test_dtypes_and_shapes_follow_from_the_shape_alone():
+    shape = PackShape(((7, 2), (11, 3)), 5)
+    assert shape.tokens == 47
+    for conversations in ([], [sized(3)], [sized(7, 11, 2), sized(5)]):
+        pack = build_pack(conversations, shape)
+        for name, value in vars(pack).items():
+            assert value.dtype == (np.float32 if name == "weight_U" else np.int32), name
+            assert value.shape == ((47,) if name.endswith("_T") else (5,)), name
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_conversation_is_in_exactly_one_pack_whole_and_in_no_two_rows(seed):
+    random = np.random.default_rng(seed)
+    lengths = random_lengths(random, 60)
+    shape = PackShape(((16, 9), (32, 7)), 41)
+    plan = plan_packs(lengths, epoch_order(lengths, seed, 3), shape)
+    assert sorted(index for members in plan for index in members) == list(range(60))
+    row_of_slot = np.repeat(np.arange(16), [16] * 9 + [32] * 7)
+    for members in plan:
+        pack = build_pack([sized(*lengths[index]) for index in members], shape)
+        expected = [length for index in members for length in lengths[index]]
+        owners = pack.sequence_ids_T
+        assert np.bincount(owners[owners >= 0], minlength=len(expected)).tolist() == expected
+        for utterance in range(len(expected)):
+            slots = np.flatnonzero(owners == utterance)
+            assert len(set(row_of_slot[slots])) == 1
+            assert slots[0] == pack.cls_U[utterance]
+            np.testing.assert_array_equal(np.diff(slots), 1)
+        assert (pack.conversation_U >= 0).sum() == len(expected)
+
+
+def test_conversations_go_into_the_first_pack_that_holds_them():
+    shape = PackShape(((8, 2),), 3)
+    lengths = [[8], [8, 7], [8], [1], [1]]
+    # [8] leaves a row; [8, 7] needs two: second pack; [8] fits the first; [1] fits beside the 7, the last turn slot.
+    assert plan_packs(lengths, [0, 1, 2, 3, 4], shape) == [[0, 2], [1, 3], [4]]
+
+
+def test_rows_and_utterances_close_a_pack_and_a_refusal_changes_nothing():
+    filler = PackFiller(PackShape(((5, 2), (9, 1)), 4))
+    assert filler.add([6, 5]) == [10, 0]
+    assert filler.add([3, 6]) is None  # no row holds 6 any more
+    assert filler.add([3, 2, 5]) is None  # one turn too many
+    assert filler.add([3, 5]) == [16, 5]
+    assert (filler.tokens_left, filler.utterances_left) == (0, 0)
+    assert filler.add([1]) is None
+
+
+def test_what_does_not_fit_is_an_error():
+    shape = PackShape(((8, 2),), 3)
+    with pytest.raises(ValueError, match="conversation 1 with 9 tokens does not fit"):
+        plan_packs([[2], [9]], [0, 1], shape)
+    with pytest.raises(ValueError, match="conversation 1 of the pack does not fit"):
+        build_pack([sized(8, 8), sized(1)], shape)
+
+
+def test_fill_by_hand():
+    fill = measure_fill([[3, 5], [4]], packs=2, shape=PackShape(((4, 2), (6, 1)), 7), width=10)
+    assert fill.tokens == pytest.approx(12 / 28)
+    assert fill.attention == pytest.approx((9 + 25 + 16) / (2 * (16 + 16 + 36)))
+    # 12 * 10 a token and 2 a score entry.
+    assert fill.work == pytest.approx((120 * 12 + 2 * 50) / (120 * 28 + 2 * 136))
+
+
+def test_full_rows_are_full():
+    fill = measure_fill([[8, 8], [8]], packs=1, shape=PackShape(((8, 3),), 3), width=10)
+    assert (fill.tokens, fill.attention, fill.work) == (1.0, 1.0, 1.0)
+
+
+def holds(lengths, shape):
+    return all(PackFiller(shape).add(sizes) is not None for sizes in lengths)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_chosen_shape_holds_every_conversation(seed):
+    random = np.random.default_rng(seed)
+    corpus = random_lengths(random, int(random.integers(1, 40)), most_turns=int(random.integers(1, 30)), longest=90)
+    corpus[-1] = [int(random.integers(2, 300))] * int(random.integers(1, 12))
+    config = PackingConfig(tokens=int(random.integers(8, 900)), row_lengths=((16, 64), (32,), (16, 32, 128))[seed % 3])
+    shape = choose_shape(corpus, config)
+    assert holds(corpus, shape)
+    assert shape == choose_shape(corpus, config)
+    longest = max(map(max, corpus))
+    lengths = [length for length, _ in shape.rows]
+    assert lengths == sorted(set(lengths)) and lengths[-1] >= longest
+    assert all(count > 0 for _, count in shape.rows)
+    # Only one row length at or beyond the longest sequence: a longer one would only waste attention.
+    assert sum(length >= longest for length in lengths) == 1
+    plan = plan_packs(corpus, epoch_order(corpus, seed, 0), shape)
+    assert sorted(index for members in plan for index in members) == list(range(len(corpus)))
+
+
+def test_the_budget_is_kept_where_it_can_be():
+    corpus = random_lengths(np.random.default_rng(0), 200)
+    for tokens in (600, 1200, 2400):
+        shape = choose_shape(corpus, PackingConfig(tokens=tokens, row_lengths=(16, 32)))
+        assert 0.85 * tokens <= shape.tokens <= 1.15 * tokens
+
+
+def test_the_shape_grows_with_the_largest_conversation():
+    corpus = random_lengths(np.random.default_rng(0), 50)
+    config = PackingConfig(tokens=256, row_lengths=(16, 32))
+    small = choose_shape(corpus, config)
+    many_turns = choose_shape([*corpus, [5] * 170], config)
+    assert many_turns.utterances >= 170 > small.utterances
+    assert many_turns.tokens >= 850 > small.tokens
+    long_sequence = choose_shape([*corpus, [201]], config)
+    assert long_sequence.rows[-1][0] == 208  # the next multiple of 16
+    assert small.rows[-1][0] == 32
+
+
+@pytest.mark.parametrize(("longest", "expected"), [(15, 16), (16, 16), (17, 32), (32, 32), (33, 48), (48, 48)])
+def test_the_last_row_length_is_the_shortest_that_holds_the_longest_sequence(longest, expected):
+    shape = choose_shape([[longest, 3], [4, 5]], PackingConfig(tokens=128, row_lengths=(16, 32)))
+    assert shape.rows[-1][0] == expected
+
+
+def test_meld_like_packs_are_at_least_85_percent_tokens():
+    corpus = meld_like(0, 400)
+    flat = np.concatenate(corpus)
+    assert 35 < flat.mean() < 50 and 90 < np.percentile(flat, 95) < 140  # what the claim is about
+    config = PackingConfig()
+    shape = choose_shape(corpus, config)
+    for epoch in range(3):
+        packs = plan_packs(corpus, epoch_order(corpus, 7, epoch), shape)
+        assert measure_fill(corpus, len(packs), shape, 384).tokens >= 0.85
+
+
+def test_order_is_a_permutation_large_ones_first_on_the_whole_and_new_every_epoch():
+    corpus = random_lengths(np.random.default_rng(0), 300)
+    sizes = np.array([sum(sizes) for sizes in corpus])
+    orders = [epoch_order(corpus, seed, epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    for order in orders:
+        assert sorted(order) == list(range(300))
+        assert sizes[order[:100]].mean() > sizes[order[100:200]].mean() > sizes[order[200:]].mean()
+    assert len({tuple(order) for order in orders}) == 4
+    assert orders[0] == epoch_order(corpus, 0, 0)
+
+
+def test_a_pack_is_a_tree_of_arrays():
+    assert len(jax.tree.leaves(build_pack([sized(3)], PackShape(((7, 2),), 5)))) == 9

@@ -1,0 +1,129 @@
+"""The pipeline: any step follows from (seed, epoch) alone, on every host, and after any interruption."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from dtrm_jax.batch import PackShape
+from dtrm_jax.data.packing import build_pack
+from dtrm_jax.data.pipeline import batches, plan_training
+from tests.factories import sized, stack
+
+SHAPE = PackShape(((7, 3), (13, 2)), 11)
+RANDOM = np.random.default_rng(0)
+LENGTHS = [RANDOM.integers(2, 14, RANDOM.integers(1, 4)).tolist() for _ in range(31)]
+CONVERSATIONS = [sized(*lengths, first_id=1000 * index + 1) for index, lengths in enumerate(LENGTHS)]
+
+
+def plan(packs_per_step=3, epochs=4, seed=5):
+    return plan_training(LENGTHS, SHAPE, packs_per_step, epochs, seed)
+
+
+def read(steps, host=0, hosts=1, prefetch=2):
+    return batches(CONVERSATIONS, steps, SHAPE, host=host, hosts=hosts, prefetch=prefetch)
+
+
+def assert_same(found, expected):
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_every_epoch_holds_every_conversation_once():
+    planned = plan()
+    assert planned.epoch_ends[-1] == len(planned.steps)
+    for first, last in itertools.pairwise([0, *planned.epoch_ends]):
+        packs = [pack for step in planned.steps[first:last] for pack in step]
+        assert sorted(index for pack in packs for index in pack) == list(range(len(LENGTHS)))
+    assert all(len(step) == 3 for step in planned.steps)
+    assert planned.packs == 3 * len(planned.steps)
+
+
+def test_a_plan_follows_from_seed_and_epoch_alone():
+    assert plan() == plan()
+    assert plan(seed=6) != plan()
+    shorter = plan(epochs=2)
+    assert shorter.steps == plan().steps[: len(shorter.steps)]
+
+
+def test_epochs_differ_in_their_packs_and_in_the_packs_order():
+    planned = plan(packs_per_step=1)
+    ends = [0, *planned.epoch_ends]
+    epochs = [planned.steps[first:last] for first, last in itertools.pairwise(ends)]
+    companies = [frozenset(frozenset(pack) for [pack] in epoch) for epoch in epochs]
+    assert len(set(companies)) == len(epochs)
+    # Packed roughly largest first, but not trained on in that order.
+    sizes = [[sum(map(sum, (LENGTHS[index] for index in pack))) for [pack] in epoch] for epoch in epochs]
+    assert all(epoch != sorted(epoch, reverse=True) for epoch in sizes)
+
+
+@pytest.mark.parametrize("packs_per_step", [1, 2, 3, 5])
+def test_the_last_step_of_an_epoch_is_filled_up_with_empty_packs(packs_per_step):
+    planned = plan(packs_per_step)
+    real = sum(bool(pack) for step in planned.steps for pack in step)
+    assert planned.packs - real < packs_per_step * len(planned.epoch_ends)
+    for number, step in enumerate(planned.steps, start=1):
+        if number not in planned.epoch_ends:
+            assert all(step)
+        assert step[0], "a step without any conversation"
+
+
+def test_empty_packs_count_nothing():
+    planned = plan(packs_per_step=5)
+    fillers = 0
+    for step, batch in zip(planned.steps, read(planned.steps), strict=True):
+        for number, members in enumerate(step):
+            labelled = sum(len(LENGTHS[index]) for index in members)
+            assert batch.weight_U[number].sum() == labelled
+            assert (batch.label_U[number] >= 0).sum() == labelled
+            fillers += not members
+    assert fillers
+
+
+def test_batches_are_the_plans_packs_stacked():
+    planned = plan()
+    found = list(read(planned.steps))
+    assert len(found) == len(planned.steps)
+    for step, batch in zip(planned.steps, found, strict=True):
+        assert_same(batch, stack([build_pack([CONVERSATIONS[i] for i in pack], SHAPE) for pack in step]))
+    assert found[0].token_ids_T.shape == (3, 47)
+    assert found[0].weight_U.shape == (3, 11)
+
+
+@pytest.mark.parametrize("prefetch", [1, 4])
+@pytest.mark.parametrize("done", [0, 1, 7])
+def test_an_iterator_resumes_where_its_state_was_taken(done, prefetch):
+    planned = plan()
+    expected = list(read(planned.steps))
+    interrupted = read(planned.steps, prefetch=prefetch)
+    for _ in range(done):
+        next(interrupted)
+    state = interrupted.get_state()
+    next(interrupted)
+    resumed = read(planned.steps, prefetch=prefetch)
+    resumed.set_state(state)
+    rest = list(resumed)
+    assert len(rest) == len(expected) - done
+    for found, batch in zip(rest, expected[done:], strict=True):
+        assert_same(found, batch)
+
+
+def test_any_step_can_be_addressed_without_those_before_it():
+    planned = plan()
+    expected = list(read(planned.steps))
+    for step in (0, 4, len(expected) - 1):
+        assert_same(next(read(planned.steps[step:])), expected[step])
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 3, 6])
+def test_the_hosts_shares_are_the_whole(hosts):
+    planned = plan(packs_per_step=6)
+    shares = [read(planned.steps, host, hosts) for host in range(hosts)]
+    for whole, *parts in zip(read(planned.steps), *shares, strict=True):
+        assert all(part.weight_U.shape == (6 // hosts, 11) for part in parts)
+        assert_same(jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts), whole)
+
+
+def test_packs_that_cannot_be_shared_equally_are_an_error():
+    with pytest.raises(ValueError, match="expected packs per step divisible by 2 processes, found 3"):
+        read(plan().steps, host=0, hosts=2)

@@ -1,0 +1,243 @@
+"""The planted dialogues follow their written rules."""
+
+import dataclasses
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dtrm_jax.config import PlantedConfig
+from dtrm_jax.data.readers import planted
+from dtrm_jax.data.readers.planted import CUES, FILLERS, LEXICON, PLANTED_LABELS, REPLIES, RULES, Rules
+from dtrm_jax.errors import InputError
+
+NAMES = PLANTED_LABELS.names
+FRESH = dict(zip(NAMES, RULES.fresh, strict=True))
+PROBE = "from tests.data.test_planted import fingerprint; print(fingerprint())"
+
+
+def generate(rules=RULES, **settings):
+    return planted.generate(PlantedConfig(**{"train": 7, "dev": 5, "test": 3, **settings}), rules)
+
+
+def fingerprint():
+    return hashlib.sha256(repr(generate()).encode()).hexdigest()
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def many(request):
+    return generate(train=800, turns=13, speakers=request.param).splits["train"]
+
+
+def histories(conversations):
+    """Yields every turn with its speaker's previous emotion and that of the last turn by anybody else."""
+    for conversation in conversations:
+        latest = []  # (speaker, emotion), the most recent speaker last
+        for turn in conversation.turns:
+            own = [emotion for speaker, emotion in latest if speaker == turn.speaker]
+            others = [emotion for speaker, emotion in latest if speaker != turn.speaker]
+            yield turn, own[0] if own else None, others[-1] if others else None
+            latest = [entry for entry in latest if entry[0] != turn.speaker] + [(turn.speaker, turn.label)]
+
+
+def assert_frequency(hits, probabilities):
+    """Checks a count of successes against its mean, within 4 standard deviations of the sum of Bernoulli draws."""
+    probabilities = np.asarray(probabilities, dtype=float)
+    assert len(hits) == len(probabilities) > 200
+    deviation = np.sqrt((probabilities * (1 - probabilities)).sum())
+    assert abs(np.sum(hits) - probabilities.sum()) < 4 * deviation
+
+
+def test_a_speaker_keeps_the_own_emotion_as_often_as_the_rules_say(many):
+    # Where the other's emotion differs, keeping it comes from inertia or from a fresh draw that happens to agree.
+    cases = [(turn.label == own, own) for turn, own, other in histories(many) if own and other and own != other]
+    leftover = (1 - RULES.inertia) * (1 - RULES.contagion)
+    assert_frequency([hit for hit, _ in cases], [RULES.inertia + leftover * FRESH[own] for _, own in cases])
+
+
+def test_a_speaker_takes_the_others_emotion_as_often_as_the_rules_say(many):
+    cases = [(turn.label == other, other) for turn, own, other in histories(many) if own and other and own != other]
+    leftover = (1 - RULES.inertia) * (1 - RULES.contagion)
+    contagion = (1 - RULES.inertia) * RULES.contagion
+    assert_frequency([hit for hit, _ in cases], [contagion + leftover * FRESH[other] for _, other in cases])
+
+
+def test_a_speakers_first_turn_is_open_to_contagion_alone(many):
+    cases = [(turn.label == other, other) for turn, own, other in histories(many) if not own and other]
+    expected = [RULES.contagion + (1 - RULES.contagion) * FRESH[other] for _, other in cases]
+    assert_frequency([hit for hit, _ in cases], expected)
+
+
+def test_the_first_turn_is_drawn_afresh(many):
+    first = [conversation.turns[0].label for conversation in many]
+    for name in NAMES:
+        assert_frequency([label == name for label in first], [FRESH[name]] * len(first))
+
+
+def test_texts_are_replies_or_words_as_often_as_the_rules_say(many):
+    turns = [turn for conversation in many for turn in conversation.turns]
+    assert_frequency([turn.text in REPLIES for turn in turns], [RULES.reply] * len(turns))
+    for reply in REPLIES:
+        assert_frequency([turn.text == reply for turn in turns], [RULES.reply / 3] * len(turns))
+    lengths = [len(turn.text.split()) for turn in turns if turn.text not in REPLIES]
+    for length in range(3, 9):
+        assert_frequency([found == length for found in lengths], [1 / 6] * len(lengths))
+    words = [(turn.label, word) for turn in turns if turn.text not in REPLIES for word in turn.text[:-1].split()]
+    assert_frequency([word in FILLERS for _, word in words], [1 - RULES.cue] * len(words))
+    cues = [(label, word) for label, word in words if word not in FILLERS]
+    assert_frequency([word not in CUES[label] for label, word in cues], [RULES.wrong_cue] * len(cues))
+
+
+@pytest.mark.parametrize("speakers", [2, 3, 4])
+def test_speakers_mostly_alternate(speakers):
+    conversations = generate(train=300, speakers=speakers).splits["train"]
+    pairs = [(a.speaker, b.speaker) for c in conversations for a, b in zip(c.turns[:-1], c.turns[1:], strict=True)]
+    assert_frequency([a == b for a, b in pairs], [RULES.same_speaker] * len(pairs))
+    share = (1 - RULES.same_speaker) / (speakers - 1)
+    for name in planted.SPEAKERS[:speakers]:
+        others = [b for a, b in pairs if a != name]
+        assert_frequency([b == name for b in others], [share] * len(others))
+    assert {name for pair in pairs for name in pair} == set(planted.SPEAKERS[:speakers])
+
+
+@pytest.mark.parametrize(("mean", "shortest", "longest"), [(1, 1, 1), (2, 1, 3), (7, 4, 10), (12, 6, 18)])
+def test_lengths_vary_around_the_mean(mean, shortest, longest):
+    lengths = [len(conversation) for conversation in generate(train=400, turns=mean).splits["train"]]
+    assert (min(lengths), max(lengths)) == (shortest, longest)
+    variance = ((longest - shortest + 1) ** 2 - 1) / 12  # of a uniform law
+    assert abs(np.mean(lengths) - mean) <= 4 * np.sqrt(variance / len(lengths))
+
+
+def test_transition_by_hand():
+    rules = Rules(inertia=0.5, contagion=0.25, fresh=(0.4, 0.3, 0.2, 0.1, 0.0))
+    assert planted.transition(None, None, rules).tolist() == [0.4, 0.3, 0.2, 0.1, 0.0]
+    np.testing.assert_allclose(planted.transition(1, None, rules), [0.2, 0.65, 0.1, 0.05, 0.0])
+    np.testing.assert_allclose(planted.transition(None, 3, rules), [0.3, 0.225, 0.15, 0.325, 0.0])
+    np.testing.assert_allclose(planted.transition(1, 3, rules), [0.15, 0.6125, 0.075, 0.1625, 0.0])
+    np.testing.assert_allclose(planted.transition(2, 2, rules), [0.15, 0.1125, 0.7, 0.0375, 0.0])
+
+
+def test_word_probabilities_by_hand():
+    rules = Rules(cue=0.6, wrong_cue=0.2)
+    law = dict(zip(LEXICON, planted.word_probabilities(NAMES.index("anger"), rules), strict=True))
+    assert law["furious"] == pytest.approx(0.6 * 0.8 / 6)
+    assert law["wonderful"] == law["usual"] == pytest.approx(0.6 * 0.2 / 4 / 6)
+    assert law["street"] == pytest.approx(0.4 / 20)
+    assert sum(law.values()) == pytest.approx(1)
+
+
+def test_next_speaker_by_hand():
+    rules = Rules(same_speaker=0.1)
+    np.testing.assert_allclose(planted.next_speaker(None, 4, rules), [0.25] * 4)
+    np.testing.assert_allclose(planted.next_speaker(1, 2, rules), [0.9, 0.1])
+    np.testing.assert_allclose(planted.next_speaker(2, 4, rules), [0.3, 0.3, 0.1, 0.3])
+
+
+def test_influences_are_the_own_and_the_last_other_turn():
+    speakers = [0, 1, 1, 0, 2, 0, 0]
+    expected = [(None, None), (None, 0), (1, 0), (0, 2), (None, 3), (3, 4), (5, 4)]
+    assert [planted.influences(speakers, turn) for turn in range(len(speakers))] == expected
+
+
+def test_every_rule_reaches_the_conversations():
+    extremes = {
+        "inertia": 0.0,
+        "contagion": 0.0,
+        "fresh": (0.0, 0.0, 0.0, 0.0, 1.0),
+        "reply": 1.0,
+        "words": (2, 2),
+        "cue": 0.0,
+        "wrong_cue": 1.0,
+        "same_speaker": 1.0,
+    }
+    assert extremes.keys() == {field.name for field in dataclasses.fields(Rules)}
+    for name, value in extremes.items():
+        assert generate(dataclasses.replace(RULES, **{name: value})).splits != generate().splits, name
+
+
+def test_certain_rules_leave_nothing_to_chance():
+    rules = Rules(inertia=1.0, contagion=1.0, reply=0.0, words=(2, 2), cue=1.0, wrong_cue=0.0, same_speaker=0.0)
+    for conversation in generate(rules).splits["train"]:
+        assert len({turn.label for turn in conversation.turns}) == 1
+        assert all(a.speaker != b.speaker for a, b in zip(conversation.turns, conversation.turns[1:], strict=False))
+        for turn in conversation.turns:
+            assert len(turn.text.split()) == 2
+            assert set(turn.text.removesuffix(".").split()) <= set(CUES[turn.label])
+
+
+def test_sizes_names_and_ids():
+    dataset = generate(dev=0)
+    assert dataset.name == "planted"
+    assert dataset.labels == PLANTED_LABELS
+    assert {split: len(conversations) for split, conversations in dataset.splits.items()} == {"train": 7, "test": 3}
+    ids = [conversation.id for conversations in dataset.splits.values() for conversation in conversations]
+    assert len(set(ids)) == 10
+    for conversation in dataset.splits["train"]:
+        assert [turn.id for turn in conversation.turns] == [str(index) for index in range(len(conversation))]
+
+
+def test_the_same_in_another_process():
+    root = Path(__file__).parents[2]
+    for hash_seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(root)}
+        done = subprocess.run(
+            [sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=True, cwd=root
+        )
+        assert done.stdout.strip() == fingerprint()
+
+
+def test_the_seed_changes_every_conversation():
+    for split, conversations in generate(seed=1).splits.items():
+        for one, other in zip(generate(seed=2).splits[split], conversations, strict=True):
+            assert one.turns != other.turns
+
+
+def test_splits_are_independent():
+    small, large = generate(train=2), generate(train=40)
+    assert small.splits["dev"] == large.splits["dev"]
+    assert small.splits["test"] == large.splits["test"]
+    assert small.splits["train"] == large.splits["train"][:2]
+    turns = [conversation.turns for conversations in large.splits.values() for conversation in conversations]
+    assert len(set(turns)) == len(turns) == 48
+
+
+def test_each_kind_of_draw_has_its_own_stream():
+    usual = generate().splits["train"]
+    # Other lengths take another number of draws from the stream of the structure.
+    for one, other in zip(usual, generate(turns=41).splits["train"], strict=True):
+        assert len(one) != len(other)
+        assert (one.turns[0].label, one.turns[0].text) == (other.turns[0].label, other.turns[0].text)
+    for one, other in zip(usual, generate(dataclasses.replace(RULES, reply=1.0)).splits["train"], strict=True):
+        assert [(turn.speaker, turn.label) for turn in one.turns] == [
+            (turn.speaker, turn.label) for turn in other.turns
+        ]
+        assert one != other
+
+
+def test_vocabulary_is_exactly_what_the_texts_are_made_of():
+    conversations = generate(train=300).splits["train"]
+    pieces = {piece for c in conversations for turn in c.turns for piece in re.findall(r"\w+|[^\w\s]", turn.text)}
+    vocabulary = planted.vocabulary()
+    assert set(vocabulary) == pieces
+    assert vocabulary == sorted(set(vocabulary))
+    assert all(word == word.lower() for word in vocabulary)
+
+
+def test_every_word_has_one_meaning():
+    replies = {word for reply in REPLIES for word in reply[:-1].split()}
+    assert len(set(LEXICON)) == len(LEXICON)
+    assert not replies & set(LEXICON)
+    assert sum(RULES.fresh) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("speakers", 1), ("speakers", 5), ("turns", 0), ("train", -1), ("seed", -1), ("turns", 2.5)]
+)
+def test_bad_sizes_are_refused(setting, value):
+    with pytest.raises(InputError, match=rf"planted\.{setting}: .*found {value}"):
+        generate(**{setting: value})

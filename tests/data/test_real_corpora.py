@@ -1,0 +1,74 @@
+"""The published counts, on the corpora themselves; runs where their owners' files are at hand."""
+
+import os
+import pathlib
+from collections import Counter
+
+import pytest
+
+from dtrm_jax.config import DataConfig
+from dtrm_jax.conversation import Dataset
+from dtrm_jax.data import builders
+from dtrm_jax.data.readers import iemocap, meld
+
+needs_meld = pytest.mark.skipif("DTRM_MELD_SOURCE" not in os.environ, reason="$DTRM_MELD_SOURCE is not set")
+needs_iemocap = pytest.mark.skipif("DTRM_IEMOCAP_SOURCE" not in os.environ, reason="$DTRM_IEMOCAP_SOURCE is not set")
+
+
+def sizes(dataset: Dataset) -> dict[str, tuple[int, int]]:
+    """Returns the conversations and utterances of every split."""
+    return {split: (len(ones), sum(map(len, ones))) for split, ones in dataset.splits.items()}
+
+
+def label_counts(dataset: Dataset, split: str) -> list[int]:
+    counts = Counter(turn.label for conversation in dataset.splits[split] for turn in conversation.turns)
+    return [counts.pop(name) for name in dataset.labels.names] + ([] if not counts else [dict(counts)])
+
+
+@needs_meld
+def test_meld(tmp_path):
+    source = pathlib.Path(os.environ["DTRM_MELD_SOURCE"])
+    dataset = builders.load(DataConfig(name="meld", source=str(source), cache=str(tmp_path)))
+    assert dataset == meld.read(source)
+    assert sizes(dataset) == {"train": (1038, 9989), "dev": (114, 1109), "test": (280, 2610)}
+    assert dataset.labels.names == ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
+    assert label_counts(dataset, "train") == [4710, 1205, 268, 683, 1743, 271, 1109]
+    assert label_counts(dataset, "dev") == [470, 150, 40, 111, 163, 22, 153]
+    assert label_counts(dataset, "test") == [1256, 281, 50, 208, 402, 68, 345]
+    assert [conversation.id for conversation in dataset.splits["train"]] == [str(n) for n in range(1039) if n != 60]
+    assert {split: max(map(len, ones)) for split, ones in dataset.splits.items()} == {
+        "train": 24,
+        "dev": 23,
+        "test": 33,
+    }
+    speakers = {turn.speaker for ones in dataset.splits.values() for one in ones for turn in one.turns}
+    assert len(speakers) == 304
+
+
+@needs_iemocap
+def test_iemocap(tmp_path):
+    source = pathlib.Path(os.environ["DTRM_IEMOCAP_SOURCE"])
+    dataset = builders.load(DataConfig(name="iemocap", source=str(source), cache=str(tmp_path)))
+    assert dataset == iemocap.read(source)
+    assert sizes(dataset) == {"train": (108, 5163), "dev": (12, 647), "test": (31, 1623)}
+    assert dataset.labels.names == ("happy", "sad", "neutral", "angry", "excited", "frustrated")
+    assert label_counts(dataset, "train") == [451, 771, 1221, 831, 593, 1296]
+    assert label_counts(dataset, "dev") == [53, 68, 103, 102, 149, 172]
+    assert label_counts(dataset, "test") == [144, 245, 384, 170, 299, 381]
+    assert all(conversation.id.startswith("Ses05") for conversation in dataset.splits["test"])
+    turns = [turn for ones in dataset.splits.values() for one in ones for turn in one.turns]
+    assert Counter(turn.speaker for turn in turns) == {"M": 3939, "F": 3494}
+
+
+@needs_iemocap
+def test_iemocap_emotion_shifts_are_the_papers():
+    """Table 6: 13.2 changes of a speaker's own emotion and 22.0 changes between neighbours a test dialogue."""
+    test = iemocap.read(pathlib.Path(os.environ["DTRM_IEMOCAP_SOURCE"])).splits["test"]
+    own = adjacent = 0
+    for conversation in test:
+        last = {}
+        for earlier, turn in zip((None, *conversation.turns), conversation.turns, strict=False):
+            adjacent += earlier is not None and earlier.label != turn.label
+            own += last.get(turn.speaker, turn.label) != turn.label
+            last[turn.speaker] = turn.label
+    assert (own, adjacent) == (410, 683)

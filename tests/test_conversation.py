@@ -1,0 +1,82 @@
+"""Task formulation: the paper's Table 1, the window's edges, and what a conversation refuses."""
+
+import pytest
+
+from dtrm_jax.conversation import (
+    IEMOCAP_LABELS,
+    MELD_LABELS,
+    Conversation,
+    LabelSpace,
+    Turn,
+    conv_context,
+    indi_context,
+)
+
+
+def conversation(*speakers):
+    return Conversation("c", tuple(Turn(f"t{i}", speaker, "") for i, speaker in enumerate(speakers)))
+
+
+def test_table_1_of_the_paper():
+    # X = {x_1^1, x_2^1, x_3^2, x_4^1, x_5^3, x_6^2, x_7^1, x_8^2}, K = 5, target x_7; the paper counts from 1.
+    speakers = [1, 1, 2, 1, 3, 2, 1, 2]
+    target = 7 - 1
+    assert [turn + 1 for turn in indi_context(speakers, target, 5)] == [2, 4]
+    assert [turn + 1 for turn in conv_context(target, 5)] == [2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("turn", "window", "expected"),
+    [
+        (0, 5, []),
+        (1, 5, [0]),
+        (4, 5, [0, 1, 2, 3]),
+        (5, 5, [0, 1, 2, 3, 4]),
+        (6, 5, [1, 2, 3, 4, 5]),
+        (6, 1, [5]),
+        (6, 0, []),
+        (2, 100, [0, 1]),
+    ],
+)
+def test_the_window_reaches_k_turns_back_and_not_before_the_start(turn, window, expected):
+    assert list(conv_context(turn, window)) == expected
+    assert indi_context("a" * 7, turn, window) == expected
+
+
+def test_indi_context_holds_no_other_speaker_and_no_later_turn():
+    speakers = "abacab"
+    assert indi_context(speakers, 2, 5) == [0]
+    assert indi_context(speakers, 3, 5) == []
+    assert indi_context(speakers, 4, 5) == [0, 2]
+    assert indi_context(speakers, 5, 5) == [1]
+    assert indi_context(speakers, 5, 3) == []
+
+
+def test_a_conversation_of_one_turn_has_no_context():
+    single = conversation("A")
+    assert len(single) == 1
+    assert single.speaker_indices() == [0]
+    assert indi_context(single.speaker_indices(), 0, 14) == []
+
+
+def test_speakers_are_numbered_by_first_appearance():
+    assert conversation("Zoe", "Al", "Zoe", "Mo", "Al").speaker_indices() == [0, 1, 0, 2, 1]
+
+
+def test_a_conversation_needs_turns():
+    with pytest.raises(ValueError, match="conversation empty: expected at least one turn"):
+        Conversation("empty", ())
+
+
+def test_duplicated_turn_ids_are_refused():
+    turns = (Turn("1", "A", "x"), Turn("2", "B", "y"), Turn("1", "A", "z"))
+    with pytest.raises(ValueError, match="conversation c: expected distinct turn ids, found '1' twice"):
+        Conversation("c", turns)
+
+
+def test_label_spaces_are_those_of_the_field():
+    assert (len(IEMOCAP_LABELS), len(MELD_LABELS)) == (6, 7)
+    assert MELD_LABELS.index("neutral") == 0
+    assert [MELD_LABELS.index(name) for name in MELD_LABELS.names] == list(range(7))
+    with pytest.raises(ValueError, match="unknown label 'joyful', expected one of .*joy"):
+        LabelSpace(("joy", "anger")).index("joyful")
