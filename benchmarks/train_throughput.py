@@ -1,4 +1,6 @@
-"""Training throughput, ours beside plain PyTorch: ``python benchmarks/train_throughput.py --config configs/meld_minilm.py``.
+"""Training throughput, ours beside plain PyTorch.
+
+    python benchmarks/train_throughput.py --config configs/meld_minilm.py [--steps=10] [--rounds=3] [--json FILE]
 
 All contenders take the same optimizer steps over the same conversations in turns, round after round, so that a machine
 that is slower for a while is slower for all. A step holds the conversations of one of our packs. Tokenizing and
@@ -27,7 +29,7 @@ from absl import flags  # noqa: E402
 from jax.sharding import Mesh  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
-from dtrm_jax import command_line, config  # noqa: E402
+from dtrm_jax import command_line  # noqa: E402
 from dtrm_jax.data.pipeline import batches  # noqa: E402
 from dtrm_jax.errors import InputError  # noqa: E402
 from dtrm_jax.training import optimizer as optimizer_lib  # noqa: E402
@@ -69,7 +71,7 @@ class Ours:
         self.rng = jax.random.key(settings.train.seed)
 
     def run(self) -> list[float]:
-        """Takes all steps; a step's loss is read after the next one is dispatched, as in training."""
+        """Takes all steps; losses are read at the end, so that no step waits for the host."""
         sums = []
         train, shape = self.experiment.train, self.experiment.facts.shape
         for batch in batches(train, self.steps, shape, host=0, hosts=1, prefetch=4):
@@ -82,8 +84,11 @@ class Peer:
     """The PyTorch peer over the conversations of the same steps."""
 
     def __init__(self, experiment: setup.Experiment, steps: list[list[list[int]]], form: str):
+        import transformers
+
         from benchmarks.torch_peer import TorchPeer
 
+        transformers.logging.set_verbosity_error()  # it warns of the pooling weights, which the task has no use for
         train = experiment.dataset.splits["train"]
         self.batches = [[train[index] for pack in step for index in pack] for step in steps]
         self.peer = TorchPeer(experiment.config, experiment.dataset.labels, form)
@@ -160,7 +165,9 @@ def describe(experiment: setup.Experiment, utterances: int, tokens: int) -> dict
 
 def main() -> int:
     """Measures, prints and writes; returns the exit status."""
-    experiment = setup.prepare(config.validate(_CONFIG.value))
+    if unknown := [form for form in _PEERS.value if form not in ("padded", "sorted")]:
+        raise InputError(f"--peers: expected padded, sorted or both, found {', '.join(unknown)}")
+    experiment = setup.prepare(command_line.load_config(_CONFIG))
     steps = experiment.plan.steps[: _STEPS.value]
     used = [experiment.train[index] for step in steps for pack in step for index in pack]
     utterances, tokens = sum(len(one.sequences) for one in used), sum(sum(one.lengths) for one in used)

@@ -7,12 +7,14 @@ def get_config() -> Config:
     """The 22M-parameter encoder, with learning rates for training in minutes."""
     config = Config(name="meld_minilm")
     config.data.name = "meld"
-    config.packing.tokens = 4096
+    config.packing.tokens = 2048
     config.packing.row_lengths = (96, 192)
     config.model.encoder.pretrained = "minilm"
+    config.model.encoder.pooling = "mean"
     config.model.intra_modal.layers = 2
-    config.optimizer.encoder_learning_rate = 8e-5
-    config.optimizer.learning_rate = 2e-4
+    config.optimizer.encoder_learning_rate = 1.2e-4
+    config.optimizer.learning_rate = 3e-4
     config.optimizer.warmup_steps = 40
+    config.optimizer.gradient_clip = 1.0
     config.train.epochs = 4
     return config

@@ -59,9 +59,10 @@ def load_config(flag: flags.FlagHolder) -> Config:
         InputError: The file does not exist or does not run, or a setting is bad.
     """
     try:
-        return validate(flag.value)
-    except OSError as error:  # config_flags keeps what went wrong in the file until the value is used
+        getattr(flag.value, "name", None)  # config_flags keeps what went wrong in the file until the value is used
+    except OSError as error:
         raise InputError(f"--config: {str(error).strip().splitlines()[-1].strip()}") from error
+    return validate(flag.value)
 
 
 def _use_compilation_cache() -> None:

@@ -63,6 +63,7 @@ class EncoderConfig:
     layers: int = 12
     heads: int = 12
     intermediate_size: int = 3072
+    pooling: str = "cls"  # an utterance's feature: cls (eq. 1), the state at [CLS] | mean over segment 0
     dropout: float = 0.1  # of hidden states
     attention_dropout: float = 0.1  # of attention weights
 
@@ -135,6 +136,7 @@ class Config:
 
 _CHOICES = {
     "data.name": ("meld", "iemocap", "planted"),
+    "model.encoder.pooling": ("cls", "mean"),
     "model.intra_modal.context": ("dependent", "free"),
     "model.intra_modal.turn_distance": ("none", "learned"),
     "model.dtype": ("float32", "bfloat16"),

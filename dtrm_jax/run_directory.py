@@ -216,7 +216,7 @@ class Checkpoints:
         """
         if metrics is not None:
             metrics = {**metrics, "step": step}
-        arguments = ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress))
+        arguments = ocp.args.Composite(state=ocp.args.PyTreeSave(state), progress=ocp.args.JsonSave(progress))
         with self._reporting():
             if step in self._manager.all_steps():
                 # Written at this step already, without dev scores: replace it.

@@ -95,7 +95,7 @@ def tiny_config(**settings: Any) -> Config:
 
 def tiny_encoder(config: Config, **sizes: int) -> BertConfig:
     """Returns the sizes of a tiny BERT with the dropout rates of ``config``."""
-    defaults = {"vocab_size": VOCABULARY, "hidden_size": 14, "layers": 3, "heads": 2, "intermediate_size": 19}
+    defaults = {"vocab_size": VOCABULARY, "hidden_size": 14, "layers": 2, "heads": 2, "intermediate_size": 19}
     encoder = config.model.encoder
     return BertConfig(
         **{**defaults, "max_positions": 31, **sizes}, dropout=encoder.dropout, attention_dropout=encoder.attention_dropout

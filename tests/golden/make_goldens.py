@@ -1,17 +1,20 @@
-"""Computes the golden outputs with PyTorch and transformers: ``python -m tests.golden.make_goldens``.
+"""Computes the golden outputs with PyTorch and transformers: ``python tests/golden/make_goldens.py``.
 
 ``tests/models/test_golden.py`` compares our modules with them where neither is installed. Weights and inputs are those
 of ``explicit.py``; only outputs are stored.
 """
 
 import pathlib
+import sys
 
 import numpy as np
 import torch
 import transformers
 from torch import nn
 
-from tests.golden import explicit
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+
+from tests.golden import explicit  # noqa: E402
 
 FOLDER = pathlib.Path(__file__).parent
 

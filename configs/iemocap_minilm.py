@@ -1,0 +1,19 @@
+"""IEMOCAP on a CPU: DialogueTRM-U on MiniLM."""
+
+from dtrm_jax.config import Config
+
+
+def get_config() -> Config:
+    """The 22M-parameter encoder, with learning rates for training in minutes."""
+    config = Config(name="iemocap_minilm")
+    config.data.name = "iemocap"
+    config.packing.tokens = 8192
+    config.packing.row_lengths = (96, 192)
+    config.model.encoder.pretrained = "minilm"
+    config.model.intra_modal.layers = 2
+    config.optimizer.encoder_learning_rate = 1.2e-4
+    config.optimizer.learning_rate = 3e-4
+    config.optimizer.warmup_steps = 30
+    config.optimizer.gradient_clip = 1.0
+    config.train.epochs = 8
+    return config

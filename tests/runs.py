@@ -1,0 +1,51 @@
+"""A tiny experiment on generated conversations, trained in seconds."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from dtrm_jax.config import Config
+from dtrm_jax.run_directory import RunDirectory
+
+
+def tiny_run_config(cache: Path) -> Config:
+    """Returns a config with dropout on, so that resuming has randomness to get right."""
+    config = Config(name="tiny")
+    config.data.name, config.data.cache = "planted", str(cache)
+    planted = config.data.planted
+    planted.train, planted.dev, planted.test, planted.turns = 16, 5, 7, 6
+    config.tokens.window, config.tokens.max_length = 3, 48
+    config.packing.tokens, config.packing.row_lengths = 384, (48,)
+    encoder = config.model.encoder
+    encoder.pretrained = ""
+    encoder.hidden_size, encoder.layers, encoder.heads, encoder.intermediate_size = 16, 2, 2, 24
+    intra_modal = config.model.intra_modal
+    intra_modal.layers, intra_modal.heads, intra_modal.feed_forward = 1, 2, 24
+    config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 3e-3
+    config.optimizer.warmup_steps = 2
+    config.train.epochs, config.train.save_every_steps, config.train.log_every_steps = 3, 2, 2
+    return config
+
+
+def saved_state(workdir: Path, which: str = "latest") -> tuple[int, Any]:
+    """Returns the step of a checkpoint and everything in it, as NumPy arrays by path."""
+    checkpoints = RunDirectory(workdir).checkpoints("weighted_f1", read_only=True)
+    try:
+        step = checkpoints.resolve(which)
+        arguments = ocp.args.Composite(state=ocp.args.PyTreeRestore())
+        restored = checkpoints._manager.restore(step, args=arguments)["state"]
+    finally:
+        checkpoints.close()
+    return step, {jax.tree_util.keystr(path): np.asarray(x) for path, x in jax.tree.leaves_with_path(restored)}
+
+
+def assert_same_state(found: tuple[int, Any], expected: tuple[int, Any]) -> None:
+    """Compares two checkpoints bit for bit."""
+    assert found[0] == expected[0]
+    assert found[1].keys() == expected[1].keys()
+    for path, value in expected[1].items():
+        assert found[1][path].dtype == value.dtype, path
+        np.testing.assert_array_equal(found[1][path], value, err_msg=path)

@@ -1,0 +1,51 @@
+"""The benchmark as a user runs it; with the PyTorch peers in ``tests/parity``."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(cache, config, *arguments):
+    """Runs the benchmark on a handful of generated conversations."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("DTRM_")}
+    environment = {**kept, "DTRM_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache/jax_tests")}
+    small = ("--config.data.planted.train=8", "--config.data.planted.dev=2", "--config.packing.tokens=256")
+    command = [sys.executable, "benchmarks/train_throughput.py", "--config", config, *small, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def check(record, names):
+    """Checks a report's numbers against one another."""
+    assert list(record["results"]) == names
+    assert 0 < record["utterances"] < record["tokens"]
+    for row in record["results"].values():
+        assert len(row["seconds"]) == record["rounds"]
+        # One round: the median is the round.
+        assert row["utterances_per_second"] * row["seconds"][0] == pytest.approx(record["utterances"])
+        assert row["tokens_per_second"] * row["seconds"][0] == pytest.approx(record["tokens"])
+        ratio = row["seconds"][0] / record["results"]["dtrm_jax"]["seconds"][0]
+        assert row["ours_is_faster_by"] == pytest.approx(ratio)
+        assert row["ours_is_faster_by_range"] == pytest.approx([ratio, ratio])
+
+
+def test_throughput_of_ours_alone_needs_no_pytorch(tmp_path):
+    file = tmp_path / "result.json"
+    result = run(tmp_path / "cache", "configs/demo.py", "--peers=", "--steps=2", "--rounds=1", "--json", str(file))
+    assert result.returncode == 0, result.stderr
+    record = json.loads(file.read_text())
+    assert record["steps"] == 2
+    assert "torch" not in record["versions"]
+    check(record, ["dtrm_jax"])
+    assert f"{record['results']['dtrm_jax']['utterances_per_second']:.1f}" in result.stdout
+
+
+def test_an_unknown_peer_is_one_line(tmp_path):
+    result = run(tmp_path / "cache", "configs/demo.py", "--peers=quick")
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1] == "error: --peers: expected padded, sorted or both, found quick"

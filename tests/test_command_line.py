@@ -1,0 +1,77 @@
+"""The scripts as a user runs them: one-line errors, exit codes, and the path from training to evaluation."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SMALL = ("--config.train.epochs=1", "--config.data.planted.train=12", "--config.data.planted.dev=4")
+
+
+def _environment(cache: Path) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("DTRM_")}
+    return {**kept, "DTRM_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache/jax_tests")}
+
+
+def _run(cache: Path, script: str, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, script, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=_environment(cache), capture_output=True, text=True, timeout=300)
+
+
+def test_train_then_eval(tmp_path):
+    workdir = tmp_path / "run"
+    trained = _run(tmp_path / "cache", "train.py", "--config", "configs/demo.py", *SMALL, "--workdir", str(workdir))
+    assert trained.returncode == 0, trained.stderr
+    assert f"python eval.py --checkpoint {workdir}" in trained.stdout
+    evaluated = _run(tmp_path / "cache", "eval.py", "--checkpoint", str(workdir), "--split", "dev", "--step", "latest")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert "weighted F1" in evaluated.stdout and str(workdir / "eval" / "dev") in evaluated.stdout
+    assert evaluated.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--config", "configs/none.py"), "No such file or directory: 'configs/none.py'"),
+        (("--config", "configs/demo.py", "--config.train.epoch=3"), "--config.train.epoch=3: no such setting"),
+        (("--config", "configs/demo.py", "--config.trian.epochs=3"), "--config.trian.epochs=3: no such setting"),
+        (("--config", "configs/demo.py", "--config.train.epochs=many"), "--config.train.epochs=many: invalid literal"),
+        (("--config", "configs/demo.py", "--config.train.epochs=0"), "config.train.epochs: expected a number from 1"),
+        (("--config", "configs/iemocap_minilm.py"), "iemocap.pkl"),
+        (("--config", "configs/meld_minilm.py", "--config.data.source=/nowhere"), "train_sent_emo.csv"),
+        (("--config", "configs/demo.py", "extra"), "unexpected argument 'extra'"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(tmp_path, arguments, message):
+    result = _run(tmp_path, "train.py", *arguments, "--workdir", str(tmp_path / "run"))
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+    workdir = tmp_path / "run"
+    command = [sys.executable, "train.py", "--config", "configs/demo.py", "--workdir", str(workdir)]
+    arguments = ("--config.train.save_every_steps=1", "--config.train.epochs=500")
+    with subprocess.Popen(
+        [*command, *SMALL, *arguments],
+        cwd=ROOT,
+        env=_environment(tmp_path / "cache"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list((workdir / "checkpoints").glob("[0-9]")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + signal.SIGINT
+    assert "interrupted at step" in output and "resumes" in output

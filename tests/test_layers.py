@@ -1,0 +1,49 @@
+"""Dependencies between modules run downwards only (floors from the ground up)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "dtrm_jax"
+FLOORS = {
+    "errors": 0,
+    "conversation": 1,
+    "batch": 1,
+    "config": 1,
+    "data": 2,
+    "models": 2,
+    "run_directory": 3,
+    "evaluation": 4,
+    "training": 5,
+    "command_line": 6,
+}
+FILES = sorted(file for file in PACKAGE.rglob("*.py") if file.name != "__init__.py")
+
+
+def _part(file: Path) -> str:
+    return file.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def _imports(file: Path) -> set[str]:
+    """The parts of the package that a file imports anywhere, inside functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "dtrm_jax" else {node.module}
+    return {name.split(".")[1] for name in names if name.startswith("dtrm_jax.")}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_go_down(file):
+    part = _part(file)
+    above = {other for other in _imports(file) - {part} if FLOORS[other] >= FLOORS[part] and FLOORS[part] > 1}
+    assert not above, f"{part} imports {above}"
+    if part in ("data", "models"):
+        assert not _imports(file) & {"data", "models"} - {part}, "data and models meet at the batch alone"
+
+
+def test_every_part_has_a_floor():
+    assert {_part(file) for file in FILES} == FLOORS.keys()

@@ -1,0 +1,120 @@
+"""Checkpoints and the files of a run: best and latest, damage, a full disk."""
+
+import json
+import resource
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dtrm_jax.errors import InputError
+from dtrm_jax.run_directory import Checkpoints, RunDirectory
+
+
+def _state(step: int) -> dict:
+    return {"params": {"w": jnp.arange(40_000, dtype=jnp.float32) * step, "b": jnp.full(3, step)}, "step": jnp.int32(step)}
+
+
+def _open(path: Path, read_only: bool = False) -> Checkpoints:
+    return Checkpoints(path, "weighted_f1", read_only)
+
+
+def _save(checkpoints: Checkpoints, scores: dict[int, float | None]) -> None:
+    for step, score in scores.items():
+        metrics = None if score is None else {"weighted_f1": score, "accuracy": 1 - score}
+        checkpoints.save(step, _state(step), {"note": step}, metrics)
+        checkpoints.wait()
+
+
+def test_best_and_latest_are_kept_and_only_they(tmp_path):
+    checkpoints = _open(tmp_path)
+    _save(checkpoints, {2: 0.3, 4: None, 6: 0.7, 8: None, 10: 0.7, 12: None})
+    assert checkpoints.resolve("best") == 6, "of equals, the earlier"
+    assert checkpoints.resolve("latest") == 12
+    assert checkpoints.resolve("6") == 6
+    assert sorted(int(p.name) for p in tmp_path.iterdir() if p.name.isdigit()) == [6, 12]
+    with pytest.raises(InputError, match="expected the checkpoint '4'.*found steps 6, 12"):
+        checkpoints.resolve("4")
+    checkpoints.close()
+
+
+def test_a_checkpoint_comes_back_whole_or_only_its_parameters(tmp_path):
+    checkpoints = _open(tmp_path)
+    _save(checkpoints, {3: 0.5})
+    whole = checkpoints.restore(3, _state(0))
+    assert whole.progress == {"note": 3}
+    jax.tree.map(np.testing.assert_array_equal, whole.state, _state(3))
+    part = checkpoints.restore(3, {"params": _state(0)["params"]})
+    assert part.state.keys() == {"params"}
+    jax.tree.map(np.testing.assert_array_equal, part.state["params"], _state(3)["params"])
+    checkpoints.close()
+
+
+def test_saving_a_step_again_replaces_it(tmp_path):
+    checkpoints = _open(tmp_path)
+    _save(checkpoints, {3: None})
+    _save(checkpoints, {3: 0.5})
+    assert checkpoints.resolve("best") == 3
+    checkpoints.close()
+
+
+def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
+    checkpoints = _open(tmp_path)
+    _save(checkpoints, {3: 0.5})
+    other = {"params": {"w": jnp.zeros(7), "b": jnp.zeros(3)}}
+    with pytest.raises(InputError, match="cannot restore this checkpoint"):
+        checkpoints.restore(3, other)
+    checkpoints.close()
+
+
+def test_a_full_disk_is_one_line_and_earlier_checkpoints_are_intact(tmp_path):
+    checkpoints = _open(tmp_path)
+    _save(checkpoints, {1: 0.5})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match="cannot save a checkpoint, earlier ones are intact") as caught:
+            _save(checkpoints, {2: 0.6})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(caught.value)
+    again = _open(tmp_path)
+    assert again.latest() == 1
+    jax.tree.map(np.testing.assert_array_equal, again.restore(1, _state(0)).state, _state(1))
+    _save(again, {2: 0.6})
+    assert again.resolve("best") == 2
+    again.close()
+
+
+def test_an_unfinished_checkpoint_is_not_taken_for_one(tmp_path):
+    checkpoints = _open(tmp_path)
+    _save(checkpoints, {1: 0.5})
+    checkpoints.close()
+    (tmp_path / "2.orbax-checkpoint-tmp").mkdir()
+    (tmp_path / "2.orbax-checkpoint-tmp" / "junk").write_text("x")
+    again = _open(tmp_path)
+    assert again.latest() == 1
+    again.close()
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    run = RunDirectory(tmp_path)
+    assert not run.exists()
+    with pytest.raises(InputError, match="config.json: expected a run directory"):
+        run.read_config()
+    with pytest.raises(InputError, match="no checkpoints"):
+        run.checkpoints("weighted_f1", read_only=True)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match="config.json: not valid JSON"):
+        run.read_config()
+    (tmp_path / "config.json").write_text(json.dumps({"name": "x"}))
+    with pytest.raises(InputError, match=r"config.json: config.data: setting is missing"):
+        run.read_config()
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(InputError, match="run.json: not the facts"):
+        run.read_facts()
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match="tokenizer.json: cannot read"):
+        run.read_tokenizer()

@@ -1,0 +1,214 @@
+"""The loop: resuming bit for bit, selection on dev, early stopping, logs, refusals."""
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dtrm_jax.config import Config
+from dtrm_jax.errors import InputError
+from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.training import loop
+from dtrm_jax.training.log import read_records
+from tests.runs import assert_same_state, saved_state, tiny_run_config
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def whole(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never interrupted."""
+    workdir = tmp_path_factory.mktemp("whole")
+    loop.train(tiny_run_config(cache), str(workdir))
+    return workdir
+
+
+def _records(workdir: Path, split: str) -> list[dict]:
+    return [record for record in read_records(workdir / "metrics.jsonl") if record["split"] == split]
+
+
+def _signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
+    """Sends this process a signal while step ``step`` runs."""
+    parallelise = loop.parallelise
+
+    def sending(train_step, mesh):
+        compiled, calls = parallelise(train_step, mesh), 0
+
+        def run(*arguments):
+            nonlocal calls
+            calls += 1
+            if calls == step:
+                os.kill(os.getpid(), number)
+            return compiled(*arguments)
+
+        return run
+
+    monkeypatch.setattr(loop, "parallelise", sending)
+
+
+@pytest.mark.parametrize(("number", "step"), [(signal.SIGTERM, 3), (signal.SIGINT, 4)])
+def test_a_run_that_was_signalled_resumes_bit_for_bit(whole, cache, tmp_path, monkeypatch, number, step):
+    with monkeypatch.context() as patch:
+        _signal_at(patch, step, number)
+        with pytest.raises(loop.Interrupted, match=f"step {step};") as caught:
+            loop.train(tiny_run_config(cache), str(tmp_path))
+    assert caught.value.signal_number == number
+    assert saved_state(tmp_path)[0] == step
+    loop.train(tiny_run_config(cache), str(tmp_path))
+    assert_same_state(saved_state(tmp_path), saved_state(whole))
+    assert_same_state(saved_state(tmp_path, "best"), saved_state(whole, "best"))
+
+
+def test_a_killed_run_resumes_bit_for_bit_and_its_log_has_no_gap_or_double(whole, cache, tmp_path):
+    workdir = tmp_path / "run"
+    config = tiny_run_config(cache)
+    arguments = [f"--config.data.cache={cache}", "--workdir", str(workdir)]
+    file = tmp_path / "config.py"
+    # The killed process is slowed down, so that the kill lands between two checkpoints.
+    file.write_text("from tests.runs import tiny_run_config\ndef get_config():\n    return tiny_run_config('')\n")
+    slow = (
+        "import runpy, sys, time\n"
+        "from dtrm_jax.training import loop\n"
+        "add = loop._Meter.add\n"
+        "def slowly(self, step, *rest):\n"
+        "    add(self, step, *rest)\n"
+        "    time.sleep(0.3 if step < 5 else 60)\n"
+        "loop._Meter.add = slowly\n"
+        "sys.argv = ['train.py'] + sys.argv[1:]\n"
+        "runpy.run_path('train.py', run_name='__main__')\n"
+    )
+    command = [sys.executable, "-c", slow, "--config", str(file), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache/jax_tests")}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not (workdir / "checkpoints" / "4").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+    assert saved_state(workdir)[0] == 4
+    loop.train(config, str(workdir))
+    assert_same_state(saved_state(workdir), saved_state(whole))
+    for split in ("train", "dev"):
+        steps = [record["step"] for record in _records(workdir, split)]
+        assert steps == [record["step"] for record in _records(whole, split)]
+        losses = [record["loss"] for record in _records(workdir, split)]
+        assert losses == [record["loss"] for record in _records(whole, split)]
+
+
+def test_a_complete_run_is_left_alone(whole, cache, capsys):
+    before = saved_state(whole)
+    loop.train(tiny_run_config(cache), str(whole))
+    assert "complete" in capsys.readouterr().out
+    assert_same_state(saved_state(whole), before)
+
+
+def test_best_is_the_best_on_dev_and_latest_is_the_last_step(whole):
+    dev = _records(whole, "dev")
+    scores = [record["weighted_f1"] for record in dev]
+    assert saved_state(whole, "best")[0] == dev[int(np.argmax(scores))]["step"]
+    assert saved_state(whole, "latest")[0] == RunDirectory(whole).read_facts().total_steps == dev[-1]["step"]
+
+
+def test_the_log_says_what_was_trained(whole):
+    train, dev = _records(whole, "train"), _records(whole, "dev")
+    assert [record["epoch"] for record in dev] == [1, 2, 3]
+    for record in train:
+        assert record["utterances_per_second"] > 0 and record["tokens_per_second"] > record["utterances_per_second"]
+    assert train[-1]["loss"] < train[0]["loss"]
+    assert train[-1]["learning_rate"] < 3e-3
+    assert list((whole / "tensorboard").glob("events.*"))
+
+
+def test_another_config_is_refused_and_nothing_is_lost(whole, cache):
+    config = tiny_run_config(cache)
+    config.train.seed = 5
+    before = saved_state(whole)
+    with pytest.raises(InputError, match=r"config.json: the run begun here differs: train.seed was 0, is 5"):
+        loop.train(config, str(whole))
+    assert_same_state(saved_state(whole), before)
+
+
+def test_the_same_run_may_log_and_save_at_other_intervals(whole, cache):
+    config = tiny_run_config(cache)
+    config.train.log_every_steps, config.train.save_every_steps = 1, 0
+    loop.train(config, str(whole))
+
+
+def test_a_step_compiles_once(cache, tmp_path, monkeypatch):
+    compiled, parallelise = [], loop.parallelise
+    monkeypatch.setattr(loop, "parallelise", lambda *a: compiled.append(parallelise(*a)) or compiled[-1])
+    config = tiny_run_config(cache)
+    config.train.epochs = 2
+    loop.train(config, str(tmp_path))
+    assert [step._cache_size() for step in compiled] == [1]
+
+
+def test_early_stopping_ends_the_run_and_it_stays_ended(cache, tmp_path):
+    config = tiny_run_config(cache)
+    config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 0.0
+    config.train.patience, config.train.epochs = 2, 9
+    progress = loop.train(config, str(tmp_path))
+    assert progress.stopped and [record["epoch"] for record in _records(tmp_path, "dev")] == [1, 2, 3]
+    assert saved_state(tmp_path, "best")[0] == _records(tmp_path, "dev")[0]["step"], "of equals, the earliest is best"
+    loop.train(config, str(tmp_path))
+    assert len(_records(tmp_path, "dev")) == 3
+
+
+def test_evaluation_every_n_steps_and_at_the_end(cache, tmp_path):
+    config = tiny_run_config(cache)
+    config.train.epochs, config.train.evaluate_every_steps = 2, 3
+    loop.train(config, str(tmp_path))
+    total = RunDirectory(tmp_path).read_facts().total_steps
+    assert [record["step"] for record in _records(tmp_path, "dev")] == sorted({*range(3, total + 1, 3), total})
+
+
+def test_a_loss_that_is_not_finite_is_an_error_and_the_checkpoints_stay(cache, tmp_path):
+    config = tiny_run_config(cache)
+    config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 1e38
+    with pytest.raises(InputError, match=r"step \d+: the loss is not finite"):
+        loop.train(config, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("train", "label_smoothing"), 0.3),
+        (("train", "class_weights"), "balanced"),
+        (("train", "seed"), 1),
+        (("optimizer", "weight_decay"), 0.5),
+        (("optimizer", "gradient_clip"), 0.01),
+        (("optimizer", "decay_biases_and_norms"), False),
+        (("tokens", "indi_context"), False),
+        (("packing", "packs_per_step"), 2),
+    ],
+)
+def test_a_setting_reaches_the_training(whole, cache, tmp_path, path, value):
+    config: Config = copy.deepcopy(tiny_run_config(cache))
+    setattr(getattr(config, path[0]), path[1], value)
+    if path[1] in ("weight_decay", "decay_biases_and_norms"):
+        config.optimizer.weight_decay = 0.5
+    config.train.epochs = 1
+    loop.train(config, str(tmp_path))
+    mine, theirs = (_records(workdir, "dev")[0]["loss"] for workdir in (tmp_path, whole))
+    assert mine != theirs
+
+
+def test_a_log_that_was_cut_off_is_read_up_to_there(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(json.dumps({"step": 1}) + "\n" + '{"step": 2, "lo')
+    assert list(read_records(file)) == [{"step": 1}]
+    file.write_text('{"step": 1, "lo\n' + json.dumps({"step": 2}) + "\n")
+    with pytest.raises(InputError, match="line 1"):
+        list(read_records(file))
