@@ -12,29 +12,40 @@ collator does; ``sorted`` sorts them by length and runs the encoder over micro-b
 Needs torch and transformers, which the project itself does not.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 import transformers
 from torch import nn
 
-from dtrm_jax.config import Config
+from dtrm_jax.config import Config, to_dict
 from dtrm_jax.conversation import Conversation, LabelSpace, indi_context
 from dtrm_jax.errors import InputError
 from dtrm_jax.models.pretrained import locate
 
 FORMS = ("padded", "sorted")
 _UNLABELLED = -100  # what torch's cross-entropy ignores
-# Settings the peer does not implement, and the only value of each that it stands for.
+# The settings of the model and its training that the peer follows. It keeps the learning rates constant.
+_FOLLOWED = {
+    *("tokens.window", "tokens.max_length"),
+    *(f"model.encoder.{name}" for name in ("pretrained", "pooling", "dropout", "attention_dropout")),
+    *(f"model.intra_modal.{name}" for name in ("layers", "heads", "feed_forward", "dropout")),
+    *("model.dropout", "model.dtype"),
+    *(f"optimizer.{name}" for name in ("encoder_learning_rate", "learning_rate", "b1", "b2", "eps", "weight_decay")),
+    *("optimizer.gradient_clip", "optimizer.warmup_steps"),
+    # Sizes of an encoder that is not pretrained.
+    *(f"model.encoder.{name}" for name in ("hidden_size", "layers", "heads", "intermediate_size")),
+}
+# Those it does not, and the only value of each that it stands for.
 _FIXED = {
     "tokens.indi_context": True,
     "tokens.segments": True,
     "tokens.separator": True,
+    "model.remat": False,
     "model.intra_modal.context": "dependent",
     "model.intra_modal.turn_distance": "none",
     "optimizer.decay_biases_and_norms": True,
-    "optimizer.gradient_clip": 0.0,
     "train.class_weights": "none",
     "train.label_smoothing": 0.0,
 }
@@ -73,7 +84,7 @@ class PeerModel(nn.Module):
         self.discriminator = nn.Sequential(
             nn.Dropout(rate), nn.Linear(width, width), nn.Tanh(), nn.Dropout(rate), nn.Linear(width, classes)
         )
-        self.window = config.tokens.window
+        self.window, self.pooling = config.tokens.window, encoder.pooling
 
     def forward(
         self, micro_batches: Iterable[dict[str, torch.Tensor]], order: torch.Tensor, turns: list[int]
@@ -85,13 +96,21 @@ class PeerModel(nn.Module):
             order: ``order[i]`` is the turn, counted through the batch, of row ``i``.
             turns: Number of turns of every conversation.
         """
-        states = torch.cat([self.bert(**rows).last_hidden_state[:, 0] for rows in micro_batches])
+        states = torch.cat([self._encode(rows) for rows in micro_batches])
         states = torch.empty_like(states).index_copy(0, order, states)
         padded = nn.utils.rnn.pad_sequence(states.split(turns), batch_first=True)
         # Padding comes last and the mask is causal, so that no turn sees any.
         represented = self.intra_modal(padded, mask=self._hidden(padded.shape[1], padded.device))
         used = torch.arange(padded.shape[1]) < torch.tensor(turns)[:, None]
         return self.discriminator(represented[used.to(padded.device)])
+
+    def _encode(self, rows: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Returns the state at [CLS] of each row, or the mean state of its segment 0."""
+        states = self.bert(**rows).last_hidden_state
+        if self.pooling == "cls":
+            return states[:, 0]
+        own = (rows["attention_mask"] * (rows["token_type_ids"] == 0))[:, :, None].to(states.dtype)
+        return (states * own).sum(1) / own.sum(1)
 
     def _hidden(self, turns: int, device: torch.device) -> torch.Tensor:
         """Eq. 3 as torch wants it: True where a turn must not look."""
@@ -143,6 +162,8 @@ class TorchPeer:
         loss = self.loss(conversations)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if self.config.optimizer.gradient_clip:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.gradient_clip)
         self.optimizer.step()
         return loss.item()
 
@@ -234,9 +255,19 @@ def _check_supported(config: Config) -> None:
         raise InputError("config.model.encoder.pretrained: the PyTorch peer needs pretrained weights, found none")
     if config.model.intra_modal.layers < 1:
         raise InputError("config.model.intra_modal.layers: the PyTorch peer needs at least one layer, found 0")
+    settings = dict(_settings(to_dict(config)))
     for path, expected in _FIXED.items():
-        value = config
-        for name in path.split("."):
-            value = getattr(value, name)
-        if value != expected:
-            raise InputError(f"config.{path}: the PyTorch peer implements {expected!r} only, found {value!r}")
+        if settings[path] != expected:
+            raise InputError(f"config.{path}: the PyTorch peer implements {expected!r} only, found {settings[path]!r}")
+    # A setting that is new since this file was written must not be passed over in silence.
+    for path in settings:
+        if path.startswith(("tokens.", "model.", "optimizer.")) and path not in _FOLLOWED | _FIXED.keys():
+            raise InputError(f"config.{path}: the PyTorch peer does not know this setting")
+
+
+def _settings(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _settings(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

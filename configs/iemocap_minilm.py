@@ -7,8 +7,9 @@ def get_config() -> Config:
     """The 22M-parameter encoder, with learning rates for training in minutes."""
     config = Config(name="iemocap_minilm")
     config.data.name = "iemocap"
+    config.tokens.max_length = 128
     config.packing.tokens = 8192
-    config.packing.row_lengths = (96, 192)
+    config.packing.row_lengths = (64, 96)
     config.model.encoder.pretrained = "minilm"
     config.model.intra_modal.layers = 2
     config.optimizer.encoder_learning_rate = 1.2e-4

@@ -7,9 +7,10 @@ Axis letters, used as suffixes of array names throughout the models:
     D   width of the model        H   attention heads          F   width of the feed-forward layer
     N   packs of a step           K   window of context, in turns
 
-A *pack* holds whole conversations. Its token axis is cut into rows of fixed lengths (``PackShape.rows``); a row holds one or
-more token sequences of eq. 1, and attention never leaves a sequence. Its utterance axis holds one entry a turn, the
-turns of a conversation side by side in order. Shapes depend on the ``PackShape`` alone, so that a program is compiled once.
+A *pack* holds whole conversations. Its token axis is cut into rows of fixed lengths (``PackShape.rows``); a row holds
+one or more token sequences of eq. 1, and attention never leaves a sequence. Its utterance axis holds one entry a turn,
+the turns of a conversation side by side in order. Shapes depend on the ``PackShape`` alone, so that a program is
+compiled once.
 """
 
 import dataclasses

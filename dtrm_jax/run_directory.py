@@ -29,7 +29,8 @@ from dtrm_jax.conversation import LabelSpace
 from dtrm_jax.errors import InputError
 from dtrm_jax.models.bert_config import BertConfig
 
-# Settings that may differ when a run is resumed: they change where and how often something happens, not what is learned.
+# Settings that may differ when a run is resumed: they change where and how often something happens, not what is
+# learned.
 _FREE = ("data.source", "data.cache", "train.log_every_steps", "train.save_every_steps")
 
 
@@ -185,9 +186,7 @@ class Checkpoints:
         self._path, self._select_by = path, select_by
         if read_only and not path.is_dir():
             raise InputError(f"{path}: no checkpoints, expected a run directory of train.py")
-        keep_best = ocp.checkpoint_managers.BestN(
-            get_metric_fn=self._rank, n=1, keep_checkpoints_without_metrics=False
-        )
+        keep_best = ocp.checkpoint_managers.BestN(get_metric_fn=self._rank, n=1, keep_checkpoints_without_metrics=False)
         policy = ocp.checkpoint_managers.AnyPreservationPolicy([ocp.checkpoint_managers.LatestN(1), keep_best])
         options = ocp.CheckpointManagerOptions(
             preservation_policy=None if read_only else policy,
@@ -261,8 +260,8 @@ class Checkpoints:
 
         Args:
             step: Which.
-            like: A tree of arrays or ShapeDtypeStructs of the same structure, with the wanted shardings. A tree that holds
-                only some of the top-level entries restores only those.
+            like: A tree of arrays or ShapeDtypeStructs of the same structure, with the wanted shardings. A tree that
+                holds only some of the top-level entries restores only those.
 
         Raises:
             InputError: It does not fit ``like`` or is damaged.
@@ -273,7 +272,9 @@ class Checkpoints:
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.PyTreeRestore(
-                        item=template, restore_args=ocp.checkpoint_utils.construct_restore_args(template), partial_restore=True
+                        item=template,
+                        restore_args=ocp.checkpoint_utils.construct_restore_args(template),
+                        partial_restore=True,
                     ),
                     progress=ocp.args.JsonRestore(),
                 ),

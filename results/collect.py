@@ -1,8 +1,8 @@
 """Keeps finished runs as small JSON files, and prints them as a table.
 
-``python results/collect.py runs/meld_minilm-0 runs/meld_minilm-1`` stores ``results/<config>-seed<seed>.json`` for each run:
-its config, when its best checkpoint was reached, and the metrics of ``eval.py`` on dev and test. Without arguments the
-stored results are printed as a Markdown table, mean and standard deviation over seeds.
+``python results/collect.py runs/meld_minilm-0 runs/meld_minilm-1`` stores ``results/<config>-seed<seed>.json`` for each
+run: its config, when its best checkpoint was reached, and the metrics of ``eval.py`` on dev and test. Without arguments
+the stored results are printed as a Markdown table, mean and standard deviation over seeds.
 """
 
 import json
@@ -22,7 +22,9 @@ def collect(run: Path) -> Path:
     config["data"] |= {"source": "", "cache": ""}  # folders of one machine
     metrics = {split: json.loads((run / "eval" / split / "metrics.json").read_text()) for split in ("dev", "test")}
     if metrics["dev"]["step"] != metrics["test"]["step"] or metrics["test"]["checkpoint"] != "best":
-        raise SystemExit(f"{run}: expected dev and test of the best checkpoint; run eval.py --split dev and --split test")
+        raise SystemExit(
+            f"{run}: expected dev and test of the best checkpoint; run eval.py --split dev and --split test"
+        )
     file = FOLDER / f"{config['name']}-seed{config['train']['seed']}.json"
     file.write_text(json.dumps({"config": config, **metrics}, indent=1) + "\n")
     return file
@@ -34,7 +36,10 @@ def table() -> str:
     for file in sorted(FOLDER.glob("*.json")):
         result = json.loads(file.read_text())
         groups[result["config"]["name"]].append(result)
-    lines = ["| config | seeds | dev weighted F1 | test weighted F1 | test accuracy | test macro F1 |", "|---" * 6 + "|"]
+    lines = [
+        "| config | seeds | dev weighted F1 | test weighted F1 | test accuracy | test macro F1 |",
+        "|---" * 6 + "|",
+    ]
     for name, results in groups.items():
         cells = [_mean([result["dev"]["weighted_f1"] for result in results])]
         cells += [_mean([result["test"][score] for result in results]) for score in SCORES]

@@ -32,7 +32,9 @@ def _imports(file: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "dtrm_jax" else {node.module}
+            names |= (
+                {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "dtrm_jax" else {node.module}
+            )
     return {name.split(".")[1] for name in names if name.startswith("dtrm_jax.")}
 
 

@@ -14,7 +14,10 @@ from dtrm_jax.run_directory import Checkpoints, RunDirectory
 
 
 def _state(step: int) -> dict:
-    return {"params": {"w": jnp.arange(40_000, dtype=jnp.float32) * step, "b": jnp.full(3, step)}, "step": jnp.int32(step)}
+    return {
+        "params": {"w": jnp.arange(40_000, dtype=jnp.float32) * step, "b": jnp.full(3, step)},
+        "step": jnp.int32(step),
+    }
 
 
 def _open(path: Path, read_only: bool = False) -> Checkpoints:

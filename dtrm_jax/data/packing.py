@@ -1,9 +1,9 @@
 """Packing: whole conversations into fixed-shape packs, with hardly any padding.
 
-Token sequences are short and uneven, so that padding them to the longest of a batch wastes two to three times the work. Here
-many sequences share a row, and attention is masked to one sequence. Rows come in a few lengths: short ones keep the
-attention's waste small, and one of the longest is always there for the longest sequence. The shape of a pack is fixed per
-run, so that the train step compiles once.
+Token sequences are short and uneven, so that padding them to the longest of a batch wastes two to three times the work.
+Here many sequences share a row, and attention is masked to one sequence. Rows come in a few lengths: short ones keep
+the attention's waste small, and one of the longest is always there for the longest sequence. The shape of a pack is
+fixed per run, so that the train step compiles once.
 """
 
 import bisect
@@ -64,9 +64,7 @@ class PackFiller:
         return starts
 
 
-def plan_packs(
-    lengths: Sequence[Sequence[int]], order: Sequence[int], shape: PackShape
-) -> list[list[int]]:
+def plan_packs(lengths: Sequence[Sequence[int]], order: Sequence[int], shape: PackShape) -> list[list[int]]:
     """Assigns conversations to packs, each to the first pack that holds it (first fit).
 
     Args:
@@ -143,8 +141,8 @@ class Fill:
     Attributes:
         tokens: Real tokens / token slots.
         attention: Score entries inside a sequence / score entries computed.
-        work: Multiply-adds of the encoder on real tokens / those computed: matrix products with weights (12 D^2 a token and
-            layer) and attention scores and values (2 S D a token and layer) together.
+        work: Multiply-adds of the encoder on real tokens / those computed: matrix products with weights (12 D^2 a token
+            and layer) and attention scores and values (2 S D a token and layer) together.
     """
 
     tokens: float
@@ -172,9 +170,9 @@ def measure_fill(lengths: Sequence[Sequence[int]], packs: int, shape: PackShape,
 def choose_shape(lengths: Sequence[Sequence[int]], config: PackingConfig) -> PackShape:
     """Chooses how many rows of each length and how many utterance slots a pack has.
 
-    A hill climb over the row counts: it starts from the share of tokens that each row length is the shortest home of, and
-    exchanges rows as long as that lowers the cost of a whole planned epoch. A shape is considered only if every conversation
-    fits into a pack of its own: nothing is ever cut or dropped, the budget grows instead.
+    A hill climb over the row counts: it starts from the share of tokens that each row length is the shortest home of,
+    and exchanges rows as long as that lowers the cost of a whole planned epoch. A shape is considered only if every
+    conversation fits into a pack of its own: nothing is ever cut or dropped, the budget grows instead.
 
     Args:
         lengths: For every conversation that must fit, the tokens of each of its sequences.
@@ -216,7 +214,9 @@ def _first_counts(lengths: Sequence[Sequence[int]], row_lengths: list[int], budg
     """Rows in proportion to the tokens whose shortest home they are, then long rows until every conversation fits."""
     flat = np.asarray([length for conversation in lengths for length in conversation])
     demand = np.bincount(np.searchsorted(row_lengths, flat), weights=flat, minlength=len(row_lengths))
-    counts = [max(1, round(budget * share / length)) for share, length in zip(demand / demand.sum(), row_lengths, strict=True)]
+    counts = [
+        max(1, round(budget * share / length)) for share, length in zip(demand / demand.sum(), row_lengths, strict=True)
+    ]
     while not _holds(counts, row_lengths, lengths):
         counts[-1] += 1
     return counts

@@ -1,7 +1,7 @@
 """The input pipeline: plans, packs, shards by host, prefetches (Grain).
 
-Every step's packs follow from (seed, epoch) alone, so that any step can be addressed at random: the position in the data
-is one number, Grain's iterator state holds it, and every host can work out its own share.
+Every step's packs follow from (seed, epoch) alone, so that any step can be addressed at random: the position in the
+data is one number, Grain's iterator state holds it, and every host can work out its own share.
 """
 
 import dataclasses
@@ -65,7 +65,11 @@ class _PackSource:
     """Random access to one host's packs of every step, as Grain wants it."""
 
     def __init__(
-        self, conversations: Sequence[TokenizedConversation], steps: list[list[list[int]]], shape: PackShape, hosts: slice
+        self,
+        conversations: Sequence[TokenizedConversation],
+        steps: list[list[list[int]]],
+        shape: PackShape,
+        hosts: slice,
     ):
         self._conversations, self._steps, self._shape, self._hosts = conversations, steps, shape, hosts
 

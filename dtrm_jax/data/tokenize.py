@@ -9,7 +9,6 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from dtrm_jax.config import TokensConfig
 from dtrm_jax.conversation import Conversation, LabelSpace, indi_context
 
-
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 

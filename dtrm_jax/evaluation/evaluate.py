@@ -19,7 +19,7 @@ Predict = Callable[[Any, Batch], Float[Array, "N U C"]]
 
 
 def make_predict(model: DialogueTRM) -> Predict:
-    """Returns the compiled ``predict(params, batch)``: probabilities of every utterance slot of every pack, without dropout."""
+    """Returns the compiled ``predict(params, batch)``: every utterance slot's probabilities, without dropout."""
 
     @jax.jit
     def predict(params: Any, batch: Batch) -> Float[Array, "N U C"]:
@@ -81,7 +81,10 @@ class Evaluator:
         return result
 
     def score(self, probabilities: Sequence[np.ndarray]) -> dict[str, Any]:
-        """Returns the metrics over every labelled turn of the split, each counted once; ``loss`` is plain cross-entropy."""
+        """Returns the metrics over every labelled turn of the split, each counted once.
+
+        ``loss`` is the plain cross-entropy, whatever weights and smoothing the training uses.
+        """
         labels = np.concatenate([conversation.labels for conversation in self.conversations])
         outputs = np.concatenate(probabilities)[labels >= 0]
         labels = labels[labels >= 0]

@@ -53,7 +53,9 @@ def evaluate_run(run: RunDirectory, split: str, which: str, source: str | None) 
         checkpoints.close()
     evaluator = Evaluator.build(make_predict(model), tokenized, facts.labels, shape)
     probabilities = evaluator.probabilities(params)
-    metrics = {"corpus": dataset.name, "split": split, "step": step, "checkpoint": which} | evaluator.score(probabilities)
+    metrics = {"corpus": dataset.name, "split": split, "step": step, "checkpoint": which} | evaluator.score(
+        probabilities
+    )
     folder = run.evaluation(split)
     predictions.write(folder / "predictions.csv", conversations, probabilities, facts.labels)
     predictions.write_metrics(folder / "metrics.json", metrics)

@@ -1,8 +1,8 @@
 """Scaled dot-product attention in the three arrangements the model needs, without parameters.
 
 ``attend`` is the core. ``row_attention`` lays the flat token axis out as rows, ``banded_attention`` the flat utterance
-axis as blocks with one block of look-back, so that both cost grows linearly with the length of the axis. Axis letters as in
-``dtrm_jax.batch``; E is the width of a head, ``...`` any leading axes.
+axis as blocks with one block of look-back, so that both cost grows linearly with the length of the axis. Axis letters
+as in ``dtrm_jax.batch``; E is the width of a head, ``...`` any leading axes.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def row_attention(
     q_TxHxE: Float[Array, "T H E"],
     k_TxHxE: Float[Array, "T H E"],
     v_TxHxE: Float[Array, "T H E"],
-    sequence_ids_T: Int[Array, "T"],
+    sequence_ids_T: Int[Array, " T"],
     rows: tuple[tuple[int, int], ...],
     drop: Drop,
 ) -> tuple[Float[Array, "T H E"], list[Float[Array, "R H S S"]]]:
@@ -75,8 +75,8 @@ def banded_attention(
     q_UxHxE: Float[Array, "U H E"],
     k_UxHxE: Float[Array, "U H E"],
     v_UxHxE: Float[Array, "U H E"],
-    conversation_U: Int[Array, "U"],
-    turn_U: Int[Array, "U"],
+    conversation_U: Int[Array, " U"],
+    turn_U: Int[Array, " U"],
     window: int,
     drop: Drop,
     distance_bias_HxK1: Float[Array, "H K1"] | None = None,
@@ -108,8 +108,7 @@ def banded_attention(
     look_back = blocks > 1
     q, conversation_q, turn_q = (cut.queries(x, fill) for x, fill in ((q_UxHxE, 0), (conversation_U, -1), (turn_U, 0)))
     k, v, conversation_k, turn_k = (
-        cut.keys(x, fill, look_back)
-        for x, fill in ((k_UxHxE, 0), (v_UxHxE, 0), (conversation_U, -1), (turn_U, 0))
+        cut.keys(x, fill, look_back) for x, fill in ((k_UxHxE, 0), (v_UxHxE, 0), (conversation_U, -1), (turn_U, 0))
     )
     mask = masks.context_dependent_mask(conversation_q, turn_q, conversation_k, turn_k, window)
     bias = None

@@ -1,10 +1,9 @@
 """BERT as the utterance encoder (eq. 1), over packed token sequences.
 
-The parameter tree is that of transformers' ``FlaxBertModule(add_pooling_layer=False)``, so its parameters and Hugging Face
-weights load unchanged. It is our own module because FlaxBert takes only a padding mask (no packing), and because
+The parameter tree is that of transformers' ``FlaxBertModule(add_pooling_layer=False)``, so its parameters and Hugging
+Face weights load unchanged. It is our own module because FlaxBert takes only a padding mask (no packing), and because
 transformers dropped its Flax classes in version 5.
 """
-
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -27,9 +26,9 @@ class BertEmbeddings(nn.Module):
     @nn.compact
     def __call__(
         self,
-        token_ids_T: Int[Array, "T"],
-        position_ids_T: Int[Array, "T"],
-        segment_ids_T: Int[Array, "T"],
+        token_ids_T: Int[Array, " T"],
+        position_ids_T: Int[Array, " T"],
+        segment_ids_T: Int[Array, " T"],
         deterministic: bool,
     ) -> Float[Array, "T D"]:
         """Returns the embedding of every token slot."""
@@ -54,7 +53,7 @@ class BertSelfAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x_TxD: Float[Array, "T D"], sequence_ids_T: Int[Array, "T"], rows: Rows, deterministic: bool
+        self, x_TxD: Float[Array, "T D"], sequence_ids_T: Int[Array, " T"], rows: Rows, deterministic: bool
     ) -> Float[Array, "T D"]:
         """Returns the attended values of every token slot."""
         heads, width = self.config.heads, self.config.hidden_size
@@ -94,8 +93,8 @@ class BertAttention(nn.Module):
     def __call__(
         self,
         x_TxD: Float[Array, "T D"],
-        sequence_ids_T: Int[Array, "T"],
-        read_U: Int[Array, "U"] | None,
+        sequence_ids_T: Int[Array, " T"],
+        read_U: Int[Array, " U"] | None,
         rows: Rows,
         deterministic: bool,
     ) -> Float[Array, "P D"]:
@@ -129,15 +128,13 @@ class BertLayer(nn.Module):
     def __call__(
         self,
         x_TxD: Float[Array, "T D"],
-        sequence_ids_T: Int[Array, "T"],
-        read_U: Int[Array, "U"] | None,
+        sequence_ids_T: Int[Array, " T"],
+        read_U: Int[Array, " U"] | None,
         rows: Rows,
         deterministic: bool,
     ) -> Float[Array, "P D"]:
         """Returns the hidden states of every slot, or only of ``read_U``."""
-        x = BertAttention(self.config, self.dtype, name="attention")(
-            x_TxD, sequence_ids_T, read_U, rows, deterministic
-        )
+        x = BertAttention(self.config, self.dtype, name="attention")(x_TxD, sequence_ids_T, read_U, rows, deterministic)
         hidden = BertIntermediate(self.config, self.dtype, name="intermediate")(x)
         return BertOutput(self.config, self.dtype, name="output")(hidden, x, deterministic)
 
@@ -153,8 +150,8 @@ class BertLayers(nn.Module):
     def __call__(
         self,
         x_TxD: Float[Array, "T D"],
-        sequence_ids_T: Int[Array, "T"],
-        read_U: Int[Array, "U"] | None,
+        sequence_ids_T: Int[Array, " T"],
+        read_U: Int[Array, " U"] | None,
         rows: Rows,
         deterministic: bool,
     ) -> Float[Array, "P D"]:
@@ -195,13 +192,13 @@ class Bert(nn.Module):
     @nn.compact
     def __call__(
         self,
-        token_ids_T: Int[Array, "T"],
-        position_ids_T: Int[Array, "T"],
-        segment_ids_T: Int[Array, "T"],
-        sequence_ids_T: Int[Array, "T"],
+        token_ids_T: Int[Array, " T"],
+        position_ids_T: Int[Array, " T"],
+        segment_ids_T: Int[Array, " T"],
+        sequence_ids_T: Int[Array, " T"],
         rows: Rows,
         *,
-        read_U: Int[Array, "U"] | None = None,
+        read_U: Int[Array, " U"] | None = None,
         deterministic: bool,
     ) -> Float[Array, "P D"]:
         """Returns last hidden states.
@@ -212,8 +209,8 @@ class Bert(nn.Module):
             segment_ids_T: Segments.
             sequence_ids_T: Sequence of each slot; attention stays inside a sequence and inside its row.
             rows: ``PackShape.rows``: how the token axis is cut into rows.
-            read_U: Slots whose states are wanted, such as the [CLS]s; None: all. The work of the last layer that other slots
-                would need is not done.
+            read_U: Slots whose states are wanted, such as the [CLS]s; None: all. The work of the last layer that other
+                slots would need is not done.
             deterministic: No dropout.
 
         Returns:

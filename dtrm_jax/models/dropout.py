@@ -17,8 +17,8 @@ from jaxtyping import Array, Bool, Float, Key
 def keep_mask(key: Key[Array, ""], rate: float, shape: tuple[int, ...]) -> Bool[Array, "..."]:
     """Returns a mask of ``shape`` that is False with probability ``rate``, a function of ``key`` alone.
 
-    Keys made by ``split`` or ``fold_in`` give independent masks; ``key(0)`` and ``key(1)``, whose words differ in one bit,
-    do not.
+    Keys made by ``split`` or ``fold_in`` give independent masks; ``key(0)`` and ``key(1)``, whose words differ in one
+    bit, do not.
 
     Raises:
         ValueError: The array has 2**32 elements or more, which the counter cannot tell apart.

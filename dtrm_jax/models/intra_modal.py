@@ -28,8 +28,8 @@ class IntraModal(nn.Module):
     def __call__(
         self,
         f_UxD: Float[Array, "U D"],
-        conversation_U: Int[Array, "U"],
-        turn_U: Int[Array, "U"],
+        conversation_U: Int[Array, " U"],
+        turn_U: Int[Array, " U"],
         deterministic: bool,
     ) -> Float[Array, "U D"]:
         """Returns the representation of every turn, from itself and (context-dependent) the K turns before it."""

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 from dtrm_jax.models.attention import Drop
 from dtrm_jax.models.dropout import Dropout
 
-# torch's initialisation: in_proj is Xavier-uniform over the fused [3D, D] matrix, Linear is U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+# torch's initialisation: in_proj is Xavier-uniform over the fused [3D, D] matrix, Linear is U(-1/sqrt(fan_in),
+# 1/sqrt(fan_in)).
 IN_PROJECTION_INIT = nn.initializers.variance_scaling(0.5, "fan_in", "uniform")
 LINEAR_INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 

@@ -33,11 +33,12 @@ def read_records(file: Path) -> Iterator[dict[str, Any]]:
 
 
 class TrainingLog:
-    """Appends records to ``metrics.jsonl`` and the event files."""
+    """Appends records to ``metrics.jsonl`` and the event files; one process of a run writes them."""
 
     def __init__(self, run: RunDirectory, start: int):
-        """Opens the log at step ``start``; what an interrupted run logged after its last checkpoint is dropped, since
-        the resumed run logs it again.
+        """Opens the log at step ``start``.
+
+        What an interrupted run logged after its last checkpoint is dropped: the resumed run logs it again.
         """
         file = run.metrics_file
         kept = [record for record in read_records(file) if record["step"] <= start]
@@ -63,7 +64,7 @@ class TrainingLog:
         self._events.close()
 
 
-def progress_bar(total: int, start: int, name: str) -> tqdm.tqdm:
+def progress_bar(total: int, start: int, name: str, shown: bool) -> tqdm.tqdm:
     """Returns the bar: steps, time left, and what ``set_postfix_str`` is given."""
     return tqdm.tqdm(
         total=total,
@@ -73,5 +74,6 @@ def progress_bar(total: int, start: int, name: str) -> tqdm.tqdm:
         dynamic_ncols=True,
         smoothing=0.1,
         file=sys.stderr,
+        disable=not shown,
         mininterval=0.5 if sys.stderr.isatty() else 30,
     )

@@ -67,9 +67,10 @@ def train(config: Config, workdir: str) -> Progress:
     """
     run = RunDirectory(workdir)
     experiment = prepare(config)
-    run.begin(config, experiment.facts, experiment.tokenizer)
     trainer = Trainer(experiment, run)
-    trainer.describe()
+    if trainer.is_main:
+        run.begin(config, experiment.facts, experiment.tokenizer)
+        trainer.describe()
     return trainer.run()
 
 
@@ -102,12 +103,16 @@ class Trainer:
         lengths = [conversation.lengths for conversation in self.experiment.train]
         fill = measure_fill(lengths * len(plan.epoch_ends), plan.packs, facts.shape, facts.encoder.hidden_size)
         turns, rows = sum(map(len, lengths)), " + ".join(f"{count} x {length}" for length, count in facts.shape.rows)
-        print(f"{facts.corpus}: {len(lengths)} conversations, {turns} turns, {sum(map(sum, lengths))} tokens to train on")
+        print(
+            f"{facts.corpus}: {len(lengths)} conversations, {turns} turns, {sum(map(sum, lengths))} tokens to train on"
+        )
         print(
             f"packs of {rows} tokens and {facts.shape.utterances} turns; filled to {fill.tokens:.3f} with real tokens, "
             f"{fill.work:.3f} of the encoder's work is on them ({fill.attention:.3f} of its attention scores)"
         )
-        print(f"{self.total} steps in {len(plan.epoch_ends)} epochs on {self.mesh.size} {jax.default_backend()} device(s)")
+        print(
+            f"{self.total} steps in {len(plan.epoch_ends)} epochs on {self.mesh.size} {jax.default_backend()} device(s)"
+        )
 
     def run(self) -> Progress:
         """Trains to the end; see ``train``."""
@@ -120,7 +125,7 @@ class Trainer:
     def _run(self, checkpoints: Checkpoints) -> Progress:
         state, progress, start = self._start(checkpoints)
         if start == self.total or progress.stopped:
-            print(f"this run is complete: best dev {self.config.train.select_by} {progress.best_score:.4f}")
+            self._say(f"this run is complete: best dev {self.config.train.select_by} {progress.best_score:.4f}")
             return progress
         plan, shape = self.experiment.plan, self.experiment.facts.shape
         hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
@@ -128,8 +133,8 @@ class Trainer:
         if progress.data:
             iterator.set_state(progress.data)
         with (
-            TrainingLog(self.run_directory, start) as log,
-            progress_bar(self.total, start, self.config.name) as bar,
+            TrainingLog(self.run_directory, start) if self.is_main else contextlib.nullcontext() as log,
+            progress_bar(self.total, start, self.config.name, shown=self.is_main) as bar,
             _signals() as received,
         ):
             meter = _Meter(self.config, self.total, plan.epoch_ends, log, bar)
@@ -174,7 +179,7 @@ class Trainer:
         restored = checkpoints.restore(step, like)
         progress = Progress(**restored.progress)
         self.rng = jax.random.wrap_key_data(np.asarray(progress.rng, np.uint32))
-        print(f"resuming at step {step} of {self.total}")
+        self._say(f"resuming at step {step} of {self.total}")
         return restored.state, progress, step
 
     def _evaluator(self) -> Evaluator:
@@ -188,7 +193,7 @@ class Trainer:
         ends_epoch = step in self.experiment.plan.epoch_ends
         return step == self.total or (_every(every, step) if every else ends_epoch)
 
-    def _evaluate(self, state: TrainState, step: int, progress: Progress, log: TrainingLog) -> dict[str, float]:
+    def _evaluate(self, state: TrainState, step: int, progress: Progress, log: TrainingLog | None) -> dict[str, float]:
         """Scores the dev split, logs it and updates ``progress``."""
         began = time.perf_counter()
         # Every process evaluates on its own copy of the parameters.
@@ -198,7 +203,10 @@ class Trainer:
         scores = {name: metrics[name] for name in ("loss", "accuracy", "weighted_f1", "macro_f1")}
         epoch = _epoch(self.experiment.plan.epoch_ends, step)
         f1 = {f"f1_{name}": row["f1"] for name, row in metrics["per_class"].items()}
-        log.write({"step": step, "epoch": epoch, "split": "dev", **scores, **f1, "n": metrics["n"], "seconds": seconds})
+        if log is not None:
+            log.write(
+                {"step": step, "epoch": epoch, "split": "dev", **scores, **f1, "n": metrics["n"], "seconds": seconds}
+            )
         score = scores[self.config.train.select_by]
         better = progress.best_score is None or score > progress.best_score
         if better:
@@ -206,11 +214,15 @@ class Trainer:
         else:
             progress.stale += 1
         progress.stopped = 0 < self.config.train.patience <= progress.stale
-        tqdm.tqdm.write(
+        self._say(
             f"step {step:>6}  epoch {epoch:>3}  dev loss {scores['loss']:.4f}  accuracy {scores['accuracy']:.4f}  "
             f"weighted F1 {scores['weighted_f1']:.4f}  macro F1 {scores['macro_f1']:.4f}{'  (best)' if better else ''}"
         )
         return scores
+
+    def _say(self, line: str) -> None:
+        if self.is_main:
+            tqdm.tqdm.write(line)
 
     def _save(
         self, checkpoints: Checkpoints, state: TrainState, progress: Progress, scores: dict[str, float] | None
@@ -225,7 +237,7 @@ class Trainer:
 class _Meter:
     """Collects steps and logs their mean, one step behind the device."""
 
-    def __init__(self, config: Config, total: int, epoch_ends: list[int], log: TrainingLog, bar: tqdm.tqdm):
+    def __init__(self, config: Config, total: int, epoch_ends: list[int], log: TrainingLog | None, bar: tqdm.tqdm):
         self._every, self._epoch_ends, self._log, self._bar = config.train.log_every_steps, epoch_ends, log, bar
         settings = config.optimizer
         self._rates = {
@@ -281,7 +293,8 @@ class _Meter:
             "utterances_per_second": turns / seconds,
             "tokens_per_second": self._tokens / seconds,
         }
-        self._log.write(record)
+        if self._log is not None:
+            self._log.write(record)
         self._bar.set_postfix_str(
             f"loss {record['loss']:.3f}, lr {record['learning_rate']:.1e}, "
             f"{record['utterances_per_second']:.0f} utterances/s"

@@ -8,9 +8,9 @@ from jaxtyping import Array, Float, Int
 
 def cross_entropy(
     logits_UxC: Float[Array, "U C"],
-    label_U: Int[Array, "U"],
-    weight_U: Float[Array, "U"],
-    class_weights_C: Float[Array, "C"],
+    label_U: Int[Array, " U"],
+    weight_U: Float[Array, " U"],
+    class_weights_C: Float[Array, " C"],
     label_smoothing: float,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Softmax cross-entropy over the turns that count.

@@ -117,7 +117,7 @@ def initial_params(experiment: Experiment) -> Any:
 
 
 def class_weights(experiment: Experiment) -> np.ndarray:
-    """Returns float32 ``[C]``: ones, or each class's inverse frequency in the training split, 1 on average over its turns."""
+    """Returns float32 ``[C]``: ones, or the training split's inverse class frequencies, 1 on average over its turns."""
     classes = len(experiment.dataset.labels)
     if experiment.config.train.class_weights == "none":
         return np.ones(classes, np.float32)

@@ -59,14 +59,15 @@ TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, Sums
 def make_train_step(
     model: DialogueTRM,
     optimizer: optax.GradientTransformation,
-    class_weights_C: Float[Array, "C"],
+    class_weights_C: Float[Array, " C"],
     label_smoothing: float,
     axis_name: str | None = None,
 ) -> TrainStep:
     """Returns the pure train step.
 
-    Its batch has a leading axis of packs: those of this device, whose gradients are accumulated. Pack ``n`` of step ``s`` has
-    the same dropout on every division of the packs among devices, so that one device and eight do the same training.
+    Its batch has a leading axis of packs: those of this device, whose gradients are accumulated. Pack ``n`` of step
+    ``s`` has the same dropout on every division of the packs among devices, so that one device and eight do the same
+    training.
 
     Args:
         model: Maps a pack to logits.
@@ -124,6 +125,10 @@ def parallelise(train_step: TrainStep, mesh: Mesh) -> TrainStep:
     """
     everywhere, shared = PartitionSpec(), PartitionSpec(AXIS)
     mapped = jax.shard_map(
-        train_step, mesh=mesh, in_specs=(everywhere, shared, everywhere), out_specs=(everywhere, everywhere), check_vma=False
+        train_step,
+        mesh=mesh,
+        in_specs=(everywhere, shared, everywhere),
+        out_specs=(everywhere, everywhere),
+        check_vma=False,
     )
     return jax.jit(mapped, donate_argnums=0)

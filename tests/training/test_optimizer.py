@@ -173,7 +173,7 @@ def test_decay_alone_shrinks_what_it_should(decay_all):
 
 def test_gradient_clip_is_by_the_global_norm_of_all_parts():
     params, gradient = make_tree(0), make_tree(1)
-    norm = float(optax.global_norm(gradient))
+    norm = float(optax.tree.norm(gradient))
     # With a large eps the step follows the gradient's size, so that clipping shows.
     config = dataclasses.replace(CONFIG, eps=100.0, weight_decay=0.0)
     scaled = jax.tree.map(lambda g: g / norm * 1.5, gradient)

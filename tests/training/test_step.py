@@ -22,10 +22,8 @@ SHAPE = PackShape(((29, 7),), 17)
 CLASS_WEIGHTS = jnp.array([1.0, 2.0, 0.5, 3.0, 1.5])
 SMOOTHING = 0.1
 DROPOUTS = ("model__dropout", "model__encoder__dropout", "model__encoder__attention_dropout", "model__intra_modal__dropout")
-# A large eps: where a gradient is zero but for rounding, Adam's usual one would blow the rounding up to a whole step.
-OPTIMIZER = build_optimizer(
-    OptimizerConfig(encoder_learning_rate=0.01, learning_rate=0.02, eps=0.1, warmup_steps=0), total_steps=20
-)
+# Plain descent shows the gradients themselves; AdamW would blow rounding up where a gradient is zero.
+DESCENT = optax.sgd(0.1)
 TOLERANCE = 1e-6
 
 
@@ -37,11 +35,11 @@ def model_with(dropout=0.0):
 
 def fresh_state():
     params = random_params(model_with())
-    return TrainState(jnp.zeros((), jnp.int32), params, OPTIMIZER.init(params))
+    return TrainState(jnp.zeros((), jnp.int32), params, DESCENT.init(params))
 
 
 def train_step(dropout=0.0, axis_name=None):
-    return make_train_step(model_with(dropout), OPTIMIZER, CLASS_WEIGHTS, SMOOTHING, axis_name)
+    return make_train_step(model_with(dropout), DESCENT, CLASS_WEIGHTS, SMOOTHING, axis_name)
 
 
 @functools.cache
@@ -99,10 +97,8 @@ def test_a_step_descends_the_mean_loss_of_all_turns():
         return sums[0] / sums[1], (*sums, correct)
 
     (_, (loss, weight, correct)), gradients = jax.jit(mean_loss)(params)
-    descent = optax.sgd(1.0)
-    step = jax.jit(make_train_step(model, descent, CLASS_WEIGHTS, SMOOTHING))
-    state, sums = step(TrainState(jnp.zeros((), jnp.int32), params, descent.init(params)), batch, jax.random.key(0))
-    assert_trees_close(state.params, jax.tree.map(lambda p, g: p - g, params, gradients), atol=2e-6)
+    state, [sums] = train(single(), batch, steps=1)
+    assert_trees_close(state.params, jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients), atol=TOLERANCE)
     assert int(state.step) == 1
     assert float(sums.loss) == pytest.approx(float(loss), rel=1e-5)
     assert float(sums.weight) == pytest.approx(float(weight))
@@ -141,7 +137,7 @@ def test_a_mesh_equals_one_device(on_one_device, devices):
     expected, expected_sums = on_one_device
     assert int(state.step) == 3
     assert_trees_close(state.params, expected.params, atol=TOLERANCE)
-    assert_trees_close(sums, expected_sums, atol=2e-5)
+    assert_trees_close(sums, expected_sums, atol=1e-4)
 
 
 @pytest.mark.parametrize("devices", [4, 8])
@@ -155,7 +151,7 @@ def test_pmap_equals_one_device(on_one_device, devices):
     for device in range(devices):
         of_device = jax.tree.map(lambda x, device=device: x[device], state)
         assert_trees_close(of_device.params, expected.params, atol=TOLERANCE)
-    assert_trees_close(jax.tree.map(lambda x: x[0], sums), expected_sums, atol=2e-5)
+    assert_trees_close(jax.tree.map(lambda x: x[0], sums), expected_sums, atol=1e-4)
 
 
 def test_dropout_differs_by_step_pack_and_key():
