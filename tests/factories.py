@@ -34,10 +34,12 @@ def make_tokenizer(vocabulary: int = VOCABULARY) -> Tokenizer:
     return tokenizer
 
 
-def make_conversation(speakers: str, texts: Sequence[str], labels: Sequence[str | None], name: str = "c") -> Conversation:
+def make_conversation(
+    speakers: str, texts: Sequence[str], labels: Sequence[str | None], name: str = "c"
+) -> Conversation:
     """Returns a conversation; ``speakers`` has one letter a turn."""
-    rows = zip(speakers, texts, labels, strict=True)
-    return Conversation(name, tuple(Turn(str(i), speaker, text, label) for i, (speaker, text, label) in enumerate(rows)))
+    rows = enumerate(zip(speakers, texts, labels, strict=True))
+    return Conversation(name, tuple(Turn(str(i), *row) for i, row in rows))
 
 
 def random_conversation(
@@ -48,7 +50,7 @@ def random_conversation(
         " ".join(f"w{word}" for word in random.integers(len(SPECIAL), VOCABULARY, random.integers(1, words + 1)))
         for _ in range(turns)
     ]
-    labels = [None if random.random() < unlabelled else LABELS.names[random.integers(len(LABELS))] for _ in range(turns)]
+    labels = [None if random.random() < unlabelled else str(random.choice(LABELS.names)) for _ in range(turns)]
     return make_conversation("".join(random.choice(list(speakers), turns)), texts, labels)
 
 
@@ -98,7 +100,9 @@ def tiny_encoder(config: Config, **sizes: int) -> BertConfig:
     defaults = {"vocab_size": VOCABULARY, "hidden_size": 14, "layers": 2, "heads": 2, "intermediate_size": 19}
     encoder = config.model.encoder
     return BertConfig(
-        **{**defaults, "max_positions": 31, **sizes}, dropout=encoder.dropout, attention_dropout=encoder.attention_dropout
+        **{**defaults, "max_positions": 31, **sizes},
+        dropout=encoder.dropout,
+        attention_dropout=encoder.attention_dropout,
     )
 
 

@@ -87,6 +87,7 @@ def tokenize(
         config: Window, limits and switches.
     """
     cls_id, sep_id = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    tokenizer.encode_special_tokens = True  # somebody who writes "[SEP]" in an utterance gets four ordinary characters
     texts = [turn.text for conversation in conversations for turn in conversation.turns]
     encoded = iter(tokenizer.encode_batch_fast(texts, add_special_tokens=False))
     result = []

@@ -57,12 +57,13 @@ def mean_of_utterance(x_TxD: Float[Array, "T D"], batch: Batch) -> Float[Array, 
     Sentence encoders such as all-MiniLM-L6-v2 are trained to be read by their mean; nothing has trained their [CLS].
     """
     utterances = batch.turn_U.shape[0]
-    own_T = ((batch.segment_ids_T == 0) & (batch.sequence_ids_T >= 0)).astype(x_TxD.dtype)
+    own_T = ((batch.segment_ids_T == 0) & (batch.sequence_ids_T >= 0)).astype(jnp.float32)
     # Unused slots (-1) go to a slot of their own, which is cut off.
     slot_T = jnp.where(batch.sequence_ids_T < 0, utterances, batch.sequence_ids_T)
-    sums_UxD = jax.ops.segment_sum(x_TxD * own_T[:, None], slot_T, utterances + 1)[:utterances]
+    # In float32: bfloat16 cannot count beyond 256.
+    sums_UxD = jax.ops.segment_sum(x_TxD.astype(jnp.float32) * own_T[:, None], slot_T, utterances + 1)[:utterances]
     counts_U = jax.ops.segment_sum(own_T, slot_T, utterances + 1)[:utterances]
-    return sums_UxD / jnp.maximum(counts_U, 1)[:, None]
+    return (sums_UxD / jnp.maximum(counts_U, 1)[:, None]).astype(x_TxD.dtype)
 
 
 def build_model(config: Config, encoder_config: BertConfig, classes: int, shape: PackShape) -> DialogueTRM:

@@ -15,9 +15,7 @@ from tests.factories import sized
 
 def random_lengths(random, conversations, most_turns=9, longest=30):
     """Returns the sequence lengths of random conversations."""
-    return [
-        random.integers(2, longest + 1, random.integers(1, most_turns + 1)).tolist() for _ in range(conversations)
-    ]
+    return [random.integers(2, longest + 1, random.integers(1, most_turns + 1)).tolist() for _ in range(conversations)]
 
 
 def meld_like(seed, conversations):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dtrm_jax.batch import PackShape
-from dtrm_jax.data.packing import build_pack
+from dtrm_jax.data.packing import build_pack, epoch_order, plan_packs
 from dtrm_jax.data.pipeline import batches, plan_training
 from tests.factories import sized, stack
 
@@ -52,9 +52,22 @@ def test_epochs_differ_in_their_packs_and_in_the_packs_order():
     epochs = [planned.steps[first:last] for first, last in itertools.pairwise(ends)]
     companies = [frozenset(frozenset(pack) for [pack] in epoch) for epoch in epochs]
     assert len(set(companies)) == len(epochs)
-    # Packed roughly largest first, but not trained on in that order.
-    sizes = [[sum(map(sum, (LENGTHS[index] for index in pack))) for [pack] in epoch] for epoch in epochs]
-    assert all(epoch != sorted(epoch, reverse=True) for epoch in sizes)
+
+
+def test_packs_are_trained_on_in_an_order_of_their_own():
+    """Not in the order of packing, largest first, and in another one for every epoch and seed."""
+    # One conversation fills a pack, so that packing leaves the order as it was.
+    lengths, shape = [[7, index + 1] for index in range(7)] * 3, PackShape(((7, 2),), 2)
+    places = []
+    for seed in (5, 6):
+        planned = plan_training(lengths, shape, packs_per_step=1, epochs=3, seed=seed)
+        for epoch in range(3):
+            packed = plan_packs(lengths, epoch_order(lengths, seed, epoch), shape)
+            trained = [pack for [pack] in planned.steps[21 * epoch : 21 * epoch + 21]]
+            assert sorted(trained) == sorted(packed)
+            places.append(tuple(packed.index(pack) for pack in trained))
+    assert tuple(range(21)) not in places
+    assert len(set(places)) == 6
 
 
 @pytest.mark.parametrize("packs_per_step", [1, 2, 3, 5])

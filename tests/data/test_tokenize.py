@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dtrm_jax.config import TokensConfig
-from dtrm_jax.data.tokenize import build_sequence, tokenize
+from dtrm_jax.data.tokenize import build_sequence, tokenize, word_tokenizer
 from tests.factories import CLS, LABELS, SEP, UNK, make_conversation, make_tokenizer, random_conversation
 
 CONFIG = TokensConfig(window=14, max_length=512)
@@ -116,7 +116,8 @@ def test_context_is_the_same_speakers_earlier_turns_oldest_first():
 
 
 def test_without_indi_context_every_utterance_is_alone():
-    assert tokens_of(DIALOGUE, indi_context=False) == [[CLS, *words, SEP] for words in ([10], [20, 21], [11], [12], [22])]
+    words = [10], [20, 21], [11], [12], [22]
+    assert tokens_of(DIALOGUE, indi_context=False) == [[CLS, *utterance, SEP] for utterance in words]
 
 
 @pytest.mark.parametrize(
@@ -161,3 +162,11 @@ def test_every_utterance_is_encoded_once():
     assert counting.texts == [turn.text for conversation in conversations for turn in conversation.turns]
     for conversation, result in zip(conversations, together, strict=True):
         assert [sequence.token_ids.tolist() for sequence in result.sequences] == tokens_of(conversation)
+
+
+def test_a_special_token_that_somebody_writes_is_ordinary_text():
+    conversation = make_conversation("A", ["so [SEP] what"], [None])
+    tokenizer = word_tokenizer([conversation])
+    (tokenized,) = tokenize([conversation], LABELS, tokenizer, CONFIG)
+    pieces = [tokenizer.id_to_token(token) for token in tokenized.sequences[0].token_ids]
+    assert pieces == ["[CLS]", "so", "[", "sep", "]", "what", "[SEP]"]

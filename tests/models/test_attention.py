@@ -168,7 +168,8 @@ def test_a_sequence_id_in_two_rows_is_two_sequences():
     q, k, v = random_qkv(6)
     output, _ = row_attention(q, k, v, ids, ((3, 2),), keep)
     for part in (slice(0, 3), slice(3, 6)):
-        np.testing.assert_allclose(output[part], plain_attention(q[part], k[part], v[part], np.ones((3, 3))), atol=TOLERANCE)
+        expected = plain_attention(q[part], k[part], v[part], np.ones((3, 3)))
+        np.testing.assert_allclose(output[part], expected, atol=TOLERANCE)
 
 
 def test_context_free_equals_attention_masked_by_the_identity():

@@ -16,7 +16,9 @@ from dtrm_jax.data.tokenize import tokenize
 from dtrm_jax.models.bert import Bert
 from dtrm_jax.models.bert_config import BertConfig
 from dtrm_jax.models.dialogue_trm import build_model
+from dtrm_jax.models.intra_modal import IntraModal
 from tests.factories import (
+    CLS,
     LABELS,
     SPECIAL,
     assert_trees_close,
@@ -132,15 +134,17 @@ def influences(speakers, window, layers):
     for _ in range(layers):
         reach = (seen_above @ reach > 0).astype(int)
     encoded = np.array(
-        [[int(i == j or (0 < i - j <= window and speakers[i] == speakers[j])) for j in range(turns)] for i in
-        range(turns)]
+        [
+            [int(i == j or (0 < i - j <= window and speakers[i] == speakers[j])) for j in range(turns)]
+            for i in range(turns)
+        ]
     )
     return reach @ encoded > 0
 
 
 @pytest.mark.parametrize(
     ("layers", "window", "context"),
-    [(0, 3, "dependent"), (1, 3, "dependent"), (2, 3, "dependent"), (2, 0, "dependent"), (2, 3, "free")],
+    [(0, 3, "dependent"), (1, 3, "dependent"), (2, 3, "dependent"), (2, 3, "free")],
 )
 def test_gradients_reach_exactly_as_far_as_the_receptive_field(layers, window, context):
     """Gradient of every turn's logits with respect to every other turn's words, in the sequences of all turns."""
@@ -150,9 +154,7 @@ def test_gradients_reach_exactly_as_far_as_the_receptive_field(layers, window, c
     first_word = len(SPECIAL)
     texts = [f"w{first_word + 2 * turn} w{first_word + 2 * turn + 1}" for turn in range(turns)]
     vocabulary = first_word + 2 * turns
-    config = tiny_config(
-        tokens__window=window, model__intra_modal__layers=layers, model__intra_modal__context=context
-    )
+    config = tiny_config(tokens__window=window, model__intra_modal__layers=layers, model__intra_modal__context=context)
     conversation = make_conversation(speakers, texts, [None] * turns)
     tokenized = tokenize([conversation], LABELS, make_tokenizer(vocabulary), config.tokens)
     shape = PackShape(((13, 21),), 29)
@@ -291,6 +293,31 @@ def test_states_read_at_cls_equal_those_gathered_from_all():
     assert len(set(pack.cls_U[:31].tolist())) == 31
 
 
+def test_the_parts_are_composed_as_in_figure_2():
+    """Encoder read at the first token of every sequence, intra-modal Transformer, discriminator."""
+    config = tiny_config(model__intra_modal__turn_distance="learned")
+    pack, model = simple_pack(config), simple_model(config)
+    params = random_params(model)
+    used = 26
+    first_slots = np.array([np.flatnonzero(pack.sequence_ids_T == turn)[0] for turn in range(used)])
+    np.testing.assert_array_equal(pack.token_ids_T[first_slots], CLS)
+
+    @jax.jit
+    def composed(params):
+        states = Bert(tiny_encoder(config, layers=1)).apply(
+            {"params": params["encoder"]},
+            *(pack.token_ids_T, pack.position_ids_T, pack.segment_ids_T, pack.sequence_ids_T, SIMPLE.rows),
+            deterministic=True,
+        )
+        above = IntraModal(config.model.intra_modal, config.tokens.window, jnp.float32).apply(
+            {"params": params["intra_modal"]}, states[first_slots], pack.conversation_U[:used], pack.turn_U[:used], True
+        )
+        hidden, output = (params["discriminator"][name] for name in ("hidden", "output"))
+        return jnp.tanh(above @ hidden["kernel"] + hidden["bias"]) @ output["kernel"] + output["bias"]
+
+    np.testing.assert_allclose(logits_of(model, params, pack)[:used], composed(params), rtol=0, atol=TOLERANCE)
+
+
 def test_the_logits_follow_from_the_position_segment_and_word_of_every_token():
     config = tiny_config()
     model, pack = simple_model(config), simple_pack(config)
@@ -389,3 +416,26 @@ def test_no_dropout_acts_in_evaluation():
     params = random_params(model)
     expected = logits_of(simple_model(tiny_config()), params, pack)
     np.testing.assert_array_equal(logits_of(model, params, pack), expected)
+
+
+def test_dropout_acts_at_every_place_of_bert_and_of_the_transformer(monkeypatch):
+    places = []
+
+    def spy(x, key, rate):
+        places.append((rate, x.shape))
+        return x
+
+    monkeypatch.setattr("dtrm_jax.models.dropout.dropout", spy)
+    config = tiny_config(**dict(zip(DROPOUTS, (0.1, 0.2, 0.3, 0.4), strict=True)))
+    pack, model = simple_pack(config), simple_model(config)
+    rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    jax.eval_shape(lambda: model.init(rngs, pack, deterministic=False))
+    tokens, turns, width, hidden = 29 * 13, 29, 14, 11
+    encoder = [
+        (0.2, (tokens, width)),  # embeddings
+        (0.3, (13, 2, 29, 29)),  # attention weights: rows, heads, queries, keys
+        (0.2, (turns, width)),  # after attention; only the [CLS]s are left
+        (0.2, (turns, width)),  # after the feed-forward layer
+    ]
+    layer = [(0.4, (4, 2, 8, 16)), (0.4, (turns, width)), (0.4, (turns, hidden)), (0.4, (turns, width))]
+    assert places == [*encoder, *layer, *layer, (0.1, (turns, width)), (0.1, (turns, width))]

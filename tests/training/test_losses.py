@@ -72,8 +72,12 @@ def test_uneven_masks_are_divided_once():
 
 
 def test_the_gradient_is_probability_minus_target_and_zero_where_nothing_counts():
-    labels, weights = jnp.array([0, -1, 2, 1]), jnp.array([1.0, 0.0, 1.0, 0.0])
-    gradient = jax.grad(lambda logits: cross_entropy(logits, labels, weights, jnp.array([2.0, 1.0, 3.0]), 0.0)[0])(LOGITS)
+    labels, weights, class_weights = (
+        jnp.array([0, -1, 2, 1]),
+        jnp.array([1.0, 0.0, 1.0, 0.0]),
+        jnp.array([2.0, 1.0, 3.0]),
+    )
+    gradient = jax.grad(lambda logits: cross_entropy(logits, labels, weights, class_weights, 0.0)[0])(LOGITS)
     expected = np.zeros((4, 3))
     expected[0] = 2 * (PROBABILITIES[0] - [1, 0, 0])
     expected[2] = 3 * (PROBABILITIES[2] - [0, 0, 1])
