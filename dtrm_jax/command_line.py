@@ -19,14 +19,14 @@ def run(main: Callable[[], int | None]) -> None:
     """Parses the flags and runs ``main``; bad input ends the program with one line and status 2."""
 
     def wrapped(arguments: list[str]) -> int | None:
-        if len(arguments) > 1:
-            raise app.UsageError(f"unexpected argument {arguments[1]!r}")
         if not _DEBUG.value:
             logging.set_verbosity(logging.ERROR)  # the libraries' notices are no news to the user
         _use_compilation_cache()
         try:
+            if len(arguments) > 1:
+                raise InputError(f"unexpected argument {arguments[1]!r}")
             return main()
-        except InputError as error:
+        except (InputError, OSError) as error:  # an OSError names the file that could not be read or written
             if _DEBUG.value:
                 raise
             print(f"error: {error}", file=sys.stderr)

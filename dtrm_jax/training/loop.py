@@ -297,7 +297,8 @@ class _Meter:
             self._log.write(record)
         self._bar.set_postfix_str(
             f"loss {record['loss']:.3f}, lr {record['learning_rate']:.1e}, "
-            f"{record['utterances_per_second']:.0f} utterances/s"
+            f"{record['utterances_per_second']:.0f} utterances/s",
+            refresh=False,  # the bar redraws at its own interval, a slow one where it goes to a file
         )
 
 
