@@ -1,4 +1,11 @@
-"""MELD with the paper's recipe: DialogueTRM-U on bert-base-uncased."""
+"""MELD with the paper's recipe: DialogueTRM-U on bert-base-uncased.
+
+    python train.py --config configs/meld.py
+    python eval.py --checkpoint runs/meld --split test
+
+For a GPU or TPU; the encoder is downloaded from the Hugging Face hub once. The paper reports 63.2 weighted F1 and 64.6
+accuracy on test (mean of 5 runs); this config has not been trained to the end here, where there is no accelerator.
+"""
 
 from dtrm_jax.config import Config
 

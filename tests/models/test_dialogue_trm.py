@@ -15,12 +15,11 @@ from dtrm_jax.data.packing import build_pack
 from dtrm_jax.data.tokenize import tokenize
 from dtrm_jax.models.bert import Bert
 from dtrm_jax.models.bert_config import BertConfig
-from dtrm_jax.models.dialogue_trm import build_model, mean_of_utterance
+from dtrm_jax.models.dialogue_trm import build_model
 from dtrm_jax.models.intra_modal import IntraModal
 from tests.factories import (
     CLS,
     LABELS,
-    SEP,
     SPECIAL,
     assert_trees_close,
     make_conversation,
@@ -319,25 +318,6 @@ def test_the_parts_are_composed_as_in_figure_2():
     np.testing.assert_allclose(logits_of(model, params, pack)[:used], composed(params), rtol=0, atol=TOLERANCE)
 
 
-def test_mean_of_utterance_is_over_its_own_tokens_without_context():
-    config = tiny_config()
-    pack = build_pack(random_tokenized(0, (7, 19, 5), config), SHAPE)
-    x_TxD = np.random.default_rng(0).normal(size=(SHAPE.tokens, 3)).astype(np.float32)
-    found = mean_of_utterance(jnp.asarray(x_TxD), pack)
-    assert found.shape == (47, 3) and np.isfinite(np.asarray(found)).all()
-    lengths = set()
-    for turn in range(31):
-        own = [t for t in range(SHAPE.tokens) if pack.sequence_ids_T[t] == turn and pack.segment_ids_T[t] == 0]
-        np.testing.assert_allclose(found[turn], x_TxD[own].mean(axis=0), rtol=0, atol=TOLERANCE)
-        assert pack.token_ids_T[own[0]] == CLS and pack.token_ids_T[own[-1]] == SEP
-        lengths.add((len(own), (pack.sequence_ids_T == turn).sum() > len(own)))
-    assert {with_context for _, with_context in lengths} == {True, False}
-    # Many tokens in bfloat16: the count is exact and the sum is in float32.
-    ones = mean_of_utterance(jnp.ones((SHAPE.tokens, 3), jnp.bfloat16), pack)
-    assert ones.dtype == jnp.bfloat16
-    np.testing.assert_array_equal(np.asarray(ones[:31], np.float32), 1.0)
-
-
 def test_the_logits_follow_from_the_position_segment_and_word_of_every_token():
     config = tiny_config()
     model, pack = simple_model(config), simple_pack(config)
@@ -384,7 +364,6 @@ KNOBS = {
     "no layers": {"model__intra_modal__layers": 0},
     "window": {"tokens__window": 2},
     "dtype": {"model__dtype": "bfloat16"},
-    "pooling": {"model__encoder__pooling": "mean"},
 }
 
 

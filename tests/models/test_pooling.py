@@ -18,17 +18,6 @@ def pack():
     return build_pack(random_tokenized(3, (5, 1, 3), tiny_config()), SHAPE)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_mean_is_over_the_utterance_without_its_context(pack, dtype):
-    x_TxD = jnp.asarray(np.random.default_rng(0).normal(size=(SHAPE.tokens, 3)), dtype)
-    found = np.asarray(mean_of_utterance(x_TxD, pack).astype(jnp.float32))
-    assert found.shape == (SHAPE.utterances, 3)
-    for utterance in range(SHAPE.utterances):
-        own = (pack.sequence_ids_T == utterance) & (pack.segment_ids_T == 0)
-        expected = np.asarray(x_TxD.astype(jnp.float32))[own].mean(axis=0) if own.any() else np.zeros(3)
-        np.testing.assert_allclose(found[utterance], expected, atol=1e-6 if dtype == "float32" else 1e-2)
-
-
 def test_a_long_utterance_is_counted_exactly_in_bfloat16():
     shape = PackShape(rows=((400, 1),), utterances=1)
     config = tiny_config(tokens__max_length=400)
