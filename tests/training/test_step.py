@@ -89,6 +89,8 @@ def on_one_device():
 def test_a_step_descends_the_mean_loss_of_all_turns():
     """One step of plain descent on two uneven packs, from the definition; and what it says it summed."""
     batch, model, params = parts(uneven_batch(), 0, 2), model_with(), fresh_state().params
+    # Turns that have a label and do not count.
+    batch = batch.replace(weight_U=batch.weight_U * (np.arange(17) % 3 > 0))
 
     @functools.partial(jax.value_and_grad, has_aux=True)
     def mean_loss(params):
