@@ -1,17 +1,24 @@
-"""IEMOCAP on a CPU: DialogueTRM-U on MiniLM."""
+"""IEMOCAP on a CPU: DialogueTRM-U on MiniLM (22.7M parameters).
+
+    make minilm
+    python train.py --config configs/iemocap_minilm.py --config.data.source=FOLDER_OF_IEMOCAP_PKL
+    python eval.py --checkpoint runs/iemocap_minilm --split test
+
+45 minutes on one core of a shared Xeon. Test, one seed: 60.7 weighted F1, 61.7 accuracy (dev 59.8).
+"""
 
 from dtrm_jax.config import Config
 
 
 def get_config() -> Config:
-    """The 22M-parameter encoder, with learning rates for training in minutes."""
+    """Learning rates and lengths for a small encoder on long conversations."""
     config = Config(name="iemocap_minilm")
     config.data.name = "iemocap"
-    config.tokens.max_length = 96
+    config.tokens.max_length = 96  # half the work; older turns still act through the intra-modal Transformer
     config.packing.tokens = 8192
     config.packing.row_lengths = (64, 96)
     config.model.encoder.pretrained = "minilm"
-    config.model.encoder.pooling = "mean"
+    config.model.encoder.pooling = "mean"  # as that encoder was trained; nothing has trained its [CLS]
     config.model.dropout = 0.2
     config.model.intra_modal.layers = 2
     config.model.intra_modal.dropout = 0.2

@@ -1,25 +1,29 @@
-"""MELD on a CPU: DialogueTRM-U on MiniLM."""
+"""MELD on a CPU: DialogueTRM-U on MiniLM (22.7M parameters).
+
+    make minilm
+    python train.py --config configs/meld_minilm.py
+    python eval.py --checkpoint runs/meld_minilm --split test
+
+Half an hour on one core of a shared Xeon. Test, one seed: 61.5 weighted F1, 62.7 accuracy (dev 59.9).
+"""
 
 from dtrm_jax.config import Config
 
 
 def get_config() -> Config:
-    """The 22M-parameter encoder, with learning rates for training in minutes."""
+    """Learning rates and length for a small encoder; chosen on dev, see results/README.md."""
     config = Config(name="meld_minilm")
     config.data.name = "meld"
-    config.tokens.max_length = 96
     config.packing.tokens = 2048
-    config.packing.row_lengths = (64, 96)
+    config.packing.row_lengths = (96, 192)
     config.model.encoder.pretrained = "minilm"
-    config.model.encoder.pooling = "mean"
-    config.model.dropout = 0.2
+    config.model.encoder.pooling = "mean"  # as that encoder was trained; nothing has trained its [CLS]
     config.model.intra_modal.layers = 2
-    config.model.intra_modal.dropout = 0.2
     config.model.intra_modal.turn_distance = "learned"
     config.optimizer.encoder_learning_rate = 1.2e-4
     config.optimizer.learning_rate = 3e-4
-    config.optimizer.warmup_steps = 60
+    config.optimizer.warmup_steps = 40
     config.optimizer.gradient_clip = 1.0
-    config.train.epochs = 3
+    config.train.epochs = 4
     config.train.label_smoothing = 0.1
     return config
