@@ -248,10 +248,12 @@ class _Meter:
             )
         }
         self._waiting: tuple[int, Sums, int] | None = None
-        self._reset()
+        self._sums = np.zeros(4)
+        self._begin_segment()
 
-    def _reset(self) -> None:
-        self._sums, self._tokens, self._began = np.zeros(4), 0, time.perf_counter()
+    def _begin_segment(self) -> None:
+        """Starts a stretch of steps without evaluation or saving, over which throughput is measured."""
+        self._turns, self._tokens, self._began = 0.0, 0, time.perf_counter()
 
     def add(self, step: int, sums: Sums, batch: Batch) -> None:
         """Takes the sums of a step just dispatched, and reads those of the one before."""
@@ -266,23 +268,25 @@ class _Meter:
             self._waiting = None
         if self._sums[3]:
             self._write(self._step)
-        self._reset()
+        self._begin_segment()
 
     def _read(self, step: int, sums: Sums, tokens: int) -> None:
         values = np.asarray([float(x) for x in (sums.loss, sums.weight, sums.correct, sums.turns)])
         if not np.isfinite(values).all():
             raise InputError(f"step {step}: the loss is not finite; lower the learning rates or clip the gradients")
         self._sums += values
+        self._turns += values[3]
         self._tokens += tokens * jax.process_count()
         self._step = step
         self._bar.update()
         if step % self._every == 0:
             self._write(step)
-            self._reset()
 
     def _write(self, step: int) -> None:
+        # Throughput is that of the whole stretch: the next step may already have run, which would distort a short one.
         seconds = time.perf_counter() - self._began
         loss, weight, correct, turns = self._sums
+        self._sums = np.zeros(4)
         record = {
             "step": step,
             "epoch": _epoch(self._epoch_ends, step),
@@ -290,7 +294,7 @@ class _Meter:
             "loss": loss / max(weight, 1e-9),
             "accuracy": correct / max(turns, 1),
             **{name: float(rate(step - 1)) for name, rate in self._rates.items()},
-            "utterances_per_second": turns / seconds,
+            "utterances_per_second": self._turns / seconds,
             "tokens_per_second": self._tokens / seconds,
         }
         if self._log is not None:
