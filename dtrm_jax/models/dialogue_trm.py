@@ -54,6 +54,7 @@ class DialogueTRM(nn.Module):
 def mean_of_utterance(x_TxD: Float[Array, "T D"], batch: Batch) -> Float[Array, "U D"]:
     """Returns the mean state of each utterance's segment 0: the utterance with its [CLS] and [SEP], without context.
 
+    With segments switched off (``tokens.segments``) everything is segment 0, so that the context is averaged too.
     Sentence encoders such as all-MiniLM-L6-v2 are trained to be read by their mean; nothing has trained their [CLS].
     """
     utterances = batch.turn_U.shape[0]
