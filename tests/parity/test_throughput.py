@@ -18,7 +18,7 @@ def test_throughput_beside_both_peers(tmp_path):
     result = run(
         *(tmp_path / "cache", "configs/meld_minilm.py", "--config.data.name=planted"),
         *("--config.model.intra_modal.layers=1", "--config.packing.row_lengths=(64,)"),
-        "--config.model.intra_modal.turn_distance=none",
+        *("--config.model.intra_modal.turn_distance=none", "--config.train.label_smoothing=0.0"),
         *("--steps=1", "--rounds=1", "--json", str(file)),
     )
     assert result.returncode == 0, result.stderr
