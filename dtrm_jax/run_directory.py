@@ -11,14 +11,15 @@
 The folder holds no absolute path that evaluation needs: it can be moved to another machine.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from tokenizers import Tokenizer
 
@@ -28,6 +29,7 @@ from dtrm_jax.config import Config
 from dtrm_jax.conversation import LabelSpace
 from dtrm_jax.errors import InputError
 from dtrm_jax.models.bert_config import BertConfig
+from dtrm_jax.replacing import replacing
 
 # Settings that may differ when a run is resumed: they change where and how often something happens, not what is
 # learned.
@@ -284,29 +286,21 @@ class Checkpoints:
             raise InputError(f"{self._path / str(step)}: cannot restore this checkpoint: {reason}") from error
         return Restored(step, restored["state"], restored["progress"])
 
-    def _reporting(self) -> "_ReportingFailedSave":
-        return _ReportingFailedSave(self._path)
-
-
-class _ReportingFailedSave:
-    """Turns the many exceptions of a failed write into one line."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if error is not None and isinstance(error, Exception) and not isinstance(error, InputError):
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Turns the many exceptions of a failed write into one line."""
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise InputError(f"{self._path}: cannot save a checkpoint, earlier ones are intact: {reason}") from error
-        return False
 
 
-def host_copy(tree: Any) -> Any:
-    """Returns a tree's arrays as NumPy arrays."""
-    return jax.tree.map(np.asarray, tree)
+def placed(tree: Any, sharding: jax.sharding.Sharding) -> Any:
+    """Returns the shapes of a tree's arrays with a sharding: what ``Checkpoints.restore`` is told to make."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -317,6 +311,5 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _write_json(file: Path, values: Any) -> None:
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, file)
+    with replacing(file) as opened:
+        opened.write(json.dumps(values, indent=2) + "\n")

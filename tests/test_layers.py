@@ -8,6 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "dtrm_jax"
 FLOORS = {
     "errors": 0,
+    "replacing": 0,
     "conversation": 1,
     "batch": 1,
     "config": 1,

@@ -183,13 +183,16 @@ def choose_shape(lengths: Sequence[Sequence[int]], config: PackingConfig) -> Pac
     row_lengths.append(next((length for length in config.row_lengths if length >= longest), _aligned(longest)))
     budget = max(config.tokens, max(sum(conversation) for conversation in lengths))
     order = epoch_order(lengths, seed=0, epoch=0)
-    counts = _first_counts(lengths, row_lengths, budget)
+    largest_first = sorted(lengths, key=sum, reverse=True)
+    counts = _first_counts(largest_first, row_lengths, budget)
     ceiling = max(1.1 * budget, np.dot(counts, row_lengths))
     best, step = _cost(counts, row_lengths, lengths, order), 4
     while step:
         improved = False
         for candidate in _exchanges(counts, row_lengths, step):
-            if 0.9 * budget <= np.dot(candidate, row_lengths) <= ceiling and _holds(candidate, row_lengths, lengths):
+            if 0.9 * budget <= np.dot(candidate, row_lengths) <= ceiling and _holds(
+                candidate, row_lengths, largest_first
+            ):
                 cost = _cost(candidate, row_lengths, lengths, order)
                 if cost < 0.999 * best:
                     best, counts, improved = cost, candidate, True
@@ -210,14 +213,14 @@ def epoch_order(lengths: Sequence[Sequence[int]], seed: int, epoch: int) -> list
     return np.argsort(-keys, kind="stable").tolist()
 
 
-def _first_counts(lengths: Sequence[Sequence[int]], row_lengths: list[int], budget: int) -> list[int]:
+def _first_counts(largest_first: Sequence[Sequence[int]], row_lengths: list[int], budget: int) -> list[int]:
     """Rows in proportion to the tokens whose shortest home they are, then long rows until every conversation fits."""
-    flat = np.asarray([length for conversation in lengths for length in conversation])
+    flat = np.asarray([length for conversation in largest_first for length in conversation])
     demand = np.bincount(np.searchsorted(row_lengths, flat), weights=flat, minlength=len(row_lengths))
     counts = [
         max(1, round(budget * share / length)) for share, length in zip(demand / demand.sum(), row_lengths, strict=True)
     ]
-    while not _holds(counts, row_lengths, lengths):
+    while not _holds(counts, row_lengths, largest_first):
         counts[-1] += 1
     return counts
 
@@ -240,11 +243,10 @@ def _rows(counts: list[int], row_lengths: list[int]) -> tuple[tuple[int, int], .
     return tuple((length, count) for length, count in zip(row_lengths, counts, strict=True) if count)
 
 
-def _holds(counts: list[int], row_lengths: list[int], lengths: Sequence[Sequence[int]]) -> bool:
-    """Whether every conversation fits into an empty pack."""
+def _holds(counts: list[int], row_lengths: list[int], largest_first: Sequence[Sequence[int]]) -> bool:
+    """Whether every conversation fits into an empty pack; with the largest first, a no comes early."""
     rows = _rows(counts, row_lengths)
-    by_size = sorted(lengths, key=sum, reverse=True)
-    return all(PackFiller(PackShape(rows, len(sizes))).add(sizes) is not None for sizes in by_size)
+    return all(PackFiller(PackShape(rows, len(sizes))).add(sizes) is not None for sizes in largest_first)
 
 
 def _cost(counts: list[int], row_lengths: list[int], lengths: Sequence[Sequence[int]], order: Sequence[int]) -> float:

@@ -31,6 +31,12 @@ def make_predict(model: DialogueTRM) -> Predict:
     return predict
 
 
+def parameter_shapes(model: DialogueTRM) -> Any:
+    """Returns the model's parameter tree with shapes for leaves; nothing is computed."""
+    pack = build_pack([], model.shape)
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), pack, deterministic=True)["params"])
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluator:
     """A split, packed once, ready to be scored as often as needed.
@@ -51,12 +57,13 @@ class Evaluator:
 
     @classmethod
     def build(
-        cls, predict: Predict, conversations: Sequence[TokenizedConversation], labels: LabelSpace, shape: PackShape
+        cls, model: DialogueTRM, conversations: Sequence[TokenizedConversation], labels: LabelSpace
     ) -> "Evaluator":
-        """Plans the packs of a split."""
+        """Plans the packs of a split, of the shape that ``model`` takes."""
         lengths = [conversation.lengths for conversation in conversations]
         order = sorted(range(len(lengths)), key=lambda index: -sum(lengths[index]))
-        return cls(predict, conversations, labels, shape, plan_packs(lengths, order, shape))
+        packs = plan_packs(lengths, order, model.shape)
+        return cls(make_predict(model), conversations, labels, model.shape, packs)
 
     def probabilities(self, params: Any) -> list[np.ndarray]:
         """Returns ``[turns, C]`` float32 probabilities of every conversation, in the split's order.

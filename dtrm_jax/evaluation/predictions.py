@@ -6,21 +6,19 @@ probability of every emotion in a column ``p_<label>``, in the order of the labe
 other in the order of the split, turns in the order they were spoken. Both files appear complete or not at all.
 """
 
-import contextlib
 import csv
 import dataclasses
 import json
 import math
 import os
-import uuid
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from dtrm_jax.conversation import Conversation, LabelSpace
 from dtrm_jax.errors import InputError
+from dtrm_jax.replacing import replacing
 
 COLUMNS = ("dialogue_id", "turn", "speaker", "utterance", "label", "prediction")
 PROBABILITY_PREFIX = "p_"
@@ -61,7 +59,7 @@ def write(
         raise ValueError(
             f"expected probabilities of {len(conversations)} conversations, found those of {len(probabilities)}"
         )
-    with _replacing(path) as file:
+    with replacing(path) as file:
         writer = csv.writer(file)  # the csv module's own dialect is RFC 4180's
         writer.writerow([*COLUMNS, *(PROBABILITY_PREFIX + name for name in labels.names)])
         for conversation, probabilities_LxC in zip(conversations, probabilities, strict=True):
@@ -101,7 +99,7 @@ def write_metrics(path: str | os.PathLike, metrics: dict[str, Any]) -> None:
     """
     ordered = dict(sorted(metrics.items(), key=lambda item: isinstance(item[1], dict | list)))
     text = _layout(ordered, indent="")
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write(text + "\n")
 
 
@@ -169,20 +167,3 @@ def _layout(value: Any, indent: str) -> str:
         parts = [f"{json.dumps(key, ensure_ascii=False)}: {part}" for key, part in zip(value, parts, strict=True)]
     opening, closing = "{}" if isinstance(value, dict) else "[]"
     return opening + ",".join(f"\n{inner}{part}" for part in parts) + f"\n{indent}{closing}"
-
-
-@contextlib.contextmanager
-def _replacing(path: str | os.PathLike) -> Iterator[TextIO]:
-    """Opens a file that takes the place of ``path`` when it is complete, and vanishes if an exception comes first."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, because a rename is atomic only within a file system.
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "x", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -6,13 +6,13 @@ from typing import Any
 import jax
 
 from dtrm_jax.data import builders
-from dtrm_jax.data.packing import build_pack, choose_shape
+from dtrm_jax.data.packing import choose_shape
 from dtrm_jax.data.tokenize import tokenize
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation import predictions
-from dtrm_jax.evaluation.evaluate import Evaluator, make_predict
+from dtrm_jax.evaluation.evaluate import Evaluator, parameter_shapes
 from dtrm_jax.models.dialogue_trm import build_model
-from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.run_directory import RunDirectory, placed
 
 
 def evaluate_run(run: RunDirectory, split: str, which: str, source: str | None) -> dict[str, Any]:
@@ -44,14 +44,11 @@ def evaluate_run(run: RunDirectory, split: str, which: str, source: str | None) 
     checkpoints = run.checkpoints(config.train.select_by, read_only=True)
     try:
         step = checkpoints.resolve(which)
-        pack = build_pack([], shape)
-        like = jax.eval_shape(lambda: model.init(jax.random.key(0), pack, deterministic=True)["params"])
-        on_device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=on_device), like)
+        like = placed(parameter_shapes(model), jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))
         params = checkpoints.restore(step, {"params": like}).state["params"]
     finally:
         checkpoints.close()
-    evaluator = Evaluator.build(make_predict(model), tokenized, facts.labels, shape)
+    evaluator = Evaluator.build(model, tokenized, facts.labels)
     probabilities = evaluator.probabilities(params)
     metrics = {"corpus": dataset.name, "split": split, "step": step, "checkpoint": which} | evaluator.score(
         probabilities

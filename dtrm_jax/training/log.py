@@ -1,7 +1,6 @@
 """What training writes for people: ``metrics.jsonl``, TensorBoard event files, a progress bar."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import tqdm
 from tensorboardX import SummaryWriter
 
 from dtrm_jax.errors import InputError
+from dtrm_jax.replacing import replacing
 from dtrm_jax.run_directory import RunDirectory
 
 
@@ -42,9 +42,8 @@ class TrainingLog:
         """
         file = run.metrics_file
         kept = [record for record in read_records(file) if record["step"] <= start]
-        temporary = file.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-        os.replace(temporary, file)
+        with replacing(file) as rewritten:
+            rewritten.writelines(json.dumps(record) + "\n" for record in kept)
         self._file = open(file, "a", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
         self._events = SummaryWriter(str(run.tensorboard), purge_step=start + 1 if start else None)
 

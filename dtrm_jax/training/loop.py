@@ -16,11 +16,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dtrm_jax.batch import Batch
 from dtrm_jax.config import Config
-from dtrm_jax.data.packing import build_pack, choose_shape, measure_fill
+from dtrm_jax.data.packing import choose_shape, measure_fill
 from dtrm_jax.data.pipeline import batches
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation.evaluate import Evaluator, make_predict
-from dtrm_jax.run_directory import Checkpoints, RunDirectory
+from dtrm_jax.evaluation.evaluate import Evaluator, parameter_shapes
+from dtrm_jax.run_directory import Checkpoints, RunDirectory, placed
 from dtrm_jax.training import optimizer as optimizer_lib
 from dtrm_jax.training.log import TrainingLog, progress_bar
 from dtrm_jax.training.setup import Experiment, class_weights, initial_params, prepare
@@ -151,7 +151,7 @@ class Trainer:
                 if scores is not None or last or _every(self.config.train.save_every_steps, step):
                     meter.flush()
                     progress.data = iterator.get_state()
-                    self._save(checkpoints, state, progress, scores)
+                    checkpoints.save(step, state, dataclasses.asdict(progress), scores)
                 if received and not (step == self.total or progress.stopped):
                     checkpoints.wait()
                     raise Interrupted(received[0], step)
@@ -170,13 +170,8 @@ class Trainer:
         if step is None:
             rng = np.asarray(jax.random.key_data(self.rng)).tolist()
             return create(initial_params(self.experiment)), Progress(rng=rng), 0
-        shape = self.experiment.facts.shape
-        model, pack = self.experiment.model(shape), build_pack([], shape)
-        params = jax.eval_shape(lambda: model.init(jax.random.key(0), pack, deterministic=True)["params"])
-        like = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), jax.eval_shape(create, params)
-        )
-        restored = checkpoints.restore(step, like)
+        params = parameter_shapes(self.experiment.model(self.experiment.facts.shape))
+        restored = checkpoints.restore(step, placed(jax.eval_shape(create, params), everywhere))
         progress = Progress(**restored.progress)
         self.rng = jax.random.wrap_key_data(np.asarray(progress.rng, np.uint32))
         self._say(f"resuming at step {step} of {self.total}")
@@ -185,8 +180,7 @@ class Trainer:
     def _evaluator(self) -> Evaluator:
         lengths = [conversation.lengths for conversation in self.experiment.dev]
         shape = choose_shape(lengths, self.config.packing)
-        predict = make_predict(self.experiment.model(shape))
-        return Evaluator.build(predict, self.experiment.dev, self.experiment.dataset.labels, shape)
+        return Evaluator.build(self.experiment.model(shape), self.experiment.dev, self.experiment.dataset.labels)
 
     def _evaluates_after(self, step: int) -> bool:
         every = self.config.train.evaluate_every_steps
@@ -223,11 +217,6 @@ class Trainer:
     def _say(self, line: str) -> None:
         if self.is_main:
             tqdm.tqdm.write(line)
-
-    def _save(
-        self, checkpoints: Checkpoints, state: TrainState, progress: Progress, scores: dict[str, float] | None
-    ) -> None:
-        checkpoints.save(int(state.step), state, dataclasses.asdict(progress), scores)
 
     def _on_devices(self, batch: Batch) -> Batch:
         sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
