@@ -1,12 +1,10 @@
 """MELD, the Multimodal EmotionLines Dataset, from its three CSV files (declare-lab/MELD, ``data/MELD``)."""
 
-import csv
-import io
 import pathlib
 import re
-from collections.abc import Iterator
 
 from dtrm_jax.conversation import MELD_LABELS, Conversation, Dataset, Turn
+from dtrm_jax.data.readers import csv_file
 from dtrm_jax.errors import InputError
 
 FILES = {"train": "train_sent_emo.csv", "dev": "dev_sent_emo.csv", "test": "test_sent_emo.csv"}
@@ -52,7 +50,7 @@ def read(source: pathlib.Path) -> Dataset:
 
 def _read_split(path: pathlib.Path) -> tuple[Conversation, ...]:
     dialogues: dict[int, dict[int, Turn]] = {}
-    for line, row in _rows(path):
+    for line, row in csv_file.rows(path, COLUMNS):
         dialogue, utterance = (_id(path, line, row, column) for column in ("Dialogue_ID", "Utterance_ID"))
         turns = dialogues.setdefault(dialogue, {})
         if utterance in turns:
@@ -64,43 +62,6 @@ def _read_split(path: pathlib.Path) -> tuple[Conversation, ...]:
         Conversation(str(dialogue), tuple(turns[utterance] for utterance in sorted(turns)))
         for dialogue, turns in sorted(dialogues.items())
     )
-
-
-def _rows(path: pathlib.Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yields the line on which each row starts, and the row's values by column."""
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
-    header, line = None, 1
-    try:
-        for row in reader:
-            if row and header is None:
-                header = _header(path, row)
-            elif row and len(row) != len(header):
-                raise InputError(f"{path}, line {line}: expected {len(header)} fields, found {len(row)}")
-            elif row:
-                yield line, dict(zip(header, row, strict=True))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"{path}, line {line}: not a CSV row: {error}") from None
-
-
-def _text(path: pathlib.Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}, line {line}: expected UTF-8, found byte 0x{error.object[error.start]:02x}") from None
-
-
-def _header(path: pathlib.Path, row: list[str]) -> list[str]:
-    header = [name.strip() for name in row]
-    wrong = [name for name in COLUMNS if header.count(name) != 1]
-    if wrong:
-        raise InputError(f"{path}: expected each column once, missing or repeated: {', '.join(wrong)}")
-    return header
 
 
 def _id(path: pathlib.Path, line: int, row: dict[str, str], column: str) -> int:
