@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,16 +25,113 @@ def generate(rules=RULES, **settings):
 
 
 def fingerprint():
-    return hashlib.sha256(repr(generate()).encode()).hexdigest()
+    dataset = generate()
+    arrays = [c.features[name].tobytes() for split in dataset.splits.values() for c in split for name in c.features]
+    texts = repr([c.turns for split in dataset.splits.values() for c in split])
+    return hashlib.sha256(texts.encode() + b"".join(arrays)).hexdigest()
+
+
+# Without bursts and masks the labels are the states, which can then be counted.
+STATES = dataclasses.replace(RULES, voice_burst=0.0, face_burst=0.0, mask=0.0)
 
 
 @pytest.fixture(scope="module", params=[2, 3])
 def many(request):
-    return generate(train=800, turns=13, speakers=request.param).splits["train"]
+    return generate(STATES, train=800, turns=13, speakers=request.param).splits["train"]
+
+
+@pytest.fixture(scope="module")
+def clear():
+    """Turns of the usual rules, but with features so strong that the kind of every turn can be read off."""
+    rules = dataclasses.replace(RULES, strength=100.0)
+    conversations = generate(rules, train=800, turns=13).splits["train"]
+    found = []
+    for conversation in conversations:
+        voice, face = (shown(conversation.features[name], name) for name in ("acoustic", "visual"))
+        found += zip(conversation.turns, voice, face, strict=True)
+    return found
+
+
+def shown(matrix, modality):
+    """Returns what each row shows, with a margin that noise cannot cross."""
+    if modality == "acoustic":
+        matrix = (matrix - planted.ACOUSTIC_OFFSET) / planted.ACOUSTIC_SCALE
+    projected = matrix @ planted.prototypes(matrix.shape[1], modality).T / 100
+    nearest = np.where(projected.max(axis=1) > 0.5, projected.argmax(axis=1), planted.NOTHING)
+    assert (np.abs(np.sort(projected, axis=1)[:, -1] - (nearest != planted.NOTHING)) < 0.1).all()
+    return nearest.tolist()
+
+
+def kind_of(voice, face):
+    if voice == planted.FLAT:
+        return planted.MASK
+    return {(False, False): planted.PLAIN, (True, False): planted.VOICE_BURST, (False, True): planted.FACE_BURST}[
+        (voice != planted.NOTHING, face != planted.NOTHING)
+    ]
+
+
+def test_turns_are_of_each_kind_as_often_as_the_rules_say(clear):
+    kinds = [kind_of(voice, face) for _, voice, face in clear]
+    for kind, probability in enumerate((0.55, RULES.voice_burst, RULES.face_burst, RULES.mask)):
+        assert_frequency([found == kind for found in kinds], [probability] * len(kinds))
+
+
+def test_a_burst_is_what_voice_or_face_show_and_is_not_put_into_words(clear):
+    bursts = [(turn, max(voice, face)) for turn, voice, face in clear if kind_of(voice, face) in (1, 2)]
+    assert all(NAMES[emotion] == turn.label for turn, emotion in bursts)
+    words = [word for turn, _ in bursts if turn.text not in REPLIES for word in turn.text[:-1].split()]
+    assert set(words) == set(FILLERS)
+    assert_frequency([turn.text in REPLIES for turn, _ in bursts], [RULES.reply] * len(bursts))
+    for name in NAMES:
+        assert_frequency([turn.label == name for turn, _ in bursts], [FRESH[name]] * len(bursts))
+
+
+def test_a_mask_shows_an_emotion_that_says_nothing(clear):
+    masks = [(turn, face) for turn, voice, face in clear if voice == planted.FLAT]
+    for index, name in enumerate(NAMES):
+        assert_frequency([face == index for _, face in masks], [FRESH[name]] * len(masks))
+        chosen = [turn.label == name for turn, face in masks if face == index]
+        assert abs(np.mean(chosen) - FRESH[name]) < 5 * np.sqrt(FRESH[name] / len(chosen))
+
+
+def test_states_go_on_under_bursts():
+    """A burst does not count in the history: without it, inertia alone keeps a speaker's label for good."""
+    rules = dataclasses.replace(RULES, inertia=1.0, strength=100.0)
+    for conversation in generate(rules, train=60).splits["train"]:
+        voice, face = (shown(conversation.features[name], name) for name in ("acoustic", "visual"))
+        lasting = {}
+        for turn, v, f in zip(conversation.turns, voice, face, strict=True):
+            if kind_of(v, f) in (planted.PLAIN, planted.MASK):
+                lasting.setdefault(turn.speaker, set()).add(turn.label)
+        # Until the first lasting turn of a speaker, contagion may have passed unseen; after it the state stays.
+        assert all(len(labels) == 1 for labels in lasting.values())
+
+
+def test_features_are_noise_of_deviation_1_around_the_prototypes():
+    splits = generate(train=800, turns=13, acoustic=9, visual=7).splits["train"]
+    plain = dataclasses.replace(RULES, voice_burst=0.0, face_burst=0.0, mask=1.0)
+    masked = generate(plain, train=800, turns=13, acoustic=9, visual=7).splits["train"]
+    acoustic = np.concatenate([conversation.features["acoustic"] for conversation in masked])
+    drawn = (acoustic - planted.ACOUSTIC_OFFSET) / planted.ACOUSTIC_SCALE
+    center = RULES.strength * planted.prototypes(9, "acoustic")[planted.FLAT]
+    np.testing.assert_allclose(drawn.mean(axis=0), center, atol=0.06)
+    np.testing.assert_allclose(np.cov(drawn.T), np.eye(9), atol=0.08)
+    assert {(c.features["acoustic"].shape[1], c.features["visual"].shape[1]) for c in splits} == {(9, 7)}
+    assert {matrix.dtype for c in splits for matrix in c.features.values()} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("size", [1, 4, 6, 12])
+def test_prototypes_are_unit_vectors_and_orthogonal_where_there_is_room(size):
+    acoustic, visual = (planted.prototypes(size, name) for name in ("acoustic", "visual"))
+    assert acoustic.shape == (6, size)
+    np.testing.assert_allclose(np.linalg.norm(acoustic, axis=1), 1)
+    if size >= 6:
+        np.testing.assert_allclose(acoustic @ acoustic.T, np.eye(6), atol=1e-12)
+    assert size == 1 or not np.allclose(acoustic, visual)
 
 
 def histories(conversations):
-    """Yields every turn with its speaker's previous emotion and that of the last turn by anybody else."""
+    """Yields every turn with its speaker's previous state and that of the last turn by anybody else."""
     for conversation in conversations:
         latest = []  # (speaker, emotion), the most recent speaker last
         for turn in conversation.turns:
@@ -129,6 +225,8 @@ def test_word_probabilities_by_hand():
     assert law["wonderful"] == law["usual"] == pytest.approx(0.6 * 0.2 / 4 / 6)
     assert law["street"] == pytest.approx(0.4 / 20)
     assert sum(law.values()) == pytest.approx(1)
+    burst = dict(zip(LEXICON, planted.word_probabilities(None, rules), strict=True))
+    assert burst["furious"] == 0 and burst["street"] == pytest.approx(1 / 20)
 
 
 def test_next_speaker_by_hand():
@@ -154,14 +252,25 @@ def test_every_rule_reaches_the_conversations():
         "cue": 0.0,
         "wrong_cue": 1.0,
         "same_speaker": 1.0,
+        "voice_burst": 0.5,
+        "face_burst": 0.5,
+        "mask": 0.5,
+        "strength": 0.0,
     }
     assert extremes.keys() == {field.name for field in dataclasses.fields(Rules)}
     for name, value in extremes.items():
-        assert generate(dataclasses.replace(RULES, **{name: value})).splits != generate().splits, name
+        assert everything(generate(dataclasses.replace(RULES, **{name: value}))) != everything(generate()), name
+
+
+def everything(dataset):
+    """What can be compared: conversations leave their features out of ==."""
+    conversations = [conversation for split in dataset.splits.values() for conversation in split]
+    return [(c.turns, *(matrix.tolist() for matrix in c.features.values())) for c in conversations]
 
 
 def test_certain_rules_leave_nothing_to_chance():
-    rules = Rules(inertia=1.0, contagion=1.0, reply=0.0, words=(2, 2), cue=1.0, wrong_cue=0.0, same_speaker=0.0)
+    certain = {"inertia": 1.0, "contagion": 1.0, "reply": 0.0, "cue": 1.0, "wrong_cue": 0.0, "same_speaker": 0.0}
+    rules = dataclasses.replace(STATES, words=(2, 2), **certain)
     for conversation in generate(rules).splits["train"]:
         assert len({turn.label for turn in conversation.turns}) == 1
         assert all(a.speaker != b.speaker for a, b in zip(conversation.turns, conversation.turns[1:], strict=False))
@@ -195,6 +304,7 @@ def test_the_seed_changes_every_conversation():
     for split, conversations in generate(seed=1).splits.items():
         for one, other in zip(generate(seed=2).splits[split], conversations, strict=True):
             assert one.turns != other.turns
+            assert (one.features["visual"][0] != other.features["visual"][0]).all()
 
 
 def test_splits_are_independent():
@@ -219,15 +329,6 @@ def test_each_kind_of_draw_has_its_own_stream():
         assert one != other
 
 
-def test_vocabulary_is_exactly_what_the_texts_are_made_of():
-    conversations = generate(train=300).splits["train"]
-    pieces = {piece for c in conversations for turn in c.turns for piece in re.findall(r"\w+|[^\w\s]", turn.text)}
-    vocabulary = planted.vocabulary()
-    assert set(vocabulary) == pieces
-    assert vocabulary == sorted(set(vocabulary))
-    assert all(word == word.lower() for word in vocabulary)
-
-
 def test_every_word_has_one_meaning():
     replies = {word for reply in REPLIES for word in reply[:-1].split()}
     assert len(set(LEXICON)) == len(LEXICON)
@@ -236,7 +337,17 @@ def test_every_word_has_one_meaning():
 
 
 @pytest.mark.parametrize(
-    ("setting", "value"), [("speakers", 1), ("speakers", 5), ("turns", 0), ("train", -1), ("seed", -1), ("turns", 2.5)]
+    ("setting", "value"),
+    [
+        ("acoustic", 0),
+        ("visual", 0),
+        ("speakers", 1),
+        ("speakers", 5),
+        ("turns", 0),
+        ("train", -1),
+        ("seed", -1),
+        ("turns", 2.5),
+    ],
 )
 def test_bad_sizes_are_refused(setting, value):
     with pytest.raises(InputError, match=rf"planted\.{setting}: .*found {value}"):

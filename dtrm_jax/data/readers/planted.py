@@ -1,18 +1,33 @@
 """Planted dialogues: generated conversations whose rules are known, so that the best possible accuracy is known too.
 
-A conversation is drawn in four steps, each from explicit probabilities (``Rules``) given by a pure function:
+A conversation is drawn in five steps, each from explicit probabilities (``Rules``) given by a pure function:
 
 1. how many turns (``turn_counts``) and who speaks each (``next_speaker``): speakers mostly alternate;
-2. each turn's emotion (``transition``): a speaker keeps the emotion of their own previous turn (inertia), else takes
-   that of the last turn by anybody else (contagion), else draws afresh. ``influences`` names those two turns;
-3. whether the utterance is a short reply such as "yeah.", which says nothing about the emotion and is resolved by
-   context alone;
-4. if it is not, its words (``word_probabilities``), each drawn on its own: filler, or a cue word of the emotion, or,
-   because cues are noisy, a cue word of another emotion.
+2. each turn's *state* (``transition``), the speaker's lasting emotion: a speaker keeps that of their own previous turn
+   (inertia), else takes that of the last turn by anybody else (contagion), else draws afresh. ``influences`` names
+   those two turns;
+3. the *kind* of the turn (``kind_probabilities``), and with it the label:
 
-The emotion of a turn thus depends on the past through the last emotion of each speaker only, and the text of a turn on
-that turn's emotion only: a hidden Markov model, whose exact posterior a forward filter over the speakers' joint state
-gives. Turn counts, speakers, replies and utterance lengths carry no information about emotions.
+   - plain: the label is the state; voice and face show nothing;
+   - voice burst: the label is a momentary emotion, drawn like a fresh state, which the voice shows and the face does
+     not. The state goes on underneath, and it is what later turns depend on;
+   - face burst: likewise, shown by the face and not by the voice;
+   - mask: the label is the state, the face shows some emotion out of politeness, and the voice is *flat*, which tells
+     that the face is not to be believed: the face must be weighed by the voice;
+
+4. the text: a short reply such as "yeah.", which says nothing about the emotion, or words (``word_probabilities``),
+   each drawn on its own: filler, or a cue word of the state, or, because cues are noisy, a cue word of another one. A
+   burst is not put into words: all of them are fillers. So "yeah." is resolved by context, or by tone if it is a burst;
+5. the acoustic and visual features: the prototype (``prototypes``) of what voice and face show, plus Gaussian noise.
+
+The state of a turn thus depends on the past through the last state of each speaker only, and the words of a turn on its
+state and kind only: a hidden Markov model, whose exact posterior a forward filter over the speakers' joint state gives
+(``data.planted_optimum``). Turn counts, speakers, replies and utterance lengths carry no information about emotions.
+
+Two things follow and are tested. The state is distributed as ``Rules.fresh`` at every turn. And given the texts, voice
+and face of *earlier* turns say nothing about a turn: they tell only whether that earlier turn was a burst, and what
+its text says about the state does not depend on that, as a text without cues is equally likely in every state.
+Acoustic and visual features are best read without context.
 """
 
 import dataclasses
@@ -44,6 +59,11 @@ FILLERS = (
 REPLIES = ("yeah.", "okay.", "i see.")
 STOP = "."  # ends every utterance
 
+PLAIN, VOICE_BURST, FACE_BURST, MASK = range(4)  # kinds of turns
+NOTHING, FLAT = -1, len(PLANTED_LABELS)  # what a voice or a face shows besides the emotions, by index
+# Acoustic features have a scale and an offset of their own, as real ones do; visual features are as drawn.
+ACOUSTIC_SCALE, ACOUSTIC_OFFSET = 3.0, 5.0
+
 LEXICON = tuple(word for name in PLANTED_LABELS.names for word in CUES[name]) + FILLERS
 
 
@@ -51,15 +71,21 @@ LEXICON = tuple(word for name in PLANTED_LABELS.names for word in CUES[name]) + 
 class Rules:
     """The probabilities by which conversations are drawn."""
 
-    # Emotion, in this order: each applies only where the one before it did not.
-    inertia: float = 0.6  # keeps the emotion of the own previous turn, if there is one
+    # State, in this order: each applies only where the one before it did not.
+    inertia: float = 0.75  # keeps the emotion of the own previous turn, if there is one
     contagion: float = 0.5  # takes the emotion of the last turn by anybody else, if there is one
     fresh: tuple[float, ...] = (0.32, 0.22, 0.18, 0.16, 0.12)  # of each emotion when drawn afresh; sums to 1
+    # Kind of the turn; plain otherwise.
+    voice_burst: float = 0.15
+    face_burst: float = 0.15
+    mask: float = 0.15
     # Text.
     reply: float = 0.3  # the utterance is one of REPLIES, all equally likely
     words: tuple[int, int] = (3, 8)  # fewest and most words of any other utterance, all lengths equally likely
     cue: float = 0.35  # a word is a cue word, not a filler
     wrong_cue: float = 0.3  # a cue word is one of another emotion, all others equally likely
+    # Features: distance of a prototype from zero, in standard deviations of the noise.
+    strength: float = 4.0
     # Speakers.
     same_speaker: float = 0.15  # the next turn is by the same speaker; else all others are equally likely
 
@@ -67,15 +93,16 @@ class Rules:
 RULES = Rules()
 
 # Independent random streams of one conversation. A new kind of draw gets a new number, so that it changes nothing else.
-_STRUCTURE, _EMOTION, _TEXT = range(3)
+_STRUCTURE, _STATE, _TEXT, _KIND, _SHOWN, _ACOUSTIC, _VISUAL = range(7)
 _SPLITS = ("train", "dev", "test")
 
 
 def generate(config: PlantedConfig, rules: Rules = RULES) -> Dataset:
     """Draws the planted dialogues.
 
-    A conversation depends on the seed, its split, its position in the split, ``turns`` and ``speakers`` alone: another
-    number of conversations in any split changes no other conversation. Splits are independent draws with different ids.
+    A conversation depends on the seed, its split, its position in the split, ``turns`` and ``speakers`` alone, its
+    features on their dimensions besides: another number of conversations in any split changes no other conversation.
+    Splits are independent draws with different ids.
 
     Args:
         config: Sizes and seed. A split of size 0 is left out. ``speakers`` is how many people take part; in a short
@@ -83,7 +110,7 @@ def generate(config: PlantedConfig, rules: Rules = RULES) -> Dataset:
         rules: The probabilities.
 
     Returns:
-        The dataset ``planted``, every turn labelled; turn ids count from 0.
+        The dataset ``planted``, every turn labelled and with features "acoustic" and "visual"; turn ids count from 0.
 
     Raises:
         InputError: A setting has the wrong type or is out of range.
@@ -96,12 +123,6 @@ def generate(config: PlantedConfig, rules: Rules = RULES) -> Dataset:
         if sizes[split]
     }
     return Dataset("planted", PLANTED_LABELS, splits)
-
-
-def vocabulary() -> list[str]:
-    """Returns every word and punctuation mark of the planted dialogues, lower-case and sorted; no special tokens."""
-    replies = {word for reply in REPLIES for word in reply.removesuffix(STOP).split()}
-    return sorted({STOP, *LEXICON, *replies})
 
 
 def turn_counts(mean: int) -> range:
@@ -125,7 +146,7 @@ def next_speaker(previous: int | None, speakers: int, rules: Rules) -> np.ndarra
 
 
 def influences(speakers: Sequence[int], turn: int) -> tuple[int | None, int | None]:
-    """Returns the two earlier turns whose emotions act on a turn, None where there is no such turn.
+    """Returns the two earlier turns whose states act on a turn, None where there is no such turn.
 
     Args:
         speakers: The speaker of every turn.
@@ -141,11 +162,11 @@ def influences(speakers: Sequence[int], turn: int) -> tuple[int | None, int | No
 
 
 def transition(own: int | None, other: int | None, rules: Rules) -> np.ndarray:
-    """Returns the probability ``[C]`` of each emotion at a turn, given the emotions that act on it.
+    """Returns the probability ``[C]`` of each state at a turn, given the states that act on it.
 
     Args:
-        own: The emotion of the speaker's own previous turn, or None if there is none.
-        other: The emotion of the last turn by anybody else, or None if there is none.
+        own: The state at the speaker's own previous turn, or None if there is none.
+        other: The state at the last turn by anybody else, or None if there is none.
         rules: The probabilities.
     """
     law = np.array(rules.fresh)
@@ -157,29 +178,83 @@ def transition(own: int | None, other: int | None, rules: Rules) -> np.ndarray:
     return law
 
 
-def word_probabilities(emotion: int, rules: Rules) -> np.ndarray:
-    """Returns the probability ``[len(LEXICON)]`` of each word in an utterance that is not a short reply."""
+def kind_probabilities(rules: Rules) -> np.ndarray:
+    """Returns the probability ``[4]`` of each kind of turn, in the order PLAIN, VOICE_BURST, FACE_BURST, MASK."""
+    special = (rules.voice_burst, rules.face_burst, rules.mask)
+    return np.array([1 - sum(special), *special])
+
+
+def word_probabilities(state: int | None, rules: Rules) -> np.ndarray:
+    """Returns the probability ``[len(LEXICON)]`` of each word in an utterance that is not a short reply.
+
+    Args:
+        state: The state, or None for a burst, which is not put into words.
+        rules: The probabilities.
+    """
+    cue = 0 if state is None else rules.cue
     parts = []
     for index, name in enumerate(PLANTED_LABELS.names):
-        share = 1 - rules.wrong_cue if index == emotion else rules.wrong_cue / (len(PLANTED_LABELS) - 1)
-        parts.append(np.full(len(CUES[name]), rules.cue * share / len(CUES[name])))
-    parts.append(np.full(len(FILLERS), (1 - rules.cue) / len(FILLERS)))
+        share = 1 - rules.wrong_cue if index == state else rules.wrong_cue / (len(PLANTED_LABELS) - 1)
+        parts.append(np.full(len(CUES[name]), cue * share / len(CUES[name])))
+    parts.append(np.full(len(FILLERS), (1 - cue) / len(FILLERS)))
     return np.concatenate(parts)
+
+
+def prototypes(size: int, modality: str) -> np.ndarray:
+    """Returns unit vectors ``[6, size]``: what shows each emotion, and FLAT.
+
+    They are orthogonal where the size allows it.
+
+    Args:
+        size: Dimensions of the features.
+        modality: "acoustic" or "visual"; the two have different ones.
+    """
+    random = np.random.default_rng((size, {"acoustic": 0, "visual": 1}[modality]))
+    vectors = random.standard_normal((FLAT + 1, size))
+    if size > FLAT:
+        vectors = np.linalg.qr(vectors.T)[0].T
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def shown_by(kind: int, emotion: int) -> tuple[int, int]:
+    """Returns what voice and face show in a turn of a kind: an emotion, FLAT or NOTHING.
+
+    Args:
+        kind: PLAIN, VOICE_BURST, FACE_BURST or MASK.
+        emotion: The momentary emotion of a burst, or the one that a mask shows.
+    """
+    return {
+        PLAIN: (NOTHING, NOTHING),
+        VOICE_BURST: (emotion, NOTHING),
+        FACE_BURST: (NOTHING, emotion),
+        MASK: (FLAT, emotion),
+    }[kind]
 
 
 def _sample_conversation(config: PlantedConfig, rules: Rules, split: str, index: int) -> Conversation:
     streams = [
         np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(_SPLITS.index(split), index, kind)))
-        for kind in (_STRUCTURE, _EMOTION, _TEXT)
+        for kind in range(_VISUAL + 1)
     ]
     speakers = _sample_speakers(config, rules, streams[_STRUCTURE])
-    emotions = _sample_emotions(speakers, rules, streams[_EMOTION])
-    texts = [_sample_text(emotion, rules, streams[_TEXT]) for emotion in emotions]
-    turns = tuple(
-        Turn(id=str(turn), speaker=SPEAKERS[speaker], text=text, label=PLANTED_LABELS.names[emotion])
-        for turn, (speaker, emotion, text) in enumerate(zip(speakers, emotions, texts, strict=True))
+    states = _sample_states(speakers, rules, streams[_STATE])
+    kinds = [_draw(streams[_KIND], kind_probabilities(rules)) for _ in speakers]
+    shown = [_draw(streams[_SHOWN], np.array(rules.fresh)) for _ in speakers]
+    turns = []
+    for turn, (speaker, state, kind) in enumerate(zip(speakers, states, kinds, strict=True)):
+        burst = kind in (VOICE_BURST, FACE_BURST)
+        text = _sample_text(None if burst else state, rules, streams[_TEXT])
+        label = PLANTED_LABELS.names[shown[turn] if burst else state]
+        turns.append(Turn(str(turn), SPEAKERS[speaker], text, label))
+    voice, face = zip(*map(shown_by, kinds, shown), strict=True)
+    features = {
+        "acoustic": _sample_features(voice, config.acoustic, "acoustic", rules, streams[_ACOUSTIC]),
+        "visual": _sample_features(face, config.visual, "visual", rules, streams[_VISUAL]),
+    }
+    features["acoustic"] = features["acoustic"] * ACOUSTIC_SCALE + ACOUSTIC_OFFSET
+    return Conversation(
+        f"{split}-{index}", tuple(turns), {name: matrix.astype(np.float32) for name, matrix in features.items()}
     )
-    return Conversation(f"{split}-{index}", turns)
 
 
 def _sample_speakers(config: PlantedConfig, rules: Rules, rng: np.random.Generator) -> list[int]:
@@ -190,19 +265,27 @@ def _sample_speakers(config: PlantedConfig, rules: Rules, rng: np.random.Generat
     return speakers
 
 
-def _sample_emotions(speakers: Sequence[int], rules: Rules, rng: np.random.Generator) -> list[int]:
-    emotions: list[int] = []
+def _sample_states(speakers: Sequence[int], rules: Rules, rng: np.random.Generator) -> list[int]:
+    states: list[int] = []
     for turn in range(len(speakers)):
-        own, other = (None if source is None else emotions[source] for source in influences(speakers, turn))
-        emotions.append(_draw(rng, transition(own, other, rules)))
-    return emotions
+        own, other = (None if source is None else states[source] for source in influences(speakers, turn))
+        states.append(_draw(rng, transition(own, other, rules)))
+    return states
 
 
-def _sample_text(emotion: int, rules: Rules, rng: np.random.Generator) -> str:
+def _sample_features(
+    shown: Sequence[int], size: int, modality: str, rules: Rules, rng: np.random.Generator
+) -> np.ndarray:
+    """Returns ``[L, size]``: noise around the prototype of what is shown at each turn."""
+    centers = np.concatenate([rules.strength * prototypes(size, modality), np.zeros((1, size))])  # NOTHING is the last
+    return centers[list(shown)] + rng.standard_normal((len(shown), size))
+
+
+def _sample_text(state: int | None, rules: Rules, rng: np.random.Generator) -> str:
     if rng.random() < rules.reply:
         return _pick(rng, REPLIES)
     fewest, most = rules.words
-    law = word_probabilities(emotion, rules)
+    law = word_probabilities(state, rules)
     words = [LEXICON[_draw(rng, law)] for _ in range(_pick(rng, range(fewest, most + 1)))]
     return " ".join(words) + STOP
 
