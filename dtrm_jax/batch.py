@@ -6,6 +6,8 @@ Axis letters, used as suffixes of array names throughout the models:
     R   rows of one row length    S   slots of a row           C   classes
     D   width of the model        H   attention heads          F   width of the feed-forward layer
     N   packs of a step           K   window of context, in turns
+    M   dimensions of a feature   V   real-valued targets
+    P   positions of the fusion
 
 A *pack* holds whole conversations. Its token axis is cut into rows of fixed lengths (``PackShape.rows``); a row holds
 one or more token sequences of eq. 1, and attention never leaves a sequence. Its utterance axis holds one entry a turn,
@@ -28,11 +30,16 @@ class PackShape:
 
     Attributes:
         rows: ``(row length S, number of rows R)`` pairs; the token axis is their rows laid end to end, in this order.
+            Empty where no text is encoded.
         utterances: Utterance slots, U.
+        values: Real-valued targets, V.
+        features: ``(modality, M)`` pairs of the modalities that are taken as features.
     """
 
     rows: tuple[tuple[int, int], ...]
     utterances: int
+    values: int = 0
+    features: tuple[tuple[str, int], ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -42,7 +49,7 @@ class PackShape:
 
 @flax.struct.dataclass
 class Batch:
-    """One pack, or ``N`` of them with a leading axis. All arrays are int32 except ``weight_U``.
+    """One pack, or ``N`` of them with a leading axis. Arrays are int32 unless said otherwise.
 
     Attributes:
         token_ids_T: Vocabulary ids; 0 in unused slots.
@@ -54,6 +61,11 @@ class Batch:
         turn_U: The turn's index in its conversation, from 0.
         label_U: The class; -1 where there is none (unlabelled turns and unused slots).
         weight_U: float32, 1 where the turn counts in losses and metrics, 0 elsewhere.
+        value_UxV: float32, the real values of the turn, 0 where there is none; V is 0 where emotions are classes.
+        value_weight_UxV: float32, 1 where the value counts in losses and metrics, 0 elsewhere.
+        features_UxM: Modality -> float32 standardised features, 0 where the turn lacks it; one entry for each modality
+            that the model takes as features.
+        present_U: Modality -> bool, whether the turn has it.
     """
 
     token_ids_T: Array
@@ -65,3 +77,7 @@ class Batch:
     turn_U: Array
     label_U: Array
     weight_U: Array
+    value_UxV: Array
+    value_weight_UxV: Array
+    features_UxM: dict[str, Array]
+    present_U: dict[str, Array]

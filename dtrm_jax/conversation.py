@@ -5,7 +5,12 @@ paper's start at 1. Nothing in this project ever looks at a later turn.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+# The modalities by the letters of the paper's Table 4.
+MODALITIES = {"u": "utterance", "a": "acoustic", "v": "visual"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -16,13 +21,15 @@ class Turn:
         id: The name of the turn in its source, unique in the conversation.
         speaker: Who speaks; names are compared within one conversation only.
         text: The utterance; may be empty only if a reader documents it.
-        label: The emotion's name in the label space, or None if the turn is not annotated.
+        label: The emotion's name in the label space, or None if the turn is not annotated with a class.
+        values: Real-valued emotions, one a name of the ``ValueSpace``, None where not annotated; () for classes.
     """
 
     id: str
     speaker: str
     text: str
     label: str | None = None
+    values: tuple[float | None, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,10 +39,14 @@ class Conversation:
     Attributes:
         id: The name of the conversation, unique in its split.
         turns: At least one turn; turn ids are pairwise distinct.
+        features: Feature name -> float32 ``[L, dim]``, a row a turn. A turn that lacks the feature has a row of NaN;
+            every other row is finite. The names are "utterance" (pre-extracted text vectors; "utterance2" and so on
+            where a file has several), "acoustic" and "visual". Not part of a comparison with ``==``.
     """
 
     id: str
     turns: tuple[Turn, ...]
+    features: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False)
 
     def __post_init__(self):
         if not self.turns:
@@ -45,6 +56,17 @@ class Conversation:
             if turn.id in seen:
                 raise ValueError(f"conversation {self.id}: expected distinct turn ids, found {turn.id!r} twice")
             seen.add(turn.id)
+        for name, matrix in self.features.items():
+            self._check_features(name, matrix)
+
+    def _check_features(self, name: str, matrix: np.ndarray) -> None:
+        where = f"conversation {self.id}: {name} features"
+        if matrix.dtype != np.float32 or matrix.ndim != 2 or len(matrix) != len(self) or not matrix.shape[1]:
+            raise ValueError(f"{where}: expected float32 [{len(self)}, dim], found {matrix.dtype} {list(matrix.shape)}")
+        partial = ~np.isfinite(matrix).all(axis=1) & ~np.isnan(matrix).all(axis=1)
+        if partial.any():
+            turn = self.turns[int(np.argmax(partial))].id
+            raise ValueError(f"{where}, turn {turn}: expected finite numbers, or NaN throughout where there are none")
 
     def __len__(self) -> int:
         return len(self.turns)
@@ -71,8 +93,19 @@ class LabelSpace:
         return len(self.names)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ValueSpace:
+    """The real-valued emotions of a dataset, in the order of the model's outputs."""
+
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
 IEMOCAP_LABELS = LabelSpace(("happy", "sad", "neutral", "angry", "excited", "frustrated"))
 MELD_LABELS = LabelSpace(("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"))
+AVEC_VALUES = ValueSpace(("valence", "arousal", "expectancy", "power"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,13 +114,30 @@ class Dataset:
 
     Attributes:
         name: The corpus.
-        labels: Its label space.
+        labels: Its label space: classes, or real values.
         splits: ``train``, ``dev`` and ``test`` (those that exist) -> conversations in a fixed order.
     """
 
     name: str
-    labels: LabelSpace
+    labels: LabelSpace | ValueSpace
     splits: dict[str, tuple[Conversation, ...]]
+
+    def __post_init__(self):
+        sizes = self.feature_sizes()
+        for conversation in self._conversations():
+            found = {name: matrix.shape[1] for name, matrix in conversation.features.items()}
+            if found != sizes:
+                raise ValueError(
+                    f"{self.name}, conversation {conversation.id}: expected features of sizes {sizes}, found {found}"
+                )
+
+    def feature_sizes(self) -> dict[str, int]:
+        """Returns feature name -> dimension; all conversations have the same."""
+        first = next(self._conversations(), None)
+        return {name: matrix.shape[1] for name, matrix in first.features.items()} if first else {}
+
+    def _conversations(self) -> Iterator[Conversation]:
+        return (conversation for split in self.splits.values() for conversation in split)
 
 
 def conv_context(turn: int, window: int) -> range:

@@ -2,7 +2,8 @@
 
     config.json        the resolved config
     run.json           what else the model is rebuilt from: label names, encoder sizes, the packs' shape
-    tokenizer.json     the tokenizer, in the format of Hugging Face tokenizers
+    tokenizer.json     the tokenizer, in the format of Hugging Face tokenizers, if text is encoded
+    normalization.npz  mean and standard deviation of every acoustic, visual or utterance feature in the training split
     metrics.jsonl      one JSON object a line
     tensorboard/       the same as event files
     checkpoints/       Orbax: parameters, optimizer state, step, rng, and the position in the data
@@ -26,7 +27,8 @@ from tokenizers import Tokenizer
 from dtrm_jax import config as config_lib
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import Config
-from dtrm_jax.conversation import LabelSpace
+from dtrm_jax.conversation import LabelSpace, ValueSpace
+from dtrm_jax.data.features import Normalization
 from dtrm_jax.errors import InputError
 from dtrm_jax.models.bert_config import BertConfig
 from dtrm_jax.replacing import replacing
@@ -35,6 +37,10 @@ from dtrm_jax.replacing import replacing
 # learned.
 _FREE = ("data.source", "data.cache", "train.log_every_steps", "train.save_every_steps")
 
+_NORMALIZATION = "normalization.npz"
+# Dev metrics of which less is better.
+_ERRORS = ("mae", "loss")
+
 
 @dataclasses.dataclass(frozen=True)
 class RunFacts:
@@ -42,30 +48,37 @@ class RunFacts:
 
     Attributes:
         corpus: Name of the dataset.
-        labels: Its label space.
-        encoder: Sizes of the utterance encoder.
+        labels: Its label space: classes, or real values.
+        encoder: Sizes of the utterance encoder; None if no text is encoded.
         shape: Shape of a training pack.
         total_steps: Steps of the whole run.
     """
 
     corpus: str
-    labels: LabelSpace
-    encoder: BertConfig
+    labels: LabelSpace | ValueSpace
+    encoder: BertConfig | None
     shape: PackShape
     total_steps: int
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the facts as nested dicts of JSON types."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        kind = "values" if isinstance(self.labels, ValueSpace) else "classes"
+        return json.loads(json.dumps(dataclasses.asdict(self) | {"labels": {kind: self.labels.names}}))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RunFacts":
         """Inverts ``to_dict``."""
+        (kind, names), shape = next(iter(values["labels"].items())), values["shape"]
         return cls(
             corpus=values["corpus"],
-            labels=LabelSpace(tuple(values["labels"]["names"])),
-            encoder=BertConfig(**values["encoder"]),
-            shape=PackShape(tuple(map(tuple, values["shape"]["rows"])), values["shape"]["utterances"]),
+            labels={"classes": LabelSpace, "values": ValueSpace}[kind](tuple(names)),
+            encoder=None if values["encoder"] is None else BertConfig(**values["encoder"]),
+            shape=PackShape(
+                tuple(map(tuple, shape["rows"])),
+                shape["utterances"],
+                shape["values"],
+                tuple(map(tuple, shape["features"])),
+            ),
             total_steps=values["total_steps"],
         )
 
@@ -94,7 +107,7 @@ class RunDirectory:
         """Whether a run was begun here."""
         return (self.path / "config.json").exists()
 
-    def begin(self, config: Config, facts: RunFacts, tokenizer: Tokenizer) -> None:
+    def begin(self, config: Config, facts: RunFacts, tokenizer: Tokenizer | None, normalization: Normalization) -> None:
         """Creates the folder, or checks that the run begun here is the same.
 
         Raises:
@@ -105,7 +118,9 @@ class RunDirectory:
             self._check_same("run.json", self.read_facts().to_dict(), facts.to_dict(), ())
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(str(self.path / "tokenizer.json"))
+        if tokenizer is not None:
+            tokenizer.save(str(self.path / "tokenizer.json"))
+        normalization.save(self.path / _NORMALIZATION)
         _write_json(self.path / "run.json", facts.to_dict())
         # Last: its presence says that the folder is complete.
         _write_json(self.path / "config.json", config_lib.to_dict(config))
@@ -129,6 +144,10 @@ class RunDirectory:
             return RunFacts.from_dict(values)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self.path / 'run.json'}: not the facts of a run: {error!r}") from error
+
+    def read_normalization(self) -> Normalization:
+        """Returns the features' statistics; raises InputError if they are missing or damaged."""
+        return Normalization.load(self.path / _NORMALIZATION)
 
     def read_tokenizer(self) -> Tokenizer:
         """Returns the tokenizer of the run; raises InputError if it is missing or damaged."""
@@ -201,7 +220,7 @@ class Checkpoints:
 
     def _rank(self, metrics: dict[str, float]) -> tuple[float, int]:
         """Best score first; of equals, the earlier."""
-        return (metrics[self._select_by], -int(metrics["step"]))
+        return (signed(self._select_by, metrics[self._select_by]), -int(metrics["step"]))
 
     def save(self, step: int, state: Any, progress: dict[str, Any], metrics: dict[str, float] | None) -> None:
         """Writes a checkpoint in the background.
@@ -296,6 +315,11 @@ class Checkpoints:
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
             raise InputError(f"{self._path}: cannot save a checkpoint, earlier ones are intact: {reason}") from error
+
+
+def signed(metric: str, value: float) -> float:
+    """Returns a score of which more is better: an error's negative, anything else as it is."""
+    return -value if metric in _ERRORS else value
 
 
 def placed(tree: Any, sharding: jax.sharding.Sharding) -> Any:

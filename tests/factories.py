@@ -3,7 +3,8 @@
 Sizes are pairwise distinct, and prime where they may be, so that swapped axes fail.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.traverse_util
@@ -14,8 +15,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn
-from dtrm_jax.data.packing import build_pack
-from dtrm_jax.data.tokenize import TokenizedConversation, TokenSequence, tokenize
+from dtrm_jax.data.examples import make_examples
+from dtrm_jax.data.features import Normalization
+from dtrm_jax.data.packing import Example, build_pack
+from dtrm_jax.data.tokenize import TokenSequence
 from dtrm_jax.models.bert_config import BertConfig
 from dtrm_jax.models.dialogue_trm import DialogueTRM, build_model
 
@@ -54,20 +57,44 @@ def random_conversation(
     return make_conversation("".join(random.choice(list(speakers), turns)), texts, labels)
 
 
-def random_tokenized(seed: int, turns: Sequence[int], config: Config, **settings) -> list[TokenizedConversation]:
+def with_features(
+    random: np.random.Generator,
+    conversation: Conversation,
+    sizes: Mapping[str, int],
+    absent: Sequence[tuple[int, str]] = (),
+) -> Conversation:
+    """Returns the conversation with random features; ``absent`` holds (turn, feature) pairs that it lacks."""
+    features = {name: random.normal(3, 2, (len(conversation), size)).astype(np.float32) for name, size in sizes.items()}
+    for turn, name in absent:
+        features[name][turn] = np.nan
+    return dataclasses.replace(conversation, features=features)
+
+
+def text_examples(
+    conversations: Sequence[Conversation], config: Config, tokenizer: Tokenizer | None = None
+) -> list[Example]:
+    """Returns conversations labelled with ``LABELS`` as the packer takes them, by default with ``make_tokenizer``'s."""
+    return make_examples(conversations, LABELS, tokenizer or make_tokenizer(), Normalization({}, {}), config)
+
+
+def random_examples(seed: int, turns: Sequence[int], config: Config, **settings) -> list[Example]:
     """Returns random conversations of the given numbers of turns, tokenised as ``config`` says."""
     random = np.random.default_rng(seed)
-    conversations = [random_conversation(random, count, **settings) for count in turns]
-    return tokenize(conversations, LABELS, make_tokenizer(), config.tokens)
+    return text_examples([random_conversation(random, count, **settings) for count in turns], config)
 
 
-def sized(*lengths: int, first_id: int = 1) -> TokenizedConversation:
+def sized(*lengths: int, first_id: int = 1) -> Example:
     """Returns a conversation whose sequences have the given lengths; token ids count up from ``first_id``."""
     sequences, next_id = [], first_id
     for length in lengths:
         sequences.append(TokenSequence(np.arange(next_id, next_id + length, dtype=np.int32), -(-length // 2)))
         next_id += length
-    return TokenizedConversation(tuple(sequences), np.arange(len(lengths), dtype=np.int32) % len(LABELS))
+    return text_only(tuple(sequences), np.arange(len(lengths), dtype=np.int32) % len(LABELS))
+
+
+def text_only(sequences: tuple[TokenSequence, ...], labels: np.ndarray) -> Example:
+    """Returns an example without real values and features."""
+    return Example(sequences, labels, np.zeros((len(labels), 0), np.float32), {})
 
 
 def tiny_config(**settings: Any) -> Config:
@@ -119,8 +146,13 @@ def param_shapes(model: DialogueTRM) -> Any:
 
 def random_params(model: DialogueTRM, seed: int = 0) -> Any:
     """Returns parameters far from their initial values: fresh biases are 0 and would hide mistakes."""
+    return random_params_like(param_shapes(model), seed)
+
+
+def random_params_like(shapes: Any, seed: int = 0) -> Any:
+    """Returns such parameters for a tree of shapes."""
     random = np.random.default_rng(seed)
-    flat = flax.traverse_util.flatten_dict(param_shapes(model))
+    flat = flax.traverse_util.flatten_dict(shapes)
     values = {}
     for path, leaf in flat.items():
         spread = 1.2 * leaf.shape[0] ** -0.5 if path[-1] == "kernel" else 0.3

@@ -2,12 +2,13 @@
 
 Prepared data lies in ``<cache>/<corpus>/<fingerprint>/``. The fingerprint covers the contents of the source files (or
 the generator and settings of the planted conversations) and the reader's version, so that other data is never taken
-for it.
+for it. Real values and features are kept in single precision.
 """
 
 import contextlib
 import functools
 import hashlib
+import importlib
 import io
 import json
 import os
@@ -17,19 +18,27 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from dtrm_jax import config as config_lib
 from dtrm_jax.config import DataConfig
-from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn
+from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn, ValueSpace
 from dtrm_jax.data import download
-from dtrm_jax.data.readers import iemocap, meld
 from dtrm_jax.errors import InputError
 
 # To be raised whenever a reader delivers something else for the same source.
-READER_VERSIONS = {"meld": 1, "iemocap": 1, "planted": 1}
+READER_VERSIONS = {"meld": 2, "iemocap": 2, "avec": 1, "table": 1, "planted": 2}
 
-_FORMAT_VERSION = "1.0.0"  # of the records
+_NEEDED = {
+    "iemocap": "iemocap.pkl (conv-emotion's COSMIC/feature-extraction), or a feature file of IEMOCAP, is",
+    "avec": "one or more of AVEC_features_1.pkl to AVEC_features_4.pkl are",
+    "table": "tables of conversations (docs/own-data.md) are",
+}
+
+_FORMAT_VERSION = "2.0.0"  # of the records
 _BUILDER = "conversations"
 _UNLABELLED = -1
+_FEATURE = "feature_"  # before a feature's name in a record
 
 
 def load(config: DataConfig) -> Dataset:
@@ -55,16 +64,15 @@ def load(config: DataConfig) -> Dataset:
 def _source(config: DataConfig, cache: pathlib.Path) -> tuple[str, Callable[[], Dataset]]:
     """Returns the fingerprint of what the config names, and the reader to be called if it is not prepared yet."""
     digest = hashlib.sha256(f"{config.name} {READER_VERSIONS[config.name]}\n".encode())
+    reader = importlib.import_module(f"dtrm_jax.data.readers.{config.name}")
     if config.name == "planted":
-        from dtrm_jax.data.readers import planted
-
         # Their source is the generator itself, so its code counts like the content of a file.
-        digest.update(pathlib.Path(planted.__file__).read_bytes())
+        digest.update(pathlib.Path(reader.__file__).read_bytes())
         digest.update(json.dumps(config_lib.to_dict(config.planted), sort_keys=True).encode())
-        return digest.hexdigest(), functools.partial(planted.generate, config.planted)
-    reader = {"meld": meld, "iemocap": iemocap}[config.name]
+        return digest.hexdigest(), functools.partial(reader.generate, config.planted)
     folder = _source_path(config, cache)
     for path in reader.files(folder):
+        digest.update(path.name.encode() + b"\n")  # names say which split or attribute a file is
         try:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
@@ -82,8 +90,8 @@ def _source_path(config: DataConfig, cache: pathlib.Path) -> pathlib.Path:
     if config.name == "meld":
         return download.download_meld(cache / "downloads" / "meld")
     raise InputError(
-        f"IEMOCAP: {iemocap.FILE} is needed (speakers, labels, sentences and splits, from conv-emotion's "
-        f"COSMIC/feature-extraction); name it or its folder with --config.data.source=DIR or ${variable}"
+        f"{config.name.upper()}: {_NEEDED[config.name]} needed; name the folder with --config.data.source=DIR or "
+        f"${variable}"
     )
 
 
@@ -104,15 +112,23 @@ def _builder_class() -> type:
             super().__init__(file_format=tfds.core.FileFormat.ARRAY_RECORD, **kwargs)
 
         def _info(self) -> tfds.core.DatasetInfo:
+            dataset = self._dataset
             turn = {name: tfds.features.Text() for name in ("id", "speaker", "text")}
-            turn["label"] = tfds.features.ClassLabel(names=self._dataset.labels.names)
+            if isinstance(dataset.labels, LabelSpace):
+                turn["label"] = tfds.features.ClassLabel(names=dataset.labels.names)
+            record = {"id": tfds.features.Text(), "turns": tfds.features.Sequence(turn)}
+            if isinstance(dataset.labels, ValueSpace):
+                record["values"] = tfds.features.Tensor(shape=(None, len(dataset.labels)), dtype=np.float32)
+            for name, size in dataset.feature_sizes().items():
+                record[_FEATURE + name] = tfds.features.Tensor(shape=(None, size), dtype=np.float32)
+            metadata = {"name": dataset.name, "splits": list(dataset.splits), "features": list(dataset.feature_sizes())}
+            if isinstance(dataset.labels, ValueSpace):
+                metadata["values"] = dataset.labels.names
             return tfds.core.DatasetInfo(
                 builder=self,
-                description=f"Conversations of {self._dataset.name}.",
-                features=tfds.features.FeaturesDict(
-                    {"id": tfds.features.Text(), "turns": tfds.features.Sequence(turn)}
-                ),
-                metadata=tfds.core.MetadataDict(name=self._dataset.name, splits=list(self._dataset.splits)),
+                description=f"Conversations of {dataset.name}.",
+                features=tfds.features.FeaturesDict(record),
+                metadata=tfds.core.MetadataDict(metadata),
                 disable_shuffling=True,  # the reader's order is part of the data
             )
 
@@ -128,32 +144,31 @@ def _builder_class() -> type:
     return Conversations
 
 
-def _to_record(conversation: Conversation, labels: LabelSpace) -> dict[str, Any]:
-    turns = [
-        {
-            "id": turn.id,
-            "speaker": turn.speaker,
-            "text": turn.text,
-            "label": _UNLABELLED if turn.label is None else labels.index(turn.label),
-        }
-        for turn in conversation.turns
-    ]
-    return {"id": conversation.id, "turns": turns}
+def _to_record(conversation: Conversation, labels: LabelSpace | ValueSpace) -> dict[str, Any]:
+    turns = [{"id": turn.id, "speaker": turn.speaker, "text": turn.text} for turn in conversation.turns]
+    record: dict[str, Any] = {"id": conversation.id, "turns": turns}
+    if isinstance(labels, ValueSpace):
+        values = [[np.nan if value is None else value for value in turn.values] for turn in conversation.turns]
+        record["values"] = np.array(values, np.float32)
+    else:
+        for turn, row in zip(conversation.turns, turns, strict=True):
+            row["label"] = _UNLABELLED if turn.label is None else labels.index(turn.label)
+    return record | {_FEATURE + name: matrix for name, matrix in conversation.features.items()}
 
 
-def _from_record(record: dict[str, Any], labels: LabelSpace) -> Conversation:
+def _from_record(record: dict[str, Any], labels: LabelSpace | ValueSpace, features: list[str]) -> Conversation:
     """Returns the conversation of a record, whose texts are UTF-8 bytes and whose turns are lists by feature."""
-    turns = record["turns"]
-    columns = zip(turns["id"], turns["speaker"], turns["text"], turns["label"], strict=True)
-    return Conversation(
-        record["id"].decode(),
-        tuple(
-            Turn(
-                id.decode(), speaker.decode(), text.decode(), None if label == _UNLABELLED else labels.names[int(label)]
-            )
-            for id, speaker, text, label in columns
-        ),
-    )
+    columns = record["turns"]
+    texts = ([text.decode() for text in columns[name]] for name in ("id", "speaker", "text"))
+    count = len(columns["id"])
+    names: list[str | None] = [None] * count
+    values: list[tuple[float | None, ...]] = [()] * count
+    if isinstance(labels, ValueSpace):
+        values = [tuple(None if np.isnan(value) else float(value) for value in row) for row in record["values"]]
+    else:
+        names = [None if label == _UNLABELLED else labels.names[int(label)] for label in columns["label"]]
+    turns = tuple(Turn(*fields) for fields in zip(*texts, names, values, strict=True))
+    return Conversation(record["id"].decode(), turns, {name: record[_FEATURE + name] for name in features})
 
 
 def _build(dataset: Dataset, folder: pathlib.Path, records: pathlib.Path) -> None:
@@ -189,12 +204,16 @@ def _read(records: pathlib.Path) -> Dataset:
 
     try:
         builder = tfds.builder_from_directory(records)
-        labels = LabelSpace(tuple(builder.info.features["turns"]["label"].names))
+        metadata = builder.info.metadata
+        if "values" in metadata:
+            labels = ValueSpace(tuple(metadata["values"]))
+        else:
+            labels = LabelSpace(tuple(builder.info.features["turns"]["label"].names))
         splits = {}
-        for split in builder.info.metadata["splits"]:
+        for split in metadata["splits"]:
             source = builder.as_data_source(split) if split in builder.info.splits else ()
-            splits[split] = tuple(_from_record(record, labels) for record in source)
-        return Dataset(builder.info.metadata["name"], labels, splits)
+            splits[split] = tuple(_from_record(record, labels, metadata["features"]) for record in source)
+        return Dataset(metadata["name"], labels, splits)
     except Exception as error:  # TFDS and ArrayRecord raise whatever their parsers do
         reason = " ".join(str(error).split())[:120]
         raise InputError(

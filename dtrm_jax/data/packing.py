@@ -16,12 +16,35 @@ import numpy as np
 
 from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.config import PackingConfig
-from dtrm_jax.data.tokenize import TokenizedConversation
+from dtrm_jax.data.features import present_rows
+from dtrm_jax.data.tokenize import TokenSequence
 
 _ALIGN = 16  # row lengths and utterance slots are multiples of it: whole vector registers
 _SIZE_JITTER = 0.3  # standard deviation of the logarithm
 _UTTERANCE_SLACK = 1.2  # utterance slots are cheap next to token slots
 _ATTENTION_LENGTH = 200  # row length at which attention takes as long as all else; measured with MiniLM on a CPU
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Example:
+    """A conversation as the packer takes it.
+
+    Attributes:
+        sequences: One a turn; empty if no text is encoded.
+        labels: int32 ``[L]``; -1 where a turn has no class.
+        values: float32 ``[L, V]``; NaN where a turn has no value.
+        features: Modality -> float32 ``[L, M]``, standardised; rows of NaN where a turn lacks it.
+    """
+
+    sequences: tuple[TokenSequence, ...]
+    labels: np.ndarray
+    values: np.ndarray
+    features: dict[str, np.ndarray]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each turn's sequence; zeros if no text is encoded."""
+        return [len(sequence) for sequence in self.sequences] or [0] * len(self.labels)
 
 
 class PackFiller:
@@ -52,6 +75,8 @@ class PackFiller:
         rows, starts = list(self._rows), [0] * len(lengths)
         for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
             length = lengths[index]
+            if not length:
+                continue
             position = bisect.bisect_left(rows, (length, -1))
             if position == len(rows):
                 return None
@@ -98,39 +123,55 @@ def plan_packs(lengths: Sequence[Sequence[int]], order: Sequence[int], shape: Pa
     return packs
 
 
-def build_pack(conversations: Sequence[TokenizedConversation], shape: PackShape) -> Batch:
+def build_pack(conversations: Sequence[Example], shape: PackShape) -> Batch:
     """Lays conversations out in one pack of ``shape`` (no leading axis).
 
     Raises:
         ValueError: They do not fit; plan with ``plan_packs`` in the same order.
     """
-    tokens = {name: np.zeros(shape.tokens, np.int32) for name in ("token_ids_T", "position_ids_T", "segment_ids_T")}
-    sequence_ids_T = np.full(shape.tokens, -1, np.int32)
-    cls_U, turn_U = np.zeros(shape.utterances, np.int32), np.zeros(shape.utterances, np.int32)
-    conversation_U, label_U = (np.full(shape.utterances, -1, np.int32) for _ in range(2))
+    pack = _empty_pack(shape)
     filler, slot = PackFiller(shape), 0
     for number, conversation in enumerate(conversations):
         starts = filler.add(conversation.lengths)
         if starts is None:
             raise ValueError(f"conversation {number} of the pack does not fit into what is left of {shape}")
         turns = slice(slot, slot + len(starts))
-        cls_U[turns], turn_U[turns] = starts, np.arange(len(starts))
-        conversation_U[turns], label_U[turns] = number, conversation.labels
-        for sequence, start in zip(conversation.sequences, starts, strict=True):
+        pack.cls_U[turns], pack.turn_U[turns] = starts, np.arange(len(starts))
+        pack.conversation_U[turns], pack.label_U[turns] = number, conversation.labels
+        pack.value_UxV[turns] = np.nan_to_num(conversation.values)
+        pack.value_weight_UxV[turns] = ~np.isnan(conversation.values)
+        for name, matrix in conversation.features.items():
+            pack.features_UxM[name][turns] = np.nan_to_num(matrix)
+            pack.present_U[name][turns] = present_rows(matrix)
+        for index, sequence in enumerate(conversation.sequences):
+            start = starts[index]
             part = slice(start, start + len(sequence))
-            tokens["token_ids_T"][part] = sequence.token_ids
-            tokens["position_ids_T"][part] = np.arange(len(sequence))
-            tokens["segment_ids_T"][start + sequence.first_segment : part.stop] = 1
-            sequence_ids_T[part] = slot
-            slot += 1
+            pack.token_ids_T[part] = sequence.token_ids
+            pack.position_ids_T[part] = np.arange(len(sequence))
+            pack.segment_ids_T[start + sequence.first_segment : part.stop] = 1
+            pack.sequence_ids_T[part] = slot + index
+        slot = turns.stop
+    annotated = pack.value_weight_UxV.any(axis=1) if shape.values else pack.label_U >= 0
+    pack.weight_U[:] = annotated
+    return pack
+
+
+def _empty_pack(shape: PackShape) -> Batch:
+    tokens, utterances = shape.tokens, shape.utterances
     return Batch(
-        **tokens,
-        sequence_ids_T=sequence_ids_T,
-        cls_U=cls_U,
-        conversation_U=conversation_U,
-        turn_U=turn_U,
-        label_U=label_U,
-        weight_U=(label_U >= 0).astype(np.float32),
+        token_ids_T=np.zeros(tokens, np.int32),
+        position_ids_T=np.zeros(tokens, np.int32),
+        segment_ids_T=np.zeros(tokens, np.int32),
+        sequence_ids_T=np.full(tokens, -1, np.int32),
+        cls_U=np.zeros(utterances, np.int32),
+        conversation_U=np.full(utterances, -1, np.int32),
+        turn_U=np.zeros(utterances, np.int32),
+        label_U=np.full(utterances, -1, np.int32),
+        weight_U=np.zeros(utterances, np.float32),
+        value_UxV=np.zeros((utterances, shape.values), np.float32),
+        value_weight_UxV=np.zeros((utterances, shape.values), np.float32),
+        features_UxM={name: np.zeros((utterances, size), np.float32) for name, size in shape.features},
+        present_U={name: np.zeros(utterances, bool) for name, _ in shape.features},
     )
 
 
@@ -177,8 +218,11 @@ def choose_shape(lengths: Sequence[Sequence[int]], config: PackingConfig) -> Pac
     Args:
         lengths: For every conversation that must fit, the tokens of each of its sequences.
         config: Budget and row lengths; a row length for the longest sequence is added, those beyond it are left out.
+            Where no text is encoded, ``utterances`` is the budget.
     """
     longest = max(max(conversation) for conversation in lengths)
+    if not longest:
+        return PackShape((), _aligned(max(config.utterances, *map(len, lengths))))
     row_lengths = [length for length in config.row_lengths if length < longest]
     row_lengths.append(next((length for length in config.row_lengths if length >= longest), _aligned(longest)))
     budget = max(config.tokens, max(sum(conversation) for conversation in lengths))
@@ -208,7 +252,8 @@ def epoch_order(lengths: Sequence[Sequence[int]], seed: int, epoch: int) -> list
     conversations are in random from epoch to epoch.
     """
     generator = np.random.default_rng((seed, epoch))
-    sizes = np.asarray([sum(conversation) for conversation in lengths], np.float64)
+    # Without text, the turns are what takes room.
+    sizes = np.asarray([sum(conversation) or len(conversation) for conversation in lengths], np.float64)
     keys = sizes * np.exp(_SIZE_JITTER * generator.standard_normal(len(sizes)))
     return np.argsort(-keys, kind="stable").tolist()
 

@@ -12,8 +12,7 @@ import jax
 import numpy as np
 
 from dtrm_jax.batch import Batch, PackShape
-from dtrm_jax.data.packing import build_pack, epoch_order, plan_packs
-from dtrm_jax.data.tokenize import TokenizedConversation
+from dtrm_jax.data.packing import Example, build_pack, epoch_order, plan_packs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +65,7 @@ class _PackSource:
 
     def __init__(
         self,
-        conversations: Sequence[TokenizedConversation],
+        conversations: Sequence[Example],
         steps: list[list[list[int]]],
         shape: PackShape,
         hosts: slice,
@@ -83,7 +82,7 @@ class _PackSource:
 
 
 def batches(
-    conversations: Sequence[TokenizedConversation],
+    conversations: Sequence[Example],
     steps: list[list[list[int]]],
     shape: PackShape,
     *,

@@ -7,7 +7,7 @@ import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from dtrm_jax.config import TokensConfig
-from dtrm_jax.conversation import Conversation, LabelSpace, indi_context
+from dtrm_jax.conversation import Conversation, indi_context
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
@@ -26,24 +26,6 @@ class TokenSequence:
 
     def __len__(self) -> int:
         return len(self.token_ids)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TokenizedConversation:
-    """A conversation as the packer takes it.
-
-    Attributes:
-        sequences: One a turn.
-        labels: int32 ``[turns]``; -1 where a turn has no label.
-    """
-
-    sequences: tuple[TokenSequence, ...]
-    labels: np.ndarray
-
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of each turn's sequence."""
-        return [len(sequence) for sequence in self.sequences]
 
 
 def build_sequence(
@@ -76,15 +58,17 @@ def build_sequence(
 
 
 def tokenize(
-    conversations: Sequence[Conversation], labels: LabelSpace, tokenizer: Tokenizer, config: TokensConfig
-) -> list[TokenizedConversation]:
+    conversations: Sequence[Conversation], tokenizer: Tokenizer, config: TokensConfig
+) -> list[tuple[TokenSequence, ...]]:
     """Tokenises conversations; every utterance is encoded once, however many contexts it is in.
 
     Args:
         conversations: What to tokenise.
-        labels: The label space the turns' labels are in.
         tokenizer: Encodes a text to vocabulary ids; must know [CLS] and [SEP].
         config: Window, limits and switches.
+
+    Returns:
+        For each conversation, a sequence a turn.
     """
     cls_id, sep_id = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
     tokenizer.encode_special_tokens = True  # somebody who writes "[SEP]" in an utterance gets four ordinary characters
@@ -98,8 +82,7 @@ def tokenize(
         for turn, target in enumerate(utterances):
             earlier = indi_context(speakers, turn, config.window) if config.indi_context else []
             sequences.append(build_sequence(target, [utterances[j] for j in earlier], cls_id, sep_id, config))
-        indices = [-1 if turn.label is None else labels.index(turn.label) for turn in conversation.turns]
-        result.append(TokenizedConversation(tuple(sequences), np.asarray(indices, np.int32)))
+        result.append(tuple(sequences))
     return result
 
 

@@ -1,11 +1,18 @@
-"""Scores of a split: accuracy, F1 and the confusion matrix, over its labelled utterances."""
+"""Scores of a split over its labelled utterances: accuracy and F1 of classes, Pearson's r and MAE of real values."""
 
 from typing import Any
 
 import numpy as np
 
-from dtrm_jax.conversation import LabelSpace
+from dtrm_jax.conversation import LabelSpace, ValueSpace
 from dtrm_jax.errors import InputError
+
+# The scores that a checkpoint can be selected by.
+CLASS_METRICS = ("weighted_f1", "accuracy", "macro_f1")
+VALUE_METRICS = ("pearson_r", "mae")
+
+# Values whose spread is below this share of the largest are constant: float32 rounding is all that tells them apart.
+_CONSTANT = 1e-6
 
 
 def classification_metrics(
@@ -63,6 +70,67 @@ def classification_metrics(
         "per_class": per_class,
         "confusion_matrix": sk.confusion_matrix(labels, predictions, labels=options["labels"]).tolist(),
     }
+
+
+def value_metrics(values: np.ndarray, outputs: np.ndarray, value_space: ValueSpace) -> dict[str, Any]:
+    """Scores predicted real values, by the conventions of conv-emotion: over all utterances of the split at once.
+
+    Pearson's r has no value where the predictions, or the annotations, are constant, or there are fewer than two. It
+    is then reported as 0, the score of knowing nothing, with ``constant`` saying so; the mean over the targets counts
+    that 0. A target that the split does not annotate is null and counts in no mean.
+
+    Args:
+        values: ``[n, V]``, the annotations; NaN where there is none.
+        outputs: ``[n, V]``, the predictions.
+        value_space: The V targets.
+
+    Returns:
+        The content of ``metrics.json``, of plain Python types: ``pearson_r`` and ``mae`` (means over the targets),
+        ``loss`` (mean squared error of all values), ``n`` (utterances with a value), ``targets`` (names, in order) and
+        ``per_target`` (name -> ``pearson_r``, ``mae``, ``n``, ``constant``: null, "prediction" or "annotation").
+
+    Raises:
+        InputError: There is no value to score, or a prediction is not finite.
+        ValueError: Shapes are not as above.
+    """
+    values, outputs = np.asarray(values, np.float64), np.asarray(outputs, np.float64)
+    if values.shape != outputs.shape or values.ndim != 2 or values.shape[1] != len(value_space):
+        raise ValueError(f"expected [n, {len(value_space)}] values and outputs, found {values.shape}, {outputs.shape}")
+    there = ~np.isnan(values)
+    if not there.any():
+        raise InputError("no annotated utterance to score")
+    finite = np.isfinite(outputs).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"utterance {np.argmin(finite)}: the predictions are not finite: training has diverged, "
+            "or the weights are damaged"
+        )
+    per_target = {
+        name: _score_target(values[there[:, index], index], outputs[there[:, index], index])
+        for index, name in enumerate(value_space.names)
+    }
+    scored = [scores for scores in per_target.values() if scores["n"]]
+    return {
+        **{name: float(np.mean([scores[name] for scores in scored])) for name in VALUE_METRICS},
+        "loss": float(np.mean((values[there] - outputs[there]) ** 2)),
+        "n": int(there.any(axis=1).sum()),
+        "targets": list(value_space.names),
+        "per_target": per_target,
+    }
+
+
+def _score_target(values: np.ndarray, outputs: np.ndarray) -> dict[str, Any]:
+    from scipy import stats
+
+    if not len(values):
+        return {"pearson_r": None, "mae": None, "n": 0, "constant": None}
+    constant = next((name for name, x in (("prediction", outputs), ("annotation", values)) if _is_constant(x)), None)
+    r = 0.0 if constant else float(stats.pearsonr(values, outputs).statistic)
+    return {"pearson_r": r, "mae": float(np.abs(values - outputs).mean()), "n": len(values), "constant": constant}
+
+
+def _is_constant(x: np.ndarray) -> bool:
+    return bool(np.ptp(x) <= _CONSTANT * np.abs(x).max())
 
 
 def _predictions(outputs: np.ndarray, label_space: LabelSpace) -> np.ndarray:

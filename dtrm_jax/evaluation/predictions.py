@@ -2,8 +2,9 @@
 
 ``predictions.csv`` is UTF-8 and follows RFC 4180. Its columns are ``dialogue_id``, ``turn`` (the turn's id in its
 source), ``speaker``, ``utterance``, ``label`` (empty if the turn is not annotated), ``prediction``, then the
-probability of every emotion in a column ``p_<label>``, in the order of the label space. Conversations follow each
-other in the order of the split, turns in the order they were spoken. Both files appear complete or not at all.
+probability of every emotion in a column ``p_<label>``, in the order of the label space. Where emotions are real values,
+each has two columns instead, ``label_<name>`` (empty if not annotated) and ``prediction_<name>``. Conversations follow
+each other in the order of the split, turns in the order they were spoken. Both files appear complete or not at all.
 """
 
 import csv
@@ -11,16 +12,17 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from dtrm_jax.conversation import Conversation, LabelSpace
+from dtrm_jax.conversation import Conversation, LabelSpace, Turn, ValueSpace
 from dtrm_jax.errors import InputError
 from dtrm_jax.replacing import replacing
 
-COLUMNS = ("dialogue_id", "turn", "speaker", "utterance", "label", "prediction")
+TURN_COLUMNS = ("dialogue_id", "turn", "speaker", "utterance")
+COLUMNS = (*TURN_COLUMNS, "label", "prediction")
 PROBABILITY_PREFIX = "p_"
 
 
@@ -40,34 +42,42 @@ class PredictedTurn:
 def write(
     path: str | os.PathLike,
     conversations: Sequence[Conversation],
-    probabilities: Sequence[np.ndarray],
-    labels: LabelSpace,
+    outputs: Sequence[np.ndarray],
+    labels: LabelSpace | ValueSpace,
 ) -> None:
     """Writes ``predictions.csv``, with the folders above it; a file that is there is replaced.
 
     Args:
         path: The file to write.
         conversations: The conversations of the split.
-        probabilities: For each conversation, ``[L, C]``: every turn's probability of every emotion. The prediction is
-            the largest (the first of equals). float32 values are written so that they are read back exactly.
+        outputs: For each conversation, ``[L, C]``: every turn's probability of every emotion, of which the largest is
+            the prediction (the first of equals), or its real values. float32 values are written so that they are read
+            back exactly.
         labels: The C emotions.
 
     Raises:
         ValueError: The arrays do not match the conversations, are not finite, or a turn's label is not in ``labels``.
     """
-    if len(conversations) != len(probabilities):
-        raise ValueError(
-            f"expected probabilities of {len(conversations)} conversations, found those of {len(probabilities)}"
-        )
+    what, header = "probabilities", [*COLUMNS, *(PROBABILITY_PREFIX + name for name in labels.names)]
+    if isinstance(labels, ValueSpace):
+        pairs = ((f"label_{name}", f"prediction_{name}") for name in labels.names)
+        what, header = "values", [*TURN_COLUMNS, *(column for pair in pairs for column in pair)]
+    if len(conversations) != len(outputs):
+        raise ValueError(f"expected {what} of {len(conversations)} conversations, found those of {len(outputs)}")
     with replacing(path) as file:
         writer = csv.writer(file)  # the csv module's own dialect is RFC 4180's
-        writer.writerow([*COLUMNS, *(PROBABILITY_PREFIX + name for name in labels.names)])
-        for conversation, probabilities_LxC in zip(conversations, probabilities, strict=True):
-            writer.writerows(_rows(conversation, probabilities_LxC, labels))
+        writer.writerow(header)
+        for conversation, outputs_LxC in zip(conversations, outputs, strict=True):
+            for turn, outputs_C in zip(
+                conversation.turns, _checked(conversation, outputs_LxC, labels, what), strict=True
+            ):
+                cells = _value_cells if isinstance(labels, ValueSpace) else _class_cells
+                turn_cells = (conversation.id, turn.id, turn.speaker, turn.text)
+                writer.writerow([*turn_cells, *cells(turn, outputs_C, labels)])
 
 
 def read(path: str | os.PathLike) -> tuple[list[PredictedTurn], LabelSpace]:
-    """Reads ``predictions.csv``.
+    """Reads ``predictions.csv`` of classes.
 
     Returns:
         A row for every turn, in the file's order, and the label space that its columns name.
@@ -103,26 +113,33 @@ def write_metrics(path: str | os.PathLike, metrics: dict[str, Any]) -> None:
         file.write(text + "\n")
 
 
-def _rows(conversation: Conversation, probabilities_LxC: np.ndarray, labels: LabelSpace) -> Iterator[list[str]]:
-    probabilities_LxC = np.asarray(probabilities_LxC)
-    if probabilities_LxC.shape != (len(conversation), len(labels)):
+def _checked(
+    conversation: Conversation, outputs_LxC: np.ndarray, labels: LabelSpace | ValueSpace, what: str
+) -> np.ndarray:
+    """Returns ``[L, C]`` outputs in the precision that they are written in."""
+    outputs_LxC = np.asarray(outputs_LxC)
+    if outputs_LxC.shape != (len(conversation), len(labels)):
         raise ValueError(
-            f"conversation {conversation.id}: expected probabilities of shape {(len(conversation), len(labels))}, "
-            f"found {probabilities_LxC.shape}"
+            f"conversation {conversation.id}: expected {what} of shape {(len(conversation), len(labels))}, "
+            f"found {outputs_LxC.shape}"
         )
-    if not np.isfinite(probabilities_LxC).all():
-        raise ValueError(f"conversation {conversation.id}: the probabilities are not finite")
-    if probabilities_LxC.dtype != np.float64:
-        probabilities_LxC = probabilities_LxC.astype(np.float32)
-    for turn, probabilities_C in zip(conversation.turns, probabilities_LxC, strict=True):
-        if turn.label is not None:
-            labels.index(turn.label)
-        prediction = labels.names[int(probabilities_C.argmax())]
-        # str() of a NumPy scalar is the shortest decimal that gives the same value in its own precision.
-        yield [
-            *(conversation.id, turn.id, turn.speaker, turn.text, turn.label or "", prediction),
-            *(str(probability) for probability in probabilities_C),
-        ]
+    if not np.isfinite(outputs_LxC).all():
+        raise ValueError(f"conversation {conversation.id}: the {what} are not finite")
+    return outputs_LxC if outputs_LxC.dtype == np.float64 else outputs_LxC.astype(np.float32)
+
+
+def _class_cells(turn: Turn, probabilities_C: np.ndarray, labels: LabelSpace) -> list[str]:
+    if turn.label is not None:
+        labels.index(turn.label)
+    prediction = labels.names[int(probabilities_C.argmax())]
+    # str() of a NumPy scalar is the shortest decimal that gives the same value in its own precision.
+    return [turn.label or "", prediction, *(str(probability) for probability in probabilities_C)]
+
+
+def _value_cells(turn: Turn, values_V: np.ndarray, _: ValueSpace) -> list[str]:
+    # Annotations are known in single precision (data.builders), so that more digits would say nothing.
+    labels_V = ["" if value is None else str(np.float32(value)) for value in turn.values]
+    return [cell for pair in zip(labels_V, map(str, values_V), strict=True) for cell in pair]
 
 
 def _read_header(header: list[str]) -> LabelSpace:

@@ -5,13 +5,14 @@ from typing import Any
 
 import jax
 
-from dtrm_jax.data import builders
-from dtrm_jax.data.packing import choose_shape
-from dtrm_jax.data.tokenize import tokenize
+from dtrm_jax.config import Config
+from dtrm_jax.conversation import Dataset
+from dtrm_jax.data import protocol
+from dtrm_jax.data.examples import make_examples, pack_shape, reads_text
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation import predictions
 from dtrm_jax.evaluation.evaluate import Evaluator, parameter_shapes
-from dtrm_jax.models.dialogue_trm import build_model
+from dtrm_jax.models.dialogue_trm import DialogueTRM, build_model
 from dtrm_jax.run_directory import RunDirectory, placed
 
 
@@ -31,29 +32,44 @@ def evaluate_run(run: RunDirectory, split: str, which: str, source: str | None) 
         InputError: The directory is not a run, the checkpoint or the split does not exist, or the data is other data.
     """
     config, facts = run.read_config(), run.read_facts()
-    data = config.data if source is None else dataclasses.replace(config.data, source=source)
-    dataset = builders.load(data)
-    if dataset.labels != facts.labels:
-        raise InputError(f"{run.path}: trained on {', '.join(facts.labels.names)}, the data has {dataset.labels.names}")
+    dataset = _load(run, config, source, split)
+    conversations = dataset.splits[split]
+    tokenizer = run.read_tokenizer() if reads_text(config.model) else None
+    normalization = run.read_normalization()
+    examples = make_examples(conversations, facts.labels, tokenizer, normalization, config)
+    shape = pack_shape(examples, facts.labels, normalization, config)
+    model = build_model(config, facts.encoder, len(facts.labels), shape)
+    step, params = _restore(run, config, model, which)
+    evaluator = Evaluator.build(model, examples, facts.labels)
+    outputs = evaluator.outputs(params)
+    about = {"corpus": dataset.name, "split": split, "step": step, "checkpoint": which}
+    metrics = about | evaluator.score(outputs)
+    folder = run.evaluation(split)
+    predictions.write(folder / "predictions.csv", conversations, outputs, facts.labels)
+    predictions.write_metrics(folder / "metrics.json", metrics)
+    return metrics
+
+
+def _load(run: RunDirectory, config: Config, source: str | None, split: str) -> Dataset:
+    """Returns the run's corpus, after checking that it is the one the run was trained on and has the split."""
+    if source is not None:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
+    dataset, labels = protocol.load(config), run.read_facts().labels
+    if dataset.labels != labels:
+        raise InputError(
+            f"{run.path}: trained on {', '.join(labels.names)}, the data has {', '.join(dataset.labels.names)}"
+        )
     if not dataset.splits.get(split):
         raise InputError(f"{dataset.name}: expected a split of {', '.join(dataset.splits)}, found {split!r}")
-    conversations = dataset.splits[split]
-    tokenized = tokenize(conversations, facts.labels, run.read_tokenizer(), config.tokens)
-    shape = choose_shape([conversation.lengths for conversation in tokenized], config.packing)
-    model = build_model(config, facts.encoder, len(facts.labels), shape)
+    return dataset
+
+
+def _restore(run: RunDirectory, config: Config, model: DialogueTRM, which: str) -> tuple[int, Any]:
+    """Returns the step and the parameters of a checkpoint."""
     checkpoints = run.checkpoints(config.train.select_by, read_only=True)
     try:
         step = checkpoints.resolve(which)
         like = placed(parameter_shapes(model), jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))
-        params = checkpoints.restore(step, {"params": like}).state["params"]
+        return step, checkpoints.restore(step, {"params": like}).state["params"]
     finally:
         checkpoints.close()
-    evaluator = Evaluator.build(model, tokenized, facts.labels)
-    probabilities = evaluator.probabilities(params)
-    metrics = {"corpus": dataset.name, "split": split, "step": step, "checkpoint": which} | evaluator.score(
-        probabilities
-    )
-    folder = run.evaluation(split)
-    predictions.write(folder / "predictions.csv", conversations, probabilities, facts.labels)
-    predictions.write_metrics(folder / "metrics.json", metrics)
-    return metrics

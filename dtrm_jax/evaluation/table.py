@@ -8,16 +8,20 @@ _GAP = "  "
 
 
 def format_metrics(metrics: dict[str, Any]) -> str:
-    """Returns the scores of a split as text: a line of headline scores, then a line for every class.
+    """Returns the scores of a split as text: a line of headline scores, then a line for every class or target.
 
-    Scores are printed as percentages with two decimals, the loss as it is.
+    Scores of classes are printed as percentages with two decimals, everything else as it is.
 
     Args:
-        metrics: The result of ``classification_metrics``.
+        metrics: The result of ``classification_metrics`` or ``value_metrics``.
 
     Returns:
         Lines of at most 80 columns, without a newline at the end; class names that are too long are shortened.
     """
+    return _value_table(metrics) if "per_target" in metrics else _class_table(metrics)
+
+
+def _class_table(metrics: dict[str, Any]) -> str:
     headline = {
         "accuracy": _percent(metrics["accuracy"]),
         "weighted F1": _percent(metrics["weighted_f1"]),
@@ -31,6 +35,16 @@ def format_metrics(metrics: dict[str, Any]) -> str:
     ]
     per_class = [["class", "precision", "recall", "F1", "support"], *classes]
     return "\n".join([*_lines([list(headline), list(headline.values())], names=False), "", *_lines(per_class)])
+
+
+def _value_table(metrics: dict[str, Any]) -> str:
+    numbers = [f"{metrics[name]:.4f}" for name in ("pearson_r", "mae", "loss")]
+    rows = [["target", "Pearson r", "MAE", "n", ""]]
+    for name, scores in metrics["per_target"].items():
+        cells = ["-" if scores[key] is None else f"{scores[key]:.4f}" for key in ("pearson_r", "mae")]
+        rows.append([name, *cells, str(scores["n"]), f"constant {scores['constant']}" if scores["constant"] else ""])
+    headline = [["Pearson r", "MAE", "loss", "n"], [*numbers, str(metrics["n"])]]
+    return "\n".join([*_lines(headline, names=False), "", *_lines(rows)])
 
 
 def _percent(fraction: float) -> str:

@@ -3,38 +3,64 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.config import Config, ModelConfig
+from dtrm_jax.conversation import MODALITIES
 from dtrm_jax.models.bert import Bert
 from dtrm_jax.models.bert_config import BertConfig
 from dtrm_jax.models.discriminator import Discriminator
-from dtrm_jax.models.intra_modal import IntraModal
+from dtrm_jax.models.fusion import build_fusion
+from dtrm_jax.models.intra_modal import FeatureBranch, IntraModal
 
 
 class DialogueTRM(nn.Module):
-    """DialogueTRM-U: utterance encoder, intra-modal Transformer, discriminator.
+    """Utterance encoder, one intra-modal Transformer a modality, their fusion, discriminator.
+
+    DialogueTRM-U has one modality and no fusion, DialogueTRM-M two or three.
 
     Attributes:
         config: Model settings.
-        encoder_config: Sizes of the utterance encoder.
+        encoder_config: Sizes of the utterance encoder; None if the model reads no text.
+        width: D.
         window: K.
-        classes: C.
+        outputs: C, classes or real values.
         shape: The pack's static shape.
     """
 
     config: ModelConfig
-    encoder_config: BertConfig
+    encoder_config: BertConfig | None
+    width: int
     window: int
-    classes: int
+    outputs: int
     shape: PackShape
 
     @nn.compact
     def __call__(self, batch: Batch, *, deterministic: bool) -> Float[Array, "U C"]:
-        """Returns the logits of every utterance slot of one pack."""
-        dtype, remat = jnp.dtype(self.config.dtype), self.config.remat
-        by_cls = self.config.encoder.pooling == "cls"
+        """Returns the logits, or real values, of every utterance slot of one pack."""
+        config, dtype = self.config, jnp.dtype(self.config.dtype)
+        present_U = presence(config, batch)
+        r_UxD = {name: self._represent(name, batch, present_U[name], deterministic) for name in present_U}
+        if len(r_UxD) == 1:
+            (o_UxD,) = r_UxD.values()
+        else:
+            fuse = build_fusion(config.fusion, dtype, config.remat, name="fusion")
+            o_UxD = fuse(r_UxD, present_U, deterministic)
+        return Discriminator(self.outputs, config.dropout, dtype, name="discriminator")(o_UxD, deterministic)
+
+    @nn.nowrap
+    def _represent(
+        self, modality: str, batch: Batch, present_U: Bool[Array, " U"], deterministic: bool
+    ) -> Float[Array, "U D"]:
+        """Returns ``r_i`` of one modality (section 4.1)."""
+        config, dtype, remat = self.config, jnp.dtype(self.config.dtype), self.config.remat
+        settings = (config.intra_modal, getattr(config.context, modality), self.window, dtype, remat)
+        if modality != "utterance" or config.utterance == "features":
+            return FeatureBranch(self.width, *settings, name=modality)(
+                batch.features_UxM[modality], present_U, batch.conversation_U, batch.turn_U, deterministic
+            )
+        by_cls = config.encoder.pooling == "cls"
         f = Bert(self.encoder_config, dtype, remat, name="encoder")(
             batch.token_ids_T,
             batch.position_ids_T,
@@ -45,10 +71,15 @@ class DialogueTRM(nn.Module):
             deterministic=deterministic,
         )
         f_UxD = f if by_cls else mean_of_utterance(f, batch)
-        r_UxD = IntraModal(self.config.intra_modal, self.window, dtype, remat, name="intra_modal")(
-            f_UxD, batch.conversation_U, batch.turn_U, deterministic
-        )
-        return Discriminator(self.classes, self.config.dropout, dtype, name="discriminator")(r_UxD, deterministic)
+        return IntraModal(*settings, name="intra_modal")(f_UxD, batch.conversation_U, batch.turn_U, deterministic)
+
+
+def presence(config: ModelConfig, batch: Batch) -> dict[str, Bool[Array, " U"]]:
+    """Returns, for each of the model's modalities in their fixed order, which turns have it; a text is always there."""
+    everywhere = jnp.ones(batch.turn_U.shape, bool)
+    names = [MODALITIES[letter] for letter in config.modalities]
+    text = "utterance" if config.utterance == "encoder" else None
+    return {name: everywhere if name == text else batch.present_U[name] for name in names}
 
 
 def mean_of_utterance(x_TxD: Float[Array, "T D"], batch: Batch) -> Float[Array, "U D"]:
@@ -67,6 +98,7 @@ def mean_of_utterance(x_TxD: Float[Array, "T D"], batch: Batch) -> Float[Array, 
     return (sums_UxD / jnp.maximum(counts_U, 1)[:, None]).astype(x_TxD.dtype)
 
 
-def build_model(config: Config, encoder_config: BertConfig, classes: int, shape: PackShape) -> DialogueTRM:
+def build_model(config: Config, encoder_config: BertConfig | None, outputs: int, shape: PackShape) -> DialogueTRM:
     """Builds the model that ``config`` describes for packs of ``shape``."""
-    return DialogueTRM(config.model, encoder_config, config.tokens.window, classes, shape)
+    width = config.model.encoder.hidden_size if encoder_config is None else encoder_config.hidden_size
+    return DialogueTRM(config.model, encoder_config, width, config.tokens.window, outputs, shape)

@@ -23,7 +23,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, o_UxD: Float[Array, "U D"], deterministic: bool) -> Float[Array, "U C"]:
-        """Returns float32 logits."""
+        """Returns float32 logits, or real values."""
         drop = Dropout(self.dropout)
         hidden = nn.Dense(o_UxD.shape[-1], dtype=self.dtype, kernel_init=LINEAR_INIT, name="hidden")
         output = nn.Dense(self.outputs, dtype=self.dtype, kernel_init=LINEAR_INIT, name="output")

@@ -2,24 +2,26 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from dtrm_jax.config import IntraModalConfig
 from dtrm_jax.models.attention import Drop, banded_attention
-from dtrm_jax.models.transformer import Transformer
+from dtrm_jax.models.transformer import LINEAR_INIT, Transformer
 
 
 class IntraModal(nn.Module):
     """``r_i = Transformer(F, rho_i)`` over the utterances of a pack (eq. 2, 4 and 5).
 
     Attributes:
-        config: Sizes and context setting.
+        config: Sizes.
+        context: "dependent" (eq. 3) or "free" (eq. 6).
         window: K of the context-dependent mask (eq. 3).
         dtype: Of the computation.
         remat: Recompute each layer in the backward pass.
     """
 
     config: IntraModalConfig
+    context: str
     window: int
     dtype: jnp.dtype
     remat: bool = False
@@ -35,7 +37,7 @@ class IntraModal(nn.Module):
         """Returns the representation of every turn, from itself and (context-dependent) the K turns before it."""
         config = self.config
         bias_HxK1 = None
-        if config.context == "dependent" and config.turn_distance == "learned" and config.layers:
+        if self.context == "dependent" and config.turn_distance == "learned" and config.layers:
             bias_HxK1 = self.param("turn_distance", nn.initializers.zeros, (config.heads, self.window + 1))
 
         def dependent(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:
@@ -50,8 +52,44 @@ class IntraModal(nn.Module):
             self.remat,
             name="transformer",
         )
-        arrangement = dependent if config.context == "dependent" else _free
+        arrangement = dependent if self.context == "dependent" else _free
         return transformer(f_UxD.astype(self.dtype), arrangement, deterministic)
+
+
+class FeatureBranch(nn.Module):
+    """A modality that comes as pre-extracted features: ``r_i = Transformer(W f_i + b, rho_i)``.
+
+    Attributes:
+        width: D.
+        config: Sizes.
+        context: "dependent" or "free".
+        window: K.
+        dtype: Of the computation.
+        remat: Recompute each layer in the backward pass.
+    """
+
+    width: int
+    config: IntraModalConfig
+    context: str
+    window: int
+    dtype: jnp.dtype
+    remat: bool = False
+
+    @nn.compact
+    def __call__(
+        self,
+        features_UxM: Float[Array, "U M"],
+        present_U: Bool[Array, " U"],
+        conversation_U: Int[Array, " U"],
+        turn_U: Int[Array, " U"],
+        deterministic: bool,
+    ) -> Float[Array, "U D"]:
+        """Returns the representation of every turn; no other turn sees one that lacks the modality."""
+        f_UxD = nn.Dense(self.width, dtype=self.dtype, kernel_init=LINEAR_INIT, name="projection")(features_UxM)
+        # A conversation of their own (-2, which is none) hides the absent turns from those that are present.
+        conversation_U = jnp.where(present_U, conversation_U, -2)
+        intra_modal = IntraModal(self.config, self.context, self.window, self.dtype, self.remat, name="intra_modal")
+        return intra_modal(f_UxD, conversation_U, turn_U, deterministic)
 
 
 def _free(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:

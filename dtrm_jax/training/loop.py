@@ -16,11 +16,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dtrm_jax.batch import Batch
 from dtrm_jax.config import Config
-from dtrm_jax.data.packing import choose_shape, measure_fill
+from dtrm_jax.conversation import LabelSpace
+from dtrm_jax.data.examples import pack_shape
+from dtrm_jax.data.packing import measure_fill
 from dtrm_jax.data.pipeline import batches
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.evaluate import Evaluator, parameter_shapes
-from dtrm_jax.run_directory import Checkpoints, RunDirectory, placed
+from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS
+from dtrm_jax.run_directory import Checkpoints, RunDirectory, placed, signed
 from dtrm_jax.training import optimizer as optimizer_lib
 from dtrm_jax.training.log import TrainingLog, progress_bar
 from dtrm_jax.training.setup import Experiment, class_weights, initial_params, prepare
@@ -69,7 +72,7 @@ def train(config: Config, workdir: str) -> Progress:
     experiment = prepare(config)
     trainer = Trainer(experiment, run)
     if trainer.is_main:
-        run.begin(config, experiment.facts, experiment.tokenizer)
+        run.begin(config, experiment.facts, experiment.tokenizer, experiment.normalization)
         trainer.describe()
     return trainer.run()
 
@@ -100,16 +103,22 @@ class Trainer:
     def describe(self) -> None:
         """Prints what is about to be trained, in a few lines."""
         facts, plan = self.experiment.facts, self.experiment.plan
-        lengths = [conversation.lengths for conversation in self.experiment.train]
-        fill = measure_fill(lengths * len(plan.epoch_ends), plan.packs, facts.shape, facts.encoder.hidden_size)
-        turns, rows = sum(map(len, lengths)), " + ".join(f"{count} x {length}" for length, count in facts.shape.rows)
-        print(
-            f"{facts.corpus}: {len(lengths)} conversations, {turns} turns, {sum(map(sum, lengths))} tokens to train on"
-        )
-        print(
-            f"packs of {rows} tokens and {facts.shape.utterances} turns; filled to {fill.tokens:.3f} with real tokens, "
-            f"{fill.work:.3f} of the encoder's work is on them ({fill.attention:.3f} of its attention scores)"
-        )
+        lengths = [example.lengths for example in self.experiment.train]
+        about = f"{facts.corpus}: {len(lengths)} conversations, {sum(map(len, lengths))} turns"
+        if facts.encoder is None:
+            print(f"{about} to train on, in packs of {facts.shape.utterances} turns")
+        else:
+            fill = measure_fill(lengths * len(plan.epoch_ends), plan.packs, facts.shape, facts.encoder.hidden_size)
+            rows = " + ".join(f"{count} x {length}" for length, count in facts.shape.rows)
+            print(f"{about}, {sum(map(sum, lengths))} tokens to train on")
+            print(
+                f"packs of {rows} tokens and {facts.shape.utterances} turns; filled to {fill.tokens:.3f} with real "
+                f"tokens, {fill.work:.3f} of the encoder's work is on them ({fill.attention:.3f} of its attention "
+                "scores)"
+            )
+        if facts.shape.features:
+            sizes = " and ".join(f"{size} {name}" for name, size in facts.shape.features)
+            print(f"{sizes} features a turn")
         print(
             f"{self.total} steps in {len(plan.epoch_ends)} epochs on {self.mesh.size} {jax.default_backend()} device(s)"
         )
@@ -137,7 +146,7 @@ class Trainer:
             progress_bar(self.total, start, self.config.name, shown=self.is_main) as bar,
             _signals() as received,
         ):
-            meter = _Meter(self.config, self.total, plan.epoch_ends, log, bar)
+            meter = _Meter(self.experiment, log, bar)
             for step in range(start + 1, self.total + 1):
                 batch = next(iterator)
                 # Dispatched before the sums of the step before are read, so that the device never waits for the host.
@@ -178,9 +187,10 @@ class Trainer:
         return restored.state, progress, step
 
     def _evaluator(self) -> Evaluator:
-        lengths = [conversation.lengths for conversation in self.experiment.dev]
-        shape = choose_shape(lengths, self.config.packing)
-        return Evaluator.build(self.experiment.model(shape), self.experiment.dev, self.experiment.dataset.labels)
+        experiment = self.experiment
+        labels = experiment.dataset.labels
+        shape = pack_shape(experiment.dev, labels, experiment.normalization, self.config)
+        return Evaluator.build(experiment.model(shape), experiment.dev, labels)
 
     def _evaluates_after(self, step: int) -> bool:
         every = self.config.train.evaluate_every_steps
@@ -192,27 +202,33 @@ class Trainer:
         began = time.perf_counter()
         # Every process evaluates on its own copy of the parameters.
         params = jax.tree.map(lambda x: x.addressable_data(0), state.params)
-        metrics = self.dev.score(self.dev.probabilities(params))
+        metrics = self.dev.score(self.dev.outputs(params))
         seconds = time.perf_counter() - began
-        scores = {name: metrics[name] for name in ("loss", "accuracy", "weighted_f1", "macro_f1")}
+        if isinstance(self.experiment.dataset.labels, LabelSpace):
+            names, single = CLASS_METRICS, {f"f1_{name}": row["f1"] for name, row in metrics["per_class"].items()}
+        else:
+            names, rows = VALUE_METRICS, metrics["per_target"].items()
+            single = {f"{metric}_{name}": row[metric] for name, row in rows for metric in VALUE_METRICS}
+        scores = {name: metrics[name] for name in ("loss", *names)}
         epoch = _epoch(self.experiment.plan.epoch_ends, step)
-        f1 = {f"f1_{name}": row["f1"] for name, row in metrics["per_class"].items()}
         if log is not None:
-            log.write(
-                {"step": step, "epoch": epoch, "split": "dev", **scores, **f1, "n": metrics["n"], "seconds": seconds}
-            )
-        score = scores[self.config.train.select_by]
-        better = progress.best_score is None or score > progress.best_score
+            n = metrics["n"]
+            log.write({"step": step, "epoch": epoch, "split": "dev", **scores, **single, "n": n, "seconds": seconds})
+        better = self._note_score(scores[self.config.train.select_by], step, progress)
+        shown = "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
+        self._say(f"step {step:>6}  epoch {epoch:>3}  dev {shown}{'  (best)' if better else ''}")
+        return scores
+
+    def _note_score(self, score: float, step: int, progress: Progress) -> bool:
+        """Updates ``progress`` with a dev score; returns whether it is the best so far."""
+        metric = self.config.train.select_by
+        better = progress.best_score is None or signed(metric, score) > signed(metric, progress.best_score)
         if better:
             progress.best_score, progress.best_step, progress.stale = score, step, 0
         else:
             progress.stale += 1
         progress.stopped = 0 < self.config.train.patience <= progress.stale
-        self._say(
-            f"step {step:>6}  epoch {epoch:>3}  dev loss {scores['loss']:.4f}  accuracy {scores['accuracy']:.4f}  "
-            f"weighted F1 {scores['weighted_f1']:.4f}  macro F1 {scores['macro_f1']:.4f}{'  (best)' if better else ''}"
-        )
-        return scores
+        return better
 
     def _say(self, line: str) -> None:
         if self.is_main:
@@ -226,9 +242,11 @@ class Trainer:
 class _Meter:
     """Collects steps and logs their mean, one step behind the device."""
 
-    def __init__(self, config: Config, total: int, epoch_ends: list[int], log: TrainingLog | None, bar: tqdm.tqdm):
-        self._every, self._epoch_ends, self._log, self._bar = config.train.log_every_steps, epoch_ends, log, bar
-        settings = config.optimizer
+    def __init__(self, experiment: Experiment, log: TrainingLog | None, bar: tqdm.tqdm):
+        self._every, self._log, self._bar = experiment.config.train.log_every_steps, log, bar
+        self._classes = isinstance(experiment.dataset.labels, LabelSpace)
+        self._epoch_ends, total = experiment.plan.epoch_ends, len(experiment.plan.steps)
+        settings = experiment.config.optimizer
         self._rates = {
             name: optimizer_lib.schedule(peak, settings.warmup_steps, total)
             for name, peak in (
@@ -281,7 +299,7 @@ class _Meter:
             "epoch": _epoch(self._epoch_ends, step),
             "split": "train",
             "loss": loss / max(weight, 1e-9),
-            "accuracy": correct / max(turns, 1),
+            **({"accuracy": correct / max(turns, 1)} if self._classes else {}),
             **{name: float(rate(step - 1)) for name, rate in self._rates.items()},
             "utterances_per_second": self._turns / seconds,
             "tokens_per_second": self._tokens / seconds,

@@ -31,3 +31,19 @@ def cross_entropy(
     loss_U = optax.softmax_cross_entropy(logits_UxC, target_UxC)
     scale_U = weight_U * class_weights_C[known_U]
     return jnp.sum(loss_U * scale_U), jnp.sum(scale_U)
+
+
+def squared_error(
+    output_UxV: Float[Array, "U V"], value_UxV: Float[Array, "U V"], weight_UxV: Float[Array, "U V"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Squared error over the values that are annotated.
+
+    Args:
+        output_UxV: Predictions.
+        value_UxV: What was annotated; anything where ``weight_UxV`` is 0.
+        weight_UxV: 1 where the value counts, else 0.
+
+    Returns:
+        The sum of the squared errors and the number of values.
+    """
+    return jnp.sum((output_UxV - value_UxV) ** 2 * weight_UxV), jnp.sum(weight_UxV)

@@ -7,7 +7,10 @@ import optax
 
 from dtrm_jax.config import OptimizerConfig
 
-_PARTS = {"encoder": "encoder", "intra_modal": "above", "discriminator": "above"}
+_PARTS = {
+    "encoder": "encoder",
+    **dict.fromkeys(("intra_modal", "utterance", "acoustic", "visual", "fusion", "discriminator"), "above"),
+}
 
 
 def schedule(peak: float, warmup_steps: int, total_steps: int) -> optax.Schedule:

@@ -9,12 +9,15 @@ from tokenizers import Tokenizer
 
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import Config
-from dtrm_jax.conversation import Dataset
-from dtrm_jax.data import builders
-from dtrm_jax.data.packing import build_pack, choose_shape
+from dtrm_jax.conversation import Dataset, ValueSpace
+from dtrm_jax.data import protocol
+from dtrm_jax.data.examples import feature_modalities, make_examples, pack_shape, reads_text
+from dtrm_jax.data.features import Normalization
+from dtrm_jax.data.packing import Example, build_pack
 from dtrm_jax.data.pipeline import TrainPlan, plan_training
-from dtrm_jax.data.tokenize import TokenizedConversation, tokenize, word_tokenizer
+from dtrm_jax.data.tokenize import word_tokenizer
 from dtrm_jax.errors import InputError
+from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS
 from dtrm_jax.models import pretrained
 from dtrm_jax.models.bert_config import BertConfig
 from dtrm_jax.models.dialogue_trm import DialogueTRM, build_model
@@ -23,23 +26,25 @@ from dtrm_jax.run_directory import RunFacts
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A config with its data, tokenised and planned.
+    """A config with its data, prepared and planned.
 
     Attributes:
         config: The experiment's config.
         dataset: The conversations.
-        tokenizer: Of the encoder.
-        train: The tokenised training split.
-        dev: The tokenised dev split.
+        tokenizer: Of the encoder; None if no text is encoded.
+        normalization: Statistics of the features.
+        train: The prepared training split.
+        dev: The prepared dev split.
         facts: What goes into the run directory besides the config.
         plan: The packs of every step.
     """
 
     config: Config
     dataset: Dataset
-    tokenizer: Tokenizer
-    train: list[TokenizedConversation]
-    dev: list[TokenizedConversation]
+    tokenizer: Tokenizer | None
+    normalization: Normalization
+    train: list[Example]
+    dev: list[Example]
     facts: RunFacts
     plan: TrainPlan
 
@@ -49,25 +54,41 @@ class Experiment:
 
 
 def prepare(config: Config) -> Experiment:
-    """Reads, tokenises and plans.
+    """Reads, prepares and plans.
 
     Raises:
         InputError: Data or encoder are not to be had, or a split is missing or without labels.
     """
-    dataset = builders.load(config.data)
+    dataset = protocol.load(config)
     for split in ("train", "dev"):
         if not dataset.splits.get(split):
             raise InputError(f"{dataset.name}: expected a {split} split, found {', '.join(dataset.splits) or 'none'}")
-    tokenizer, encoder = encoder_of(config, dataset)
-    train, dev = (tokenize(dataset.splits[s], dataset.labels, tokenizer, config.tokens) for s in ("train", "dev"))
-    for split, conversations in (("train", train), ("dev", dev)):
-        if not any((conversation.labels >= 0).any() for conversation in conversations):
+    _check_metric(config, dataset)
+    tokenizer, encoder = encoder_of(config, dataset) if reads_text(config.model) else (None, None)
+    normalization = Normalization.fit(dataset.splits["train"], feature_modalities(config.model))
+    train, dev = (
+        make_examples(dataset.splits[split], dataset.labels, tokenizer, normalization, config)
+        for split in ("train", "dev")
+    )
+    for split, examples in (("train", train), ("dev", dev)):
+        if not any((example.labels >= 0).any() or np.isfinite(example.values).any() for example in examples):
             raise InputError(f"{dataset.name}: expected labelled turns in the {split} split, found none")
-    lengths = [conversation.lengths for conversation in train]
-    shape = choose_shape(lengths, config.packing)
+    shape = pack_shape(train, dataset.labels, normalization, config)
+    lengths = [example.lengths for example in train]
     plan = plan_training(lengths, shape, config.packing.packs_per_step, config.train.epochs, config.train.seed)
     facts = RunFacts(dataset.name, dataset.labels, encoder, shape, len(plan.steps))
-    return Experiment(config, dataset, tokenizer, train, dev, facts, plan)
+    return Experiment(config, dataset, tokenizer, normalization, train, dev, facts, plan)
+
+
+def _check_metric(config: Config, dataset: Dataset) -> None:
+    """Checks that the dev metric is one of this kind of emotions."""
+    kind = "real values" if isinstance(dataset.labels, ValueSpace) else "classes"
+    metrics = VALUE_METRICS if kind == "real values" else CLASS_METRICS
+    if config.train.select_by not in metrics:
+        raise InputError(
+            f"config.train.select_by: {dataset.name} has {kind}, expected one of {', '.join(metrics)}, "
+            f"found {config.train.select_by}"
+        )
 
 
 def encoder_of(config: Config, dataset: Dataset) -> tuple[Tokenizer, BertConfig]:
@@ -110,7 +131,7 @@ def initial_params(experiment: Experiment) -> Any:
     pack = build_pack([], facts.shape)
     key = jax.random.fold_in(jax.random.key(config.train.seed), 0)
     params = jax.jit(lambda key, pack: model.init(key, pack, deterministic=True)["params"])(key, pack)
-    if config.model.encoder.pretrained:
+    if facts.encoder is not None and config.model.encoder.pretrained:
         loaded = pretrained.load_params(pretrained.locate(config.model.encoder.pretrained), facts.encoder)
         params = {**params, "encoder": jax.tree.map(jax.numpy.asarray, loaded)}
     return params
@@ -119,8 +140,8 @@ def initial_params(experiment: Experiment) -> Any:
 def class_weights(experiment: Experiment) -> np.ndarray:
     """Returns float32 ``[C]``: ones, or the training split's inverse class frequencies, 1 on average over its turns."""
     classes = len(experiment.dataset.labels)
-    if experiment.config.train.class_weights == "none":
+    if experiment.config.train.class_weights == "none" or isinstance(experiment.dataset.labels, ValueSpace):
         return np.ones(classes, np.float32)
-    labels = np.concatenate([conversation.labels for conversation in experiment.train])
+    labels = np.concatenate([example.labels for example in experiment.train])
     counts = np.bincount(labels[labels >= 0], minlength=classes)
     return np.where(counts > 0, counts.sum() / (classes * np.maximum(counts, 1)), 0.0).astype(np.float32)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from dtrm_jax.batch import Batch
 from dtrm_jax.models.dialogue_trm import DialogueTRM
-from dtrm_jax.training.losses import cross_entropy
+from dtrm_jax.training.losses import cross_entropy, squared_error
 
 AXIS = "data"
 
@@ -43,7 +43,7 @@ class Sums:
     Attributes:
         loss: Sum of the weighted losses.
         weight: Sum of the loss weights.
-        correct: Turns whose prediction is the label.
+        correct: Turns whose prediction is the label; 0 where emotions are real values.
         turns: Turns that count.
     """
 
@@ -70,7 +70,7 @@ def make_train_step(
     training.
 
     Args:
-        model: Maps a pack to logits.
+        model: Maps a pack to logits, or to real values.
         optimizer: Maps gradients of the mean loss to updates.
         class_weights_C: For the loss.
         label_smoothing: For the loss.
@@ -78,9 +78,12 @@ def make_train_step(
     """
 
     def loss_sum(params: Any, pack: Batch, rng: Key[Array, ""]) -> tuple[Array, Sums]:
-        logits_UxC = model.apply({"params": params}, pack, deterministic=False, rngs={"dropout": rng})
-        loss, weight = cross_entropy(logits_UxC, pack.label_U, pack.weight_U, class_weights_C, label_smoothing)
-        correct = jnp.sum((jnp.argmax(logits_UxC, axis=-1) == pack.label_U) * pack.weight_U)
+        output_UxC = model.apply({"params": params}, pack, deterministic=False, rngs={"dropout": rng})
+        if model.shape.values:
+            loss, weight = squared_error(output_UxC, pack.value_UxV, pack.value_weight_UxV)
+        else:
+            loss, weight = cross_entropy(output_UxC, pack.label_U, pack.weight_U, class_weights_C, label_smoothing)
+        correct = jnp.sum((jnp.argmax(output_UxC, axis=-1) == pack.label_U) * pack.weight_U)
         return loss, Sums(loss, weight, correct, jnp.sum(pack.weight_U))
 
     def of_pack(params: Any, pack: Batch, rng: Key[Array, ""]) -> tuple[Any, Sums]:

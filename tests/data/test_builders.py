@@ -8,10 +8,11 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 
 from dtrm_jax.config import DataConfig, PlantedConfig
-from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn
+from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn, ValueSpace
 from dtrm_jax.data import builders, download
 from dtrm_jax.data.readers import iemocap, meld, planted
 from dtrm_jax.errors import InputError
@@ -87,13 +88,36 @@ def test_everything_a_conversation_can_hold_comes_back(tmp_path):
         for n in range(23)
     )
     dataset = Dataset("any name", labels, {"test": train[:5], "dev": (), "train": train})
-    records = tmp_path / "fingerprint" / "conversations" / "1.0.0"
+    records = tmp_path / "fingerprint" / "conversations" / "2.0.0"
     builders._build(dataset, tmp_path / "fingerprint", records)
     result = builders._read(records)
     assert result == dataset
     assert list(result.splits) == ["test", "dev", "train"]
     kinds = {type(value) for turn in result.splits["train"][3].turns for value in (turn.id, turn.speaker, turn.text)}
     assert kinds == {str}
+
+
+def test_features_and_real_values_come_back(tmp_path):
+    random = np.random.default_rng(0)
+
+    def made(number):
+        values = [(0.5, None), (None, None), (-(2.0**-60), 3.25)][: number % 3 + 1]
+        turns = tuple(Turn(str(i), "a", "", None, row) for i, row in enumerate(values))
+        matrices = {name: random.normal(size=(len(turns), size)) for name, size in (("visual", 7), ("acoustic", 4))}
+        features = {name: matrix.astype(np.float32) for name, matrix in matrices.items()}
+        features["acoustic"][0] = np.nan
+        return Conversation(f"c{number}", turns, features)
+
+    dataset = Dataset("x", ValueSpace(("calm", "loud")), {"train": tuple(map(made, range(5))), "test": (made(5),)})
+    records = tmp_path / "fingerprint" / "conversations" / "2.0.0"
+    builders._build(dataset, tmp_path / "fingerprint", records)
+    result = builders._read(records)
+    assert result == dataset and result.feature_sizes() == {"visual": 7, "acoustic": 4}
+    for split, conversations in dataset.splits.items():
+        for one, other in zip(result.splits[split], conversations, strict=True):
+            for name in ("visual", "acoustic"):
+                assert one.features[name].dtype == np.float32
+                np.testing.assert_array_equal(one.features[name], other.features[name])
 
 
 def test_iemocap_is_prepared_from_folder_or_file(tmp_path):

@@ -1,6 +1,7 @@
 """Packing: nothing cut, nothing twice, nothing lost, and rows almost full."""
 
 import collections
+import dataclasses
 
 import jax
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import PackingConfig
 from dtrm_jax.data.packing import PackFiller, build_pack, choose_shape, epoch_order, measure_fill, plan_packs
-from dtrm_jax.data.tokenize import TokenizedConversation, TokenSequence
-from tests.factories import sized
+from dtrm_jax.data.tokenize import TokenSequence
+from tests.factories import sized, text_only
 
 
 def random_lengths(random, conversations, most_turns=9, longest=30):
@@ -77,10 +78,10 @@ def reference_pack(conversations, shape):
 
 
 def test_a_pack_by_hand():
-    first = TokenizedConversation(
+    first = text_only(
         (TokenSequence(np.array([2, 9, 3]), 3), TokenSequence(np.array([2, 8, 3, 9, 3]), 3)), np.array([4, -1])
     )
-    second = TokenizedConversation((TokenSequence(np.array([2, 3]), 2),), np.array([1]))
+    second = text_only((TokenSequence(np.array([2, 3]), 2),), np.array([1]))
     pack = build_pack([first, second], PackShape(((4, 1), (7, 1)), 5))
     # Longest first, each into the row with the least room: 5 tokens into the row of 7, 3 into that of 4, 2 after the 5.
     assert pack.token_ids_T.tolist() == [2, 9, 3, 0, 2, 8, 3, 9, 3, 2, 3]
@@ -110,13 +111,70 @@ def test_packs_equal_the_slow_reference(seed):
 
 
 def test_dtypes_and_shapes_follow_from_the_shape_alone():
-    shape = PackShape(((7, 2), (11, 3)), 5)
+    shape = PackShape(((7, 2), (11, 3)), 5, values=3, features=(("acoustic", 13), ("visual", 2)))
     assert shape.tokens == 47
-    for conversations in ([], [sized(3)], [sized(7, 11, 2), sized(5)]):
-        pack = build_pack(conversations, shape)
-        for name, value in vars(pack).items():
-            assert value.dtype == (np.float32 if name == "weight_U" else np.int32), name
-            assert value.shape == ((47,) if name.endswith("_T") else (5,)), name
+    sizes = {"value_UxV": (5, 3), "value_weight_UxV": (5, 3)}
+    for conversations in ([], [rich(3)], [rich(7, 11, 2), rich(5)]):
+        pack = vars(build_pack(conversations, shape))
+        features, present = pack.pop("features_UxM"), pack.pop("present_U")
+        for name, value in pack.items():
+            assert value.dtype == (np.float32 if "value" in name or name == "weight_U" else np.int32), name
+            assert value.shape == sizes.get(name, (47,) if name.endswith("_T") else (5,)), name
+        assert {name: (x.shape, x.dtype) for name, x in features.items()} == {
+            "acoustic": ((5, 13), np.float32),
+            "visual": ((5, 2), np.float32),
+        }
+        assert {name: (x.shape, x.dtype) for name, x in present.items()} == {
+            "acoustic": ((5,), bool),
+            "visual": ((5,), bool),
+        }
+
+
+def rich(*lengths):
+    """A conversation with three real values and two modalities as features, some of them missing."""
+    random, turns = np.random.default_rng(lengths), len(lengths)
+    values = random.normal(size=(turns, 3)).astype(np.float32)
+    values[0, 1] = np.nan
+    values[turns // 2] = np.nan
+    features = {name: random.normal(size=(turns, size)).astype(np.float32) for name, size in SIZES.items()}
+    features["visual"][turns // 2] = np.nan
+    return dataclasses.replace(sized(*lengths), labels=np.full(turns, -1, np.int32), values=values, features=features)
+
+
+SIZES = {"acoustic": 13, "visual": 2}
+
+
+def test_values_and_features_lie_on_the_utterance_axis():
+    first, second = rich(7, 11, 2), rich(5, 3)
+    shape = PackShape(((16, 3),), 7, values=3, features=tuple(SIZES.items()))
+    pack = build_pack([first, second], shape)
+    values = np.concatenate([first.values, second.values])
+    np.testing.assert_array_equal(pack.value_weight_UxV[:5], ~np.isnan(values))
+    np.testing.assert_array_equal(pack.value_UxV[:5], np.where(np.isnan(values), 0, values))
+    # A turn without any value does not count; one with some does.
+    np.testing.assert_array_equal(pack.weight_U, [1, 0, 1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(pack.present_U["visual"], [1, 0, 1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(pack.present_U["acoustic"], [1, 1, 1, 1, 1, 0, 0])
+    for name in SIZES:
+        features = np.concatenate([first.features[name], second.features[name]])
+        np.testing.assert_array_equal(pack.features_UxM[name][:5], np.where(np.isnan(features), 0, features))
+        assert not pack.features_UxM[name][5:].any()
+    assert not pack.value_UxV[5:].any() and not pack.value_weight_UxV[5:].any()
+
+
+def test_without_text_turns_are_what_fills_a_pack():
+    lengths = [[0] * turns for turns in (5, 40, 1, 17, 30, 8)]
+    shape = choose_shape(lengths, PackingConfig(utterances=50))
+    assert shape == PackShape((), 64)
+    assert choose_shape(lengths, PackingConfig(utterances=7)) == PackShape((), 48), "the longest conversation must fit"
+    plan = plan_packs(lengths, epoch_order(lengths, 0, 0), shape)
+    assert sorted(index for pack in plan for index in pack) == list(range(6))
+    assert len(plan) == 2 and all(sum(len(lengths[index]) for index in pack) <= 64 for pack in plan)
+    examples = [text_only((), np.arange(len(turns), dtype=np.int32) % 3) for turns in lengths]
+    pack = build_pack([examples[index] for index in plan[0]], shape)
+    assert pack.token_ids_T.shape == (0,)
+    conversations, counts = np.unique(pack.conversation_U[pack.conversation_U >= 0], return_counts=True)
+    assert counts.tolist() == [len(lengths[index]) for index in plan[0]] and conversations[-1] == len(plan[0]) - 1
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -249,4 +307,4 @@ def test_order_is_a_permutation_large_ones_first_on_the_whole_and_new_every_epoc
 
 
 def test_a_pack_is_a_tree_of_arrays():
-    assert len(jax.tree.leaves(build_pack([sized(3)], PackShape(((7, 2),), 5)))) == 9
+    assert len(jax.tree.leaves(build_pack([sized(3)], PackShape(((7, 2),), 5)))) == 11

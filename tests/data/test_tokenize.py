@@ -7,7 +7,7 @@ import pytest
 
 from dtrm_jax.config import TokensConfig
 from dtrm_jax.data.tokenize import build_sequence, tokenize, word_tokenizer
-from tests.factories import CLS, LABELS, SEP, UNK, make_conversation, make_tokenizer, random_conversation
+from tests.factories import CLS, SEP, UNK, make_conversation, make_tokenizer, random_conversation
 
 CONFIG = TokensConfig(window=14, max_length=512)
 TARGET = [10, 11, 12]
@@ -21,8 +21,8 @@ def build(target=TARGET, context=CONTEXT, **settings):
 
 
 def tokens_of(conversation, **settings):
-    [result] = tokenize([conversation], LABELS, make_tokenizer(), dataclasses.replace(CONFIG, **settings))
-    return [sequence.token_ids.tolist() for sequence in result.sequences]
+    [sequences] = tokenize([conversation], make_tokenizer(), dataclasses.replace(CONFIG, **settings))
+    return [sequence.token_ids.tolist() for sequence in sequences]
 
 
 def test_equation_1():
@@ -130,14 +130,6 @@ def test_the_window_counts_all_turns(window, third, fourth, fifth):
         assert found[turn] == [CLS, word, SEP, *context, *([SEP] if context else [])]
 
 
-def test_labels_become_indices_and_missing_ones_minus_1():
-    conversation = make_conversation("ABA", ["w10"] * 3, ["sad", None, "calm"])
-    [result] = tokenize([conversation], LABELS, make_tokenizer(), CONFIG)
-    np.testing.assert_array_equal(result.labels, np.array([2, -1, 0], np.int32))
-    assert result.labels.dtype == np.int32
-    assert result.lengths == [3, 3, 5]
-
-
 def test_unknown_words_are_unknown():
     assert tokens_of(make_conversation("A", ["w10 never-seen w11"], [None])) == [[CLS, 10, UNK, 11, SEP]]
 
@@ -158,15 +150,15 @@ def test_every_utterance_is_encoded_once():
     random = np.random.default_rng(0)
     conversations = [random_conversation(random, turns) for turns in (7, 1, 11)]
     counting = CountingTokenizer()
-    together = tokenize(conversations, LABELS, counting, CONFIG)
+    together = tokenize(conversations, counting, CONFIG)
     assert counting.texts == [turn.text for conversation in conversations for turn in conversation.turns]
     for conversation, result in zip(conversations, together, strict=True):
-        assert [sequence.token_ids.tolist() for sequence in result.sequences] == tokens_of(conversation)
+        assert [sequence.token_ids.tolist() for sequence in result] == tokens_of(conversation)
 
 
 def test_a_special_token_that_somebody_writes_is_ordinary_text():
     conversation = make_conversation("A", ["so [SEP] what"], [None])
     tokenizer = word_tokenizer([conversation])
-    (tokenized,) = tokenize([conversation], LABELS, tokenizer, CONFIG)
-    pieces = [tokenizer.id_to_token(token) for token in tokenized.sequences[0].token_ids]
+    (tokenized,) = tokenize([conversation], tokenizer, CONFIG)
+    pieces = [tokenizer.id_to_token(token) for token in tokenized[0].token_ids]
     assert pieces == ["[CLS]", "so", "[", "sep", "]", "what", "[SEP]"]

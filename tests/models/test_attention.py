@@ -173,11 +173,11 @@ def test_a_sequence_id_in_two_rows_is_two_sequences():
 
 
 def test_context_free_equals_attention_masked_by_the_identity():
-    config = IntraModalConfig(layers=2, heads=3, feed_forward=11, dropout=0.0, context="free")
+    config = IntraModalConfig(layers=2, heads=3, feed_forward=11, dropout=0.0)
     width, utterances = 15, 7
     x = jnp.asarray(np.random.default_rng(0).normal(size=(utterances, width)), jnp.float32)
     conversation, turn = jnp.zeros(utterances, jnp.int32), jnp.arange(utterances)
-    module = IntraModal(config, window=3, dtype=jnp.float32)
+    module = IntraModal(config, "free", window=3, dtype=jnp.float32)
     params = jax.jit(module.init, static_argnums=4)(jax.random.key(0), x, conversation, turn, True)["params"]
 
     def dense(q, k, v, drop):
@@ -200,6 +200,6 @@ def test_context_free_drops_whole_heads_of_a_turn():
 
 def test_heads_must_divide_the_width():
     config = IntraModalConfig(layers=1, heads=4, feed_forward=11, dropout=0.0)
-    module = IntraModal(config, window=3, dtype=jnp.float32)
+    module = IntraModal(config, "dependent", window=3, dtype=jnp.float32)
     with pytest.raises(ValueError, match="expected a width divisible by 4 heads, found 15"):
         module.init(jax.random.key(0), jnp.zeros((2, 15)), jnp.zeros(2, jnp.int32), jnp.arange(2), True)

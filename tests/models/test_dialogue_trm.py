@@ -12,7 +12,6 @@ import pytest
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import Config
 from dtrm_jax.data.packing import build_pack
-from dtrm_jax.data.tokenize import tokenize
 from dtrm_jax.models.bert import Bert
 from dtrm_jax.models.bert_config import BertConfig
 from dtrm_jax.models.dialogue_trm import build_model
@@ -25,8 +24,9 @@ from tests.factories import (
     make_conversation,
     make_tokenizer,
     param_shapes,
+    random_examples,
     random_params,
-    random_tokenized,
+    text_examples,
     tiny_config,
     tiny_encoder,
     tiny_model,
@@ -64,7 +64,7 @@ def config(request):
 
 @pytest.fixture(scope="module")
 def conversations(config):
-    return random_tokenized(0, (7, 1, 19, 5, 11), config)
+    return random_examples(0, (7, 1, 19, 5, 11), config)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_later_turns_change_no_earlier_logits(config, packed, params):
 
     def answer(model, turns, texts):
         conversation = make_conversation(speakers[:turns], texts[:turns], [None] * turns)
-        pack = build_pack(tokenize([conversation], LABELS, make_tokenizer(), config.tokens), model.shape)
+        pack = build_pack(text_examples([conversation], config), model.shape)
         return logits_of(model, params, pack)[:turns]
 
     whole = answer(packed, 19, words)
@@ -154,9 +154,9 @@ def test_gradients_reach_exactly_as_far_as_the_receptive_field(layers, window, c
     first_word = len(SPECIAL)
     texts = [f"w{first_word + 2 * turn} w{first_word + 2 * turn + 1}" for turn in range(turns)]
     vocabulary = first_word + 2 * turns
-    config = tiny_config(tokens__window=window, model__intra_modal__layers=layers, model__intra_modal__context=context)
+    config = tiny_config(tokens__window=window, model__intra_modal__layers=layers, model__context__utterance=context)
     conversation = make_conversation(speakers, texts, [None] * turns)
-    tokenized = tokenize([conversation], LABELS, make_tokenizer(vocabulary), config.tokens)
+    tokenized = text_examples([conversation], config, make_tokenizer(vocabulary))
     shape = PackShape(((13, 21),), 29)
     model = tiny_model(config, shape, vocab_size=vocabulary)
     pack, params = build_pack(tokenized, shape), random_params(model)
@@ -236,7 +236,7 @@ DROPOUTS = (
 
 
 def simple_pack(config):
-    return build_pack(random_tokenized(0, (7, 19), config), SIMPLE)
+    return build_pack(random_examples(0, (7, 19), config), SIMPLE)
 
 
 def simple_model(config):
@@ -278,7 +278,7 @@ def test_bfloat16_is_close_to_float32_and_parameters_stay_float32():
 
 def test_states_read_at_cls_equal_those_gathered_from_all():
     config = tiny_config()
-    pack = build_pack(random_tokenized(0, (7, 19, 5), config), SHAPE)
+    pack = build_pack(random_examples(0, (7, 19, 5), config), SHAPE)
     encoder, params = Bert(tiny_encoder(config)), random_params(tiny_model(config, SHAPE))["encoder"]
     tokens = (pack.token_ids_T, pack.position_ids_T, pack.segment_ids_T, pack.sequence_ids_T, SHAPE.rows)
 
@@ -309,7 +309,7 @@ def test_the_parts_are_composed_as_in_figure_2():
             *(pack.token_ids_T, pack.position_ids_T, pack.segment_ids_T, pack.sequence_ids_T, SIMPLE.rows),
             deterministic=True,
         )
-        above = IntraModal(config.model.intra_modal, config.tokens.window, jnp.float32).apply(
+        above = IntraModal(config.model.intra_modal, "dependent", config.tokens.window, jnp.float32).apply(
             {"params": params["intra_modal"]}, states[first_slots], pack.conversation_U[:used], pack.turn_U[:used], True
         )
         hidden, output = (params["discriminator"][name] for name in ("hidden", "output"))
@@ -333,7 +333,7 @@ def test_the_logits_follow_from_the_position_segment_and_word_of_every_token():
 
 def test_attention_weights_can_be_read_by_name():
     config = tiny_config()
-    model, pack = tiny_model(config, SHAPE), build_pack(random_tokenized(0, (7, 19), config), SHAPE)
+    model, pack = tiny_model(config, SHAPE), build_pack(random_examples(0, (7, 19), config), SHAPE)
     params = random_params(model)
     logits, state = jax.jit(
         lambda params: model.apply({"params": params}, pack, deterministic=True, mutable="intermediates")
@@ -358,7 +358,7 @@ def test_attention_weights_can_be_read_by_name():
 
 # Settings of the model that must change its answer with the same parameters.
 KNOBS = {
-    "context": {"model__intra_modal__context": "free"},
+    "context": {"model__context__utterance": "free"},
     "heads": {"model__intra_modal__heads": 7},
     "layers": {"model__intra_modal__layers": 1},
     "no layers": {"model__intra_modal__layers": 0},

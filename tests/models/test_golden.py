@@ -1,6 +1,5 @@
 """Our modules against stored outputs of PyTorch and transformers; ``make goldens`` computes them anew."""
 
-import dataclasses
 import json
 import pathlib
 
@@ -81,7 +80,7 @@ def test_intra_modal_equals_pytorch(context):
     cotangent = explicit.array(f_UxD.shape, 102)
     conversation_U = np.repeat(np.arange(len(explicit.TURNS)), explicit.TURNS).astype(np.int32)
     turn_U = np.concatenate([np.arange(turns) for turns in explicit.TURNS]).astype(np.int32)
-    module = IntraModal(dataclasses.replace(INTRA_MODAL, context=context), explicit.WINDOW, np.float32)
+    module = IntraModal(INTRA_MODAL, context, explicit.WINDOW, np.float32)
 
     def represent(f_UxD):
         return module.apply({"params": intra_modal_params()}, f_UxD, conversation_U, turn_U, True)
@@ -108,6 +107,10 @@ def dialogue_batch(layout):
         turn_U=np.array([0, 1, 2, 0, 1, 0], np.int32),
         label_U=label_U,
         weight_U=(label_U >= 0).astype(np.float32),
+        value_UxV=np.zeros((6, 0), np.float32),
+        value_weight_UxV=np.zeros((6, 0), np.float32),
+        features_UxM={},
+        present_U={},
     )
 
 

@@ -16,8 +16,9 @@ from benchmarks import torch_peer  # noqa: E402
 from benchmarks.torch_peer import FORMS, TorchPeer  # noqa: E402
 from dtrm_jax.config import Config  # noqa: E402
 from dtrm_jax.conversation import MELD_LABELS, Conversation, Turn  # noqa: E402
+from dtrm_jax.data.examples import make_examples  # noqa: E402
+from dtrm_jax.data.features import Normalization  # noqa: E402
 from dtrm_jax.data.packing import build_pack, choose_shape  # noqa: E402
-from dtrm_jax.data.tokenize import tokenize  # noqa: E402
 from dtrm_jax.errors import InputError  # noqa: E402
 from dtrm_jax.models import pretrained  # noqa: E402
 from dtrm_jax.models.dialogue_trm import build_model  # noqa: E402
@@ -82,7 +83,8 @@ def sizes(config):
 
 @pytest.fixture(scope="module")
 def tokenized(config):
-    return tokenize(CONVERSATIONS, MELD_LABELS, pretrained.load_tokenizer(pretrained.locate("minilm")), config.tokens)
+    tokenizer = pretrained.load_tokenizer(pretrained.locate("minilm"))
+    return make_examples(CONVERSATIONS, MELD_LABELS, tokenizer, Normalization({}, {}), config)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """Our intra-modal Transformer against torch.nn.TransformerEncoder: same weights, same inputs, float32."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
@@ -36,7 +34,7 @@ def make_torch(config, width):
 
 def make_ours(config, encoder, window, context):
     arrays = {name: value.detach().numpy() for name, value in encoder.state_dict().items()}
-    module = IntraModal(dataclasses.replace(config, context=context), window, np.float32)
+    module = IntraModal(config, context, window, np.float32)
     return module, {"params": {"transformer": transformer_params(arrays, config.layers)}}
 
 

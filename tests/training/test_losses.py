@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dtrm_jax.training.losses import cross_entropy
+from dtrm_jax.training.losses import cross_entropy, squared_error
 
 EQUAL = jnp.ones(3)
 # Logits whose softmax is known: the probabilities themselves, up to a constant.
@@ -88,3 +88,15 @@ def test_the_gradient_is_probability_minus_target_and_zero_where_nothing_counts(
 def test_large_logits_stay_finite():
     total, _ = loss([0, 1, 2, 0], [1] * 4, logits=1e4 * LOGITS)
     assert np.isfinite(total)
+
+
+def test_squared_error_by_hand_over_annotated_values_alone():
+    outputs = jnp.array([[1.0, 2.0, 3.0], [0.0, 0.5, -1.0]])
+    values = jnp.array([[0.5, 99.0, 3.0], [2.0, 0.5, 99.0]])
+    weights = jnp.array([[1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    total, count = squared_error(outputs, values, weights)
+    assert total.shape == count.shape == ()
+    assert float(total) == pytest.approx(0.25 + 0 + 4 + 0)
+    assert float(count) == 4
+    gradient = jax.grad(lambda x: squared_error(x, values, weights)[0])(outputs)
+    np.testing.assert_allclose(gradient, [[1.0, 0, 0], [-4.0, 0, 0]], atol=1e-6)

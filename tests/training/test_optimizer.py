@@ -103,8 +103,8 @@ def test_every_parameter_of_the_model_has_a_part():
     assert jax.tree.structure(labels) == jax.tree.structure(params)
     assert set(jax.tree.leaves(labels["encoder"])) == {"encoder"}
     assert set(jax.tree.leaves(labels["intra_modal"])) == set(jax.tree.leaves(labels["discriminator"])) == {"above"}
-    with pytest.raises(KeyError, match="fusion"):
-        part_of({**params, "fusion": params["discriminator"]})
+    with pytest.raises(KeyError, match="appendix"):
+        part_of({**params, "appendix": params["discriminator"]})
 
 
 def test_both_learning_rates_reach_their_parts():

@@ -14,7 +14,7 @@ from dtrm_jax.data.packing import build_pack
 from dtrm_jax.evaluation.evaluate import make_predict
 from dtrm_jax.training.losses import cross_entropy
 from dtrm_jax.training.step import AXIS, TrainState, make_train_step, parallelise
-from tests.factories import LABELS, assert_trees_close, random_params, random_tokenized, stack, tiny_config, tiny_model
+from tests.factories import LABELS, assert_trees_close, random_examples, random_params, stack, tiny_config, tiny_model
 
 SHAPE = PackShape(((29, 7),), 17)
 CLASS_WEIGHTS = jnp.array([1.0, 2.0, 0.5, 3.0, 1.5])
@@ -50,7 +50,7 @@ def single(dropout=0.0):
 
 
 def conversations(seed, *turns):
-    return random_tokenized(seed, turns, tiny_config(), words=3)
+    return random_examples(seed, turns, tiny_config(), words=3)
 
 
 @functools.cache

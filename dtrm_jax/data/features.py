@@ -1,0 +1,98 @@
+"""Pre-extracted features: standardised with the training split's statistics, which are kept with the run."""
+
+import dataclasses
+import os
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dtrm_jax.conversation import Conversation
+from dtrm_jax.errors import InputError
+
+_SMALLEST_STD = 1e-6  # of a dimension that carries anything, relative to the size of its mean
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalization:
+    """Statistics of the training split.
+
+    Attributes:
+        mean: Modality -> float32 ``[M]``.
+        std: Modality -> float32 ``[M]``, 1 in dimensions that are constant.
+    """
+
+    mean: dict[str, np.ndarray]
+    std: dict[str, np.ndarray]
+
+    @classmethod
+    def fit(cls, conversations: Sequence[Conversation], modalities: Iterable[str]) -> "Normalization":
+        """Measures mean and standard deviation over all turns that have the modality.
+
+        Raises:
+            InputError: No turn has it.
+        """
+        mean, std = {}, {}
+        for name in modalities:
+            matrix = np.concatenate([conversation.features[name] for conversation in conversations]).astype(np.float64)
+            matrix = matrix[present_rows(matrix)]
+            if not len(matrix):
+                raise InputError(f"{name} features: expected turns that have them in the training split, found none")
+            center, spread = matrix.mean(axis=0), matrix.std(axis=0)
+            constant = spread <= _SMALLEST_STD * np.maximum(np.abs(center), np.finfo(np.float32).tiny)
+            mean[name] = center.astype(np.float32)
+            std[name] = np.where(constant, 1.0, spread).astype(np.float32)
+        return cls(mean, std)
+
+    def apply(self, conversation: Conversation) -> dict[str, np.ndarray]:
+        """Returns the conversation's standardised features, float32 ``[L, M]``; absent rows stay NaN.
+
+        Raises:
+            InputError: The conversation has other features than the training split had.
+        """
+        result = {}
+        for name, mean in self.mean.items():
+            found = conversation.features.get(name)
+            if found is None or found.shape[1] != len(mean):
+                size = "none" if found is None else f"{found.shape[1]}"
+                raise InputError(
+                    f"conversation {conversation.id}: expected {len(mean)} {name} features a turn, found {size}"
+                )
+            result[name] = (found - mean) / self.std[name]
+        return result
+
+    @property
+    def sizes(self) -> tuple[tuple[str, int], ...]:
+        """``(modality, M)`` pairs, as ``PackShape.features``."""
+        return tuple((name, len(mean)) for name, mean in self.mean.items())
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes an ``.npz`` file without pickled objects."""
+        arrays = {f"{name}/{kind}": values[name] for kind, values in self._kinds() for name in values}
+        np.savez(path, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Normalization":
+        """Reads what ``save`` wrote.
+
+        Raises:
+            InputError: The file is missing or damaged.
+        """
+        kinds: dict[str, dict[str, np.ndarray]] = {"mean": {}, "std": {}}
+        try:
+            with np.load(Path(path), allow_pickle=False) as arrays:
+                for key in arrays.files:
+                    name, kind = key.rsplit("/", 1)
+                    kinds[kind][name] = arrays[key]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path}: cannot read the features' statistics: {error}") from error
+        return cls(**kinds)
+
+    def _kinds(self) -> list[tuple[str, dict[str, np.ndarray]]]:
+        return [("mean", self.mean), ("std", self.std)]
+
+
+def present_rows(matrix: np.ndarray) -> np.ndarray:
+    """Returns bool ``[L]``: which turns have the feature of a ``[L, M]`` matrix."""
+    return ~np.isnan(matrix[:, 0])

@@ -1,0 +1,116 @@
+"""What an experiment uses of a corpus: its dev split, its targets, its features (paper, section 5.1)."""
+
+import dataclasses
+
+import numpy as np
+
+from dtrm_jax.config import Config, DataConfig
+from dtrm_jax.conversation import Conversation, Dataset, ValueSpace
+from dtrm_jax.data import builders
+from dtrm_jax.data.examples import feature_modalities, reads_text
+from dtrm_jax.errors import InputError
+
+_TEXT_LAYERS = ("utterance", "utterance2", "utterance3", "utterance4")
+
+
+def load(config: Config) -> Dataset:
+    """Returns the configured corpus with the dev split, targets and features that the experiment uses.
+
+    Raises:
+        InputError: The data cannot be read, or does not have what the config asks for.
+    """
+    dataset = choose_targets(builders.load(config.data), config.data.targets)
+    dataset = choose_features(hold_out(dataset, config.data), config)
+    if reads_text(config.model) and not any(
+        turn.text for conversations in dataset.splits.values() for c in conversations for turn in c.turns
+    ):
+        raise InputError(f"{dataset.name}: config.model.utterance is encoder, but the data has no text")
+    return dataset
+
+
+def hold_out(dataset: Dataset, config: DataConfig) -> Dataset:
+    """Draws the dev split where the config or the data wants that: whole conversations, at random, from the seed alone.
+
+    ``validation="random"`` draws from train and dev together (the paper's 10 % of IEMOCAP's first four sessions);
+    ``"given"`` keeps the data's own dev split and draws one only where there is none. Test is never touched.
+
+    Raises:
+        InputError: There are fewer than two conversations to draw from, or the share is 0.
+    """
+    if config.validation == "given" and dataset.splits.get("dev"):
+        return dataset
+    pool = sorted(dataset.splits.get("train", ()) + dataset.splits.get("dev", ()), key=lambda c: c.id)
+    if len({conversation.id for conversation in pool}) < len(pool):  # ids of separate splits may coincide (MELD)
+        raise InputError(
+            f"{dataset.name}: config.data.validation: expected given, its train and dev conversations share ids"
+        )
+    count = max(1, round(config.validation_share * len(pool)))
+    if len(pool) < 2 or config.validation_share == 0:
+        raise InputError(
+            f"{dataset.name}: expected a dev split, or a config.data.validation_share above 0 of at least two training "
+            f"conversations, found {config.validation_share} of {len(pool)}"
+        )
+    drawn = set(np.random.default_rng(config.validation_seed).permutation(len(pool))[:count].tolist())
+    train = tuple(conversation for index, conversation in enumerate(pool) if index not in drawn)
+    dev = tuple(conversation for index, conversation in enumerate(pool) if index in drawn)
+    rest = {name: split for name, split in dataset.splits.items() if name not in ("train", "dev")}
+    return dataclasses.replace(dataset, splits={"train": train, "dev": dev, **rest})
+
+
+def choose_targets(dataset: Dataset, targets: str) -> Dataset:
+    """Keeps the named real-valued emotions, in the given order; all if ``targets`` is empty.
+
+    Raises:
+        InputError: The data has classes, or not such a value.
+    """
+    names = tuple(name.strip() for name in targets.split(",") if name.strip())
+    if not names:
+        return dataset
+    if not isinstance(dataset.labels, ValueSpace):
+        raise InputError(f"config.data.targets: {dataset.name} has classes, not real values; leave it empty")
+    there = dataset.labels.names
+    if unknown := [name for name in names if name not in there]:
+        raise InputError(f"config.data.targets: expected some of {', '.join(there)}, found {', '.join(unknown)}")
+    if len(set(names)) < len(names):
+        raise InputError(f"config.data.targets: expected each emotion once, found {targets}")
+    columns = [there.index(name) for name in names]
+
+    def kept(conversation: Conversation) -> Conversation:
+        turns = (dataclasses.replace(t, values=tuple(t.values[c] for c in columns)) for t in conversation.turns)
+        return dataclasses.replace(conversation, turns=tuple(turns))
+
+    return dataclasses.replace(dataset, labels=ValueSpace(names), splits=_map(dataset, kept))
+
+
+def choose_features(dataset: Dataset, config: Config) -> Dataset:
+    """Keeps the features that the model takes, the utterances' from the configured text layer.
+
+    Raises:
+        InputError: The data lacks one.
+    """
+    wanted, there = feature_modalities(config.model), tuple(dataset.feature_sizes())
+    layers = _text_layers(there, config.data.text_layer) if "utterance" in wanted else []
+    absent = [name for name in wanted if (not layers if name == "utterance" else name not in there)]
+    if absent:
+        raise InputError(
+            f"{dataset.name}: config.model.modalities={config.model.modalities} needs {' and '.join(absent)} features, "
+            f"the data has {', '.join(there) or 'none'}; put a feature file into the source folder"
+        )
+
+    def kept(conversation: Conversation) -> Conversation:
+        features = {name: conversation.features[name] for name in wanted if name != "utterance"}
+        if layers:
+            features["utterance"] = np.mean([conversation.features[name] for name in layers], axis=0)
+        return dataclasses.replace(conversation, features={name: features[name] for name in wanted})
+
+    return dataclasses.replace(dataset, splits=_map(dataset, kept))
+
+
+def _text_layers(there: tuple[str, ...], layer: int) -> list[str]:
+    """Returns the names of the utterance vectors to use: one, or all there are for 0."""
+    layers = [name for name in _TEXT_LAYERS if name in there]
+    return layers if layer == 0 else layers[layer - 1 : layer]
+
+
+def _map(dataset: Dataset, change) -> dict[str, tuple[Conversation, ...]]:
+    return {split: tuple(map(change, conversations)) for split, conversations in dataset.splits.items()}

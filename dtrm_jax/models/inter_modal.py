@@ -1,0 +1,121 @@
+"""Inter-modal emotion dynamics (section 4.2): the multi-grained interactive fusion, MGIF.
+
+Modalities are handled in one fixed order, utterance, acoustic, visual, and so are their pairs. A turn may lack a
+modality: the gate of a pair whose counterpart is absent has nothing to weigh and is 1, so that the present one passes
+whole, and the absent one's gated vector is masked in the Transformer. A turn that lacks all of them is left with
+``e_CLS``.
+"""
+
+import itertools
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from dtrm_jax.config import FusionConfig
+from dtrm_jax.conversation import MODALITIES
+from dtrm_jax.models.attention import Drop, attend
+from dtrm_jax.models.transformer import LINEAR_INIT, Transformer
+
+LETTERS = {name: letter for letter, name in MODALITIES.items()}
+
+
+class Gate(nn.Module):
+    """``h_xy, h_yx = GATE(r_x, r_y)`` (eq. 7 to 12): a trade-off between two vectors, neuron by neuron.
+
+    The paper writes no biases, and there are none. Each pair has weights of its own. The gate's values ``z``, the share
+    of the first, are sown as ``value`` ``[U, D]``.
+
+    Attributes:
+        dtype: Of the computation.
+    """
+
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(
+        self,
+        x_UxD: Float[Array, "U D"],
+        y_UxD: Float[Array, "U D"],
+        has_x_U: Bool[Array, " U"],
+        has_y_U: Bool[Array, " U"],
+    ) -> tuple[Float[Array, "U D"], Float[Array, "U D"]]:
+        """Returns the two gated vectors."""
+        width = x_UxD.shape[-1]
+        x_map, y_map, z_map = (
+            nn.Dense(width, use_bias=False, dtype=self.dtype, kernel_init=LINEAR_INIT, name=name) for name in "xyz"
+        )
+        hx_UxD, hy_UxD = jnp.tanh(x_map(x_UxD)), jnp.tanh(y_map(y_UxD))
+        z_UxD = jax.nn.sigmoid(z_map(jnp.concatenate([x_UxD, y_UxD], axis=-1)))
+        # Where one of the two is absent, the other passes whole.
+        z_UxD = jnp.where(has_y_U[:, None], z_UxD, 1.0)
+        z_UxD = jnp.where(has_x_U[:, None], z_UxD, 0.0).astype(self.dtype)
+        self.sow("intermediates", "value", z_UxD)
+        return z_UxD * hx_UxD, (1 - z_UxD) * hy_UxD
+
+
+class MGIF(nn.Module):
+    """Multi-grained interactive fusion: gated pairs (prototype dependency), then a Transformer (eq. 15 and 16).
+
+    The sequence is ``e_CLS`` and, for every pair, the first's and the second's gated vector: ``e h_ua h_au h_uv h_vu
+    h_av h_va``. Every position sees every other that is present.
+
+    Gates and the attention weights of every layer, ``[U, H, P, P]``, are sown (``evaluation.inspection`` reads them).
+
+    Attributes:
+        config: Sizes.
+        dtype: Of the computation.
+        remat: Recompute each layer in the backward pass.
+    """
+
+    config: FusionConfig
+    dtype: jnp.dtype
+    remat: bool = False
+
+    @nn.compact
+    def __call__(
+        self,
+        r_UxD: Mapping[str, Float[Array, "U D"]],
+        present_U: Mapping[str, Bool[Array, " U"]],
+        deterministic: bool,
+    ) -> Float[Array, "U D"]:
+        """Fuses the modalities' representations into one a turn.
+
+        Args:
+            r_UxD: Modality -> representations, two or three of them.
+            present_U: Modality -> whether the turn has it.
+            deterministic: Without dropout.
+        """
+        first = next(iter(r_UxD.values()))
+        utterances, width = first.shape
+        e_D = self.param("e_cls", nn.initializers.normal(0.02), (width,))
+        sequence = [jnp.broadcast_to(e_D, (utterances, width)).astype(self.dtype)]
+        seen = [jnp.ones(utterances, bool)]
+        for x, y in pairs(r_UxD):
+            name = LETTERS[x] + LETTERS[y]
+            sequence += Gate(self.dtype, name=f"gate_{name}")(r_UxD[x], r_UxD[y], present_U[x], present_U[y])
+            seen += [present_U[x], present_U[y]]
+        m_UxPxD, seen_UxP = jnp.stack(sequence, axis=1), jnp.stack(seen, axis=1)
+
+        def unmasked(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:
+            return attend(q, k, v, jnp.broadcast_to(seen_UxP[:, None, :], (*seen_UxP.shape, seen_UxP.shape[1])), drop)
+
+        config = self.config
+        transformer = Transformer(
+            *(config.layers, config.heads, config.feed_forward, config.dropout, self.dtype, self.remat),
+            name="transformer",
+        )
+        return transformer(m_UxPxD, unmasked, deterministic)[:, 0]
+
+
+def pairs(modalities: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Returns the pairs of modalities in the fixed order (u, a), (u, v), (a, v)."""
+    return list(itertools.combinations([name for name in LETTERS if name in modalities], 2))
+
+
+def positions(modalities: Mapping[str, object]) -> list[str]:
+    """Returns the names of MGIF's sequence positions: ``e_CLS``, ``ua``, ``au``, ..."""
+    letters = [(LETTERS[x], LETTERS[y]) for x, y in pairs(modalities)]
+    return ["e_CLS", *(name for x, y in letters for name in (x + y, y + x))]

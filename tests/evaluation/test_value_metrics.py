@@ -1,0 +1,127 @@
+"""Scores of real values against SciPy and scikit-learn, and their files."""
+
+import csv
+
+import numpy as np
+import pytest
+from scipy.stats import pearsonr
+from sklearn.metrics import mean_absolute_error
+
+from dtrm_jax.conversation import Conversation, Turn, ValueSpace
+from dtrm_jax.errors import InputError
+from dtrm_jax.evaluation import predictions
+from dtrm_jax.evaluation.metrics import value_metrics
+from dtrm_jax.evaluation.table import format_metrics
+
+SPACE = ValueSpace(("valence", "arousal", "power"))
+
+
+def made(n=41):
+    random = np.random.default_rng(0)
+    values = random.normal(size=(n, 3))
+    outputs = (values + random.normal(size=(n, 3)) * [0.3, 1, 4]).astype(np.float32)
+    values[random.random((n, 3)) < 0.2] = np.nan
+    return values, outputs
+
+
+def test_equals_scipy_and_scikit_learn_over_the_annotated_values():
+    values, outputs = made()
+    metrics = value_metrics(values, outputs, SPACE)
+    for index, name in enumerate(SPACE.names):
+        there = ~np.isnan(values[:, index])
+        scores = metrics["per_target"][name]
+        assert scores["n"] == there.sum() < 41
+        assert scores["pearson_r"] == pytest.approx(pearsonr(values[there, index], outputs[there, index]).statistic)
+        assert scores["mae"] == pytest.approx(mean_absolute_error(values[there, index], outputs[there, index]))
+        assert scores["constant"] is None
+    for name in ("pearson_r", "mae"):
+        assert metrics[name] == pytest.approx(np.mean([metrics["per_target"][t][name] for t in SPACE.names]))
+    assert metrics["n"] == (~np.isnan(values)).any(axis=1).sum()
+    assert metrics["loss"] == pytest.approx(np.nanmean((values - outputs) ** 2))
+    assert metrics["targets"] == ["valence", "arousal", "power"]
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.3, -1e-9, 1e6])
+def test_a_constant_prediction_scores_0_and_says_so(constant):
+    values, outputs = made()
+    # As a network makes it: equal up to float32 rounding.
+    outputs[:, 1] = np.float32(constant) * (1 + np.random.default_rng(1).choice([0, 1.2e-7], 41)).astype(np.float32)
+    scores = value_metrics(values, outputs, SPACE)["per_target"]["arousal"]
+    assert scores["pearson_r"] == 0 and scores["constant"] == "prediction"
+    there = ~np.isnan(values[:, 1])
+    assert scores["mae"] == pytest.approx(np.abs(values[there, 1] - constant).mean(), rel=1e-5)
+
+
+def test_constant_annotations_and_a_single_value_are_defined_too():
+    values, outputs = made()
+    values[:, 0] = 0.7
+    values[1:, 2] = np.nan
+    values[0, 2] = 1.0
+    metrics = value_metrics(values, outputs, SPACE)
+    assert metrics["per_target"]["valence"]["constant"] == "annotation"
+    assert metrics["per_target"]["valence"]["pearson_r"] == 0
+    assert metrics["per_target"]["power"] == {
+        "pearson_r": 0.0,
+        "mae": pytest.approx(abs(1 - float(outputs[0, 2]))),
+        "n": 1,
+        "constant": "prediction",
+    }
+
+
+def test_a_small_but_real_spread_is_no_constant():
+    values, outputs = made()
+    outputs[:, 0] = 5 + 1e-3 * outputs[:, 0]
+    assert value_metrics(values, outputs, SPACE)["per_target"]["valence"]["constant"] is None
+
+
+def test_a_target_without_annotations_counts_in_no_mean():
+    values, outputs = made()
+    values[:, 2] = np.nan
+    metrics = value_metrics(values, outputs, SPACE)
+    assert metrics["per_target"]["power"] == {"pearson_r": None, "mae": None, "n": 0, "constant": None}
+    two = value_metrics(values[:, :2], outputs[:, :2], ValueSpace(SPACE.names[:2]))
+    assert metrics["pearson_r"] == two["pearson_r"] and metrics["mae"] == two["mae"]
+
+
+def test_what_cannot_be_scored_is_refused():
+    values, outputs = made()
+    with pytest.raises(InputError, match="no annotated utterance"):
+        value_metrics(np.full_like(values, np.nan), outputs, SPACE)
+    outputs[3, 1] = np.nan
+    with pytest.raises(InputError, match="utterance 3: the predictions are not finite"):
+        value_metrics(values, outputs, SPACE)
+    with pytest.raises(ValueError, match=r"expected \[n, 3\]"):
+        value_metrics(values[:, :2], outputs[:, :2], SPACE)
+
+
+def test_the_table():
+    values, outputs = made()
+    outputs[:, 1], values[:, 2] = 0, np.nan
+    lines = format_metrics(value_metrics(values, outputs, SPACE)).splitlines()
+    assert lines[0].split() == ["Pearson", "r", "MAE", "loss", "n"]
+    assert [line.split()[0] for line in lines[4:]] == ["valence", "arousal", "power"]
+    assert lines[5].split()[1] == "0.0000" and lines[5].endswith("constant prediction")
+    assert lines[6].split() == ["power", "-", "-", "0"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_predictions_have_a_label_and_a_prediction_a_target(tmp_path):
+    turns = (
+        Turn("0", "user", 'so, "yes"', None, (0.25, None, -1.0)),
+        Turn("1", "other", "no", None, (0.5, 0.125, None)),
+    )
+    outputs = np.array([[0.1, 0.2, 0.3], [-0.4, 0.5, 1e-7]], np.float32)
+    path = tmp_path / "predictions.csv"
+    predictions.write(path, [Conversation("c", turns)], [outputs], SPACE)
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        *("dialogue_id", "turn", "speaker", "utterance"),
+        *(f"{kind}_{name}" for name in SPACE.names for kind in ("label", "prediction")),
+    ]
+    assert rows[0]["utterance"] == 'so, "yes"' and rows[0]["label_arousal"] == "" and rows[1]["label_power"] == ""
+    found = np.array([[row[f"prediction_{name}"] for name in SPACE.names] for row in rows], np.float32)
+    np.testing.assert_array_equal(found, outputs)
+    assert [rows[0]["label_valence"], rows[0]["label_power"], rows[1]["label_arousal"]] == ["0.25", "-1.0", "0.125"]
+    with pytest.raises(ValueError, match="conversation c: expected values of shape"):
+        predictions.write(path, [Conversation("c", turns)], [outputs[:1]], SPACE)
