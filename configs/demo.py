@@ -1,4 +1,15 @@
-"""Generated conversations and a small encoder from scratch."""
+"""Generated conversations whose best possible accuracy is known: DialogueTRM-M with a small encoder from scratch.
+
+    python train.py --config configs/demo.py
+    python eval.py --checkpoint runs/demo --split test
+
+A minute or two on two cores, offline.
+
+    python -m dtrm_jax.experiments planted --config configs/demo.py --config.data.planted.train=1200 \
+        --config.data.planted.dev=200 --config.data.planted.test=500
+
+trains every context setting and fusion, three seeds each, and prints them beside the optimum.
+"""
 
 from dtrm_jax.config import Config
 
@@ -7,6 +18,9 @@ def get_config() -> Config:
     """Small enough for a laptop, offline."""
     config = Config(name="demo")
     config.data.name = "planted"
+    planted = config.data.planted
+    planted.train, planted.dev, planted.test = 600, 100, 200
+    config.model.modalities = "uav"
     config.tokens.max_length = 128
     config.tokens.window = 5
     config.packing.tokens = 2048
@@ -17,8 +31,11 @@ def get_config() -> Config:
     config.model.intra_modal.layers = 2
     config.model.intra_modal.heads = 4
     config.model.intra_modal.feed_forward = 128
-    config.optimizer.encoder_learning_rate = 2e-3
-    config.optimizer.learning_rate = 2e-3
+    config.model.intra_modal.turn_distance = "learned"
+    config.model.fusion.feed_forward = 128
+    config.optimizer.encoder_learning_rate = 1e-3
+    config.optimizer.learning_rate = 1e-3
     config.optimizer.warmup_steps = 20
     config.train.epochs = 10
+    config.train.select_by = "accuracy"
     return config

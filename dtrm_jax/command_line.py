@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
@@ -15,17 +15,25 @@ from dtrm_jax.errors import InputError
 _DEBUG = flags.DEFINE_bool("debug", False, "Print tracebacks of errors in the input, and the libraries' notices.")
 
 
-def run(main: Callable[[], int | None]) -> None:
-    """Parses the flags and runs ``main``; bad input ends the program with one line and status 2."""
+def run(main: Callable[..., int | None], commands: Sequence[str] = ()) -> None:
+    """Parses the flags and runs ``main``; bad input ends the program with one line and status 2.
+
+    Args:
+        main: The program. If there are commands, it is given the one that was named.
+        commands: What the one argument besides the flags may be; none if empty.
+    """
 
     def wrapped(arguments: list[str]) -> int | None:
         if not _DEBUG.value:
             logging.set_verbosity(logging.ERROR)  # the libraries' notices are no news to the user
         _use_compilation_cache()
         try:
-            if len(arguments) > 1:
+            if commands and (len(arguments) != 2 or arguments[1] not in commands):
+                found = " ".join(arguments[1:]) or "nothing"
+                raise InputError(f"expected one of {', '.join(commands)}, found {found}")
+            if not commands and len(arguments) > 1:
                 raise InputError(f"unexpected argument {arguments[1]!r}")
-            return main()
+            return main(*arguments[1:])
         except (InputError, OSError) as error:  # an OSError names the file that could not be read or written
             if _DEBUG.value:
                 raise

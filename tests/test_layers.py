@@ -18,6 +18,7 @@ FLOORS = {
     "evaluation": 4,
     "training": 5,
     "command_line": 6,
+    "experiments": 7,
 }
 FILES = sorted(file for file in PACKAGE.rglob("*.py") if file.name != "__init__.py")
 

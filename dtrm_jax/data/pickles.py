@@ -147,7 +147,7 @@ class _Interpreter:
 
     def sequence(self, kind: type, items: Iterable[Any]) -> None:
         items = list(items)
-        if kind is frozenset:
+        if kind in (set, frozenset):
             self._check_keys(items)
         container = kind(items)
         self._new(container)
@@ -178,7 +178,7 @@ class _Interpreter:
     def name(self, name: str) -> None:
         if name == "numpy ndarray":
             self._stack.append(_NDARRAY)
-        elif name in _CONSTRUCTIONS:
+        elif name in _CONSTRUCTIONS or name in _SETS:
             self._stack.append(_Global(name))
         else:
             raise _Refused(f"global {_brief(name)}")
@@ -191,6 +191,11 @@ class _Interpreter:
         arguments, function = self._pop(), self._stack.pop()
         if type(function) is not _Global or type(arguments) is not tuple:
             raise _Refused("a call of something that is no admitted name")
+        if function.name in _SETS:
+            if len(arguments) != 1 or type(arguments[0]) is not list:
+                raise _Refused(f"{function.name} of something else than a list")
+            self.sequence(_SETS[function.name], arguments[0])
+            return
         self._stack.append(_CONSTRUCTIONS[function.name](*arguments))
 
     def build(self, _: None) -> None:
@@ -332,6 +337,10 @@ for _core in ("numpy.core", "numpy._core"):  # as spelled before and after NumPy
     _CONSTRUCTIONS[f"{_core}.multiarray _reconstruct"] = _reconstruct
     _CONSTRUCTIONS[f"{_core}.multiarray scalar"] = _scalar
     _CONSTRUCTIONS[f"{_core}.numeric _frombuffer"] = _frombuffer
+
+
+# How protocols 0 to 2 write sets: a call with the list of their members.
+_SETS = {f"{module} {kind.__name__}": kind for module in ("__builtin__", "builtins") for kind in (set, frozenset)}
 
 
 def _read_string(content: mmap.mmap | io.BytesIO) -> str:

@@ -34,7 +34,7 @@ def _class_table(metrics: dict[str, Any]) -> str:
         for name, scores in metrics["per_class"].items()
     ]
     per_class = [["class", "precision", "recall", "F1", "support"], *classes]
-    return "\n".join([*_lines([list(headline), list(headline.values())], names=False), "", *_lines(per_class)])
+    return "\n".join([*align([list(headline), list(headline.values())], names=False), "", *align(per_class)])
 
 
 def _value_table(metrics: dict[str, Any]) -> str:
@@ -44,14 +44,14 @@ def _value_table(metrics: dict[str, Any]) -> str:
         cells = ["-" if scores[key] is None else f"{scores[key]:.4f}" for key in ("pearson_r", "mae")]
         rows.append([name, *cells, str(scores["n"]), f"constant {scores['constant']}" if scores["constant"] else ""])
     headline = [["Pearson r", "MAE", "loss", "n"], [*numbers, str(metrics["n"])]]
-    return "\n".join([*_lines(headline, names=False), "", *_lines(rows)])
+    return "\n".join([*align(headline, names=False), "", *align(rows)])
 
 
 def _percent(fraction: float) -> str:
     return f"{100 * fraction:.2f}"
 
 
-def _lines(rows: Sequence[Sequence[str]], names: bool = True) -> list[str]:
+def align(rows: Sequence[Sequence[str]], names: bool = True) -> list[str]:
     """Returns the rows with their columns aligned on the right, the first one, if it holds names, on the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if names:

@@ -68,11 +68,11 @@ def change(field, *path):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (change(SPEAKERS, ["b"]), "speakers to be a dict"),
-        (change(TRAIN, {"b": 1}), "train to be a list"),
-        (change(VALID, []), "valid to be a list of at least one"),
-        (change(TEST, [5]), "test to be a list"),
-        (change(TEST, ["\ud800"]), "test to be a list"),
+        (change(SPEAKERS, ["b"]), "found a list of 6 (list, dict, dict, list, list, list)"),
+        (change(TRAIN, {"b": 1}), "found a list of 6 (dict, dict, dict, dict, list, list)"),
+        (change(VALID, []), "expected valid to hold at least one conversation id"),
+        (change(TEST, [5.0]), "found a list of 6"),
+        (change(TEST, ["\ud800"]), "expected test to hold at least one conversation id, and no empty one"),
         (change(TEST, ["d", "nobody"]), "'nobody': expected speakers to be a list"),
         (change(TEST, ["b", "d"]), "'b': listed in train and again in test"),
         (change(TRAIN, ["a", "a", "b", "c"]), "'a': listed in train and again in train"),
@@ -86,12 +86,12 @@ def change(field, *path):
         (lambda value: value[LABELS].pop("b"), "'b': expected labels to be a list"),
         (change(LABELS, "b", 1, 6), "'b', turn 1: expected a label from 0 to 5, found 6"),
         (change(LABELS, "b", 1, -1), "found -1"),
-        (change(LABELS, "b", 1, True), "'b': expected labels to be a list of int"),
-        (change(LABELS, "b", 1, 1.0), "'b': expected labels to be a list of int"),
+        (change(LABELS, "b", 1, True), "'b', turn 1: expected a finite number as label, found 'True'"),
+        (change(LABELS, "b", 1, 1.0), "'b', turn 1: expected a label from 0 to 5, found 1.0"),
         (change(SENTENCES, "b", 2, " \n"), "'b', turn 2: sentence is empty"),
         (change(SENTENCES, "b", 2, "\ud83d"), "'b', turn 2: sentence is empty or not valid Unicode"),
         (change(SPEAKERS, "b", 2, ""), "'b', turn 2: speaker is empty"),
-        (change(SPEAKERS, "b", 2, 1), "'b': expected speakers to be a list of str"),
+        (change(SPEAKERS, "b", 2, 1.5), "'b', turn 2: speaker is empty or neither a name nor"),
     ],
 )
 def test_every_damage_names_its_conversation(tmp_path, damage, words):
@@ -109,7 +109,9 @@ def test_another_structure_is_described(tmp_path, value):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    assert "not found" in fails(tmp_path)
+    for source in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(InputError, match=r"no pickle found, expected iemocap\.pkl of conv-emotion's COSMIC or"):
+            iemocap.files(source)
 
 
 class Payload:

@@ -378,3 +378,28 @@ def test_depth_up_to_the_limit_is_read(tmp_path):
         value = [value]
     assert load(tmp_path, pickle.dumps(value)) == value
     assert "deep" in refusal(tmp_path, pickle.dumps([value]))
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_sets_come_back_from_every_protocol(tmp_path, protocol):
+    value = {"train": {"Ses01", "Ses02"}, "test": frozenset({3, 4}), "none": set()}
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps(value, protocol))
+    assert pickles.load(path) == value
+    assert {name: type(x) for name, x in pickles.load(path).items()} == {name: type(x) for name, x in value.items()}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"c__builtin__\nset\n(U\x03abctR.", "of something else than a list"),
+        (b"c__builtin__\nset\n(tR.", "of something else than a list"),
+        (b"c__builtin__\nset\n((lp0\n(lp1\natR.", "list as a key"),
+        (b"c__builtin__\nset\n.", "a name or an unfinished NumPy value used as a value"),
+    ],
+)
+def test_a_set_of_anything_else_is_refused(tmp_path, content, words):
+    path = tmp_path / "x.pkl"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        pickles.load(path)

@@ -1,51 +1,169 @@
-"""MELD, the Multimodal EmotionLines Dataset, from its three CSV files (declare-lab/MELD, ``data/MELD``)."""
+"""MELD, the Multimodal EmotionLines Dataset: its three CSV files, and features from any of the field's pickles.
 
+With the CSV files (declare-lab/MELD, ``data/MELD``) their text, labels and splits are used, and the features of pickles
+in the folder are joined to them: by the number that the dialogue has over all splits (train as in the CSV file, dev
+from 1039, test from 1153 on), or, for the authors' own pickles, by split, dialogue and utterance. A feature file
+alone brings its own transcripts.
+"""
+
+import dataclasses
 import pathlib
 import re
+from typing import Any
+
+import numpy as np
 
 from dtrm_jax.conversation import MELD_LABELS, Conversation, Dataset, Turn
-from dtrm_jax.data.readers import csv_file
+from dtrm_jax.data import pickles
+from dtrm_jax.data.readers import csv_file, feature_files
+from dtrm_jax.data.readers.feature_files import PickledCorpus
 from dtrm_jax.errors import InputError
 
 FILES = {"train": "train_sent_emo.csv", "dev": "dev_sent_emo.csv", "test": "test_sent_emo.csv"}
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
+# What the field's pickles add to the Dialogue_ID of each split.
+OFFSETS = {"train": 0, "dev": 1039, "test": 1153}
 
 _ID = re.compile(r"\d{1,9}", re.ASCII)
+_UTTERANCE_KEY = re.compile(r"(\d{1,9})_(\d{1,9})", re.ASCII)
 # Older copies carry bytes of Windows-1252 (curly quotes, dashes) as the control characters of the same number.
 _REPAIR = {
     byte: character for byte in range(0x80, 0xA0) if (character := bytes([byte]).decode("cp1252", errors="ignore"))
 }
+# What the authors' own vectors are, by the start of the file name.
+_AUTHORS = {"audio": "acoustic", "text": "utterance"}
 
 
 def files(source: pathlib.Path) -> tuple[pathlib.Path, ...]:
     """Returns the files that `read` reads.
 
     Raises:
-        InputError: One of them is missing.
+        InputError: A CSV file is missing, or there is neither a CSV file nor a pickle.
     """
+    pickled = feature_files.candidates(source)
     missing = [name for name in FILES.values() if not (source / name).is_file()]
+    if len(missing) == len(FILES) and pickled:
+        return pickled
     if missing:
         raise InputError(
             f"{source}: {', '.join(missing)} not found, expected a folder with {', '.join(FILES.values())}"
         )
-    return tuple(source / name for name in FILES.values())
+    return (*(source / name for name in FILES.values()), *pickled)
 
 
 def read(source: pathlib.Path) -> Dataset:
     """Reads MELD's conversations, in ascending order of their ids in each split.
 
-    A conversation is named by its Dialogue_ID (unique in its split only), a turn by its Utterance_ID. Turns are in the
-    order of Utterance_ID, which may have gaps. Control characters left by a wrong decoding of Windows-1252 are
-    repaired.
+    A conversation of the CSV files is named by its Dialogue_ID (unique in its split only), a turn by its Utterance_ID.
+    Turns are in the order of Utterance_ID, which may have gaps. Control characters left by a wrong decoding of
+    Windows-1252 are repaired.
 
     Args:
-        source: The folder of ``train_sent_emo.csv``, ``dev_sent_emo.csv`` and ``test_sent_emo.csv``.
+        source: The folder of ``train_sent_emo.csv``, ``dev_sent_emo.csv``, ``test_sent_emo.csv`` and feature files, or
+            of feature files, or one feature file.
 
     Raises:
-        InputError: A file is missing or cannot be read, or a row is malformed; names the file and the line.
+        InputError: A file is missing or cannot be read, does not fit the others, or a row is malformed; names the file
+            and the line or conversation.
     """
-    paths = dict(zip(FILES, files(source), strict=True))
-    return Dataset("meld", MELD_LABELS, {split: _read_split(path) for split, path in paths.items()})
+    paths = files(source)
+    pickled = {path: pickles.load(path) for path in paths if path.suffix in feature_files.SUFFIXES}
+    by_utterance = {path: content for path, content in pickled.items() if _is_by_utterance(content)}
+    corpora = [feature_files.parse(path, content) for path, content in pickled.items() if path not in by_utterance]
+    if source.is_file() or not (source / FILES["train"]).is_file():
+        return _without_csv(source, corpora)
+    splits = {split: _read_split(source / name) for split, name in FILES.items()}
+    joined = {
+        (split, conversation.id): str(int(conversation.id) + OFFSETS[split])
+        for split, conversations in splits.items()
+        for conversation in conversations
+    }
+    flat = {joined[split, c.id]: c for split, conversations in splits.items() for c in conversations}
+    flat = feature_files.with_features(flat, corpora, MELD_LABELS)
+    splits = {split: tuple(flat[joined[split, c.id]] for c in conversations) for split, conversations in splits.items()}
+    for path, content in by_utterance.items():
+        splits = _with_utterance_vectors(path, content, splits)
+    return Dataset("meld", MELD_LABELS, splits)
+
+
+def _without_csv(source: pathlib.Path, corpora: list[PickledCorpus]) -> Dataset:
+    """Reads transcripts, labels and splits from a feature file too."""
+    if not corpora:
+        raise InputError(f"{source}: expected {', '.join(FILES.values())} beside the vectors by utterance")
+    base = min(corpora, key=lambda corpus: ("dev" not in corpus.splits, bool(corpus.features)))
+    conversations = feature_files.to_conversations(base, MELD_LABELS)
+    conversations = feature_files.with_features(conversations, corpora, MELD_LABELS)
+    conversations = {id: _repaired(conversation) for id, conversation in conversations.items()}
+    splits = {split: tuple(conversations[id] for id in ids) for split, ids in _official(base.splits).items()}
+    return Dataset("meld", MELD_LABELS, splits)
+
+
+def _official(splits: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Separates the dev split where a file has merged it into train and its ids are MELD's own."""
+    ids = {split: [int(id) for id in names if id.isdecimal()] for split, names in splits.items()}
+    numbered = all(len(ids[split]) == len(names) for split, names in splits.items())
+    if "dev" in splits or not numbered or not (max(ids["train"]) < OFFSETS["test"] <= min(ids["test"])):
+        return splits
+    train, dev = (
+        tuple(id for id in splits["train"] if (int(id) >= OFFSETS["dev"]) == later) for later in (False, True)
+    )
+    return {"train": train, "dev": dev, "test": splits["test"]} if train and dev else splits
+
+
+def _repaired(conversation: Conversation) -> Conversation:
+    turns = (dataclasses.replace(turn, text=turn.text.translate(_REPAIR)) for turn in conversation.turns)
+    return dataclasses.replace(conversation, turns=tuple(turns))
+
+
+def _is_by_utterance(content: Any) -> bool:
+    """Whether a pickle is one of the authors' own: a dict ``dialogue_utterance`` -> vector for each split."""
+    if type(content) not in (list, tuple) or len(content) != len(FILES):
+        return False
+    return all(
+        type(part) is dict and all(type(key) is str and _UTTERANCE_KEY.fullmatch(key) for key in part)
+        for part in content
+    )
+
+
+def _with_utterance_vectors(
+    path: pathlib.Path, content: Any, splits: dict[str, tuple[Conversation, ...]]
+) -> dict[str, tuple[Conversation, ...]]:
+    """Joins the authors' own vectors, in the order train, dev, test; an utterance that is not there lacks the modality.
+
+    The content does not say of which modality they are: the name does, ``audio...`` or ``text...``.
+    """
+    feature = next((name for start, name in _AUTHORS.items() if path.name.startswith(start)), None)
+    if feature is None:
+        raise InputError(f"{path}: expected a name that starts with {' or '.join(_AUTHORS)}, which says what it holds")
+    size, result = None, {}
+    for (split, conversations), vectors in zip(splits.items(), content, strict=True):
+        known = {f"{c.id}_{turn.id}" for c in conversations for turn in c.turns}
+        for key, vector in vectors.items():
+            where = f"{path}, {split} utterance {key}"
+            if key not in known:
+                raise InputError(f"{where}: the CSV file has no such utterance")
+            found = np.shape(vector)
+            if len(found) != 1 or size not in (None, found) or not np.isfinite(np.asarray(vector, np.float32)).all():
+                raise InputError(f"{where}: expected {size[0] if size else 'a vector of'} finite numbers")
+            size = found
+        result[split] = vectors
+    if size is None:
+        raise InputError(f"{path}: expected vectors, found none")
+    return {
+        split: tuple(_with_vectors(path, c, feature, result[split], size[0]) for c in conversations)
+        for split, conversations in splits.items()
+    }
+
+
+def _with_vectors(
+    path: pathlib.Path, conversation: Conversation, feature: str, vectors: dict[str, Any], size: int
+) -> Conversation:
+    if feature in conversation.features:
+        raise InputError(f"{path}: another file of the folder has {feature} features too; leave one of them out")
+    absent = np.full(size, np.nan)
+    rows = [vectors.get(f"{conversation.id}_{turn.id}", absent) for turn in conversation.turns]
+    features = {**conversation.features, feature: np.array(rows, np.float32)}
+    return dataclasses.replace(conversation, features=features)
 
 
 def _read_split(path: pathlib.Path) -> tuple[Conversation, ...]:

@@ -1,0 +1,365 @@
+"""The field's pickles of conversations and features, recognised by their structure and brought into one form.
+
+Files of the same name differ from repository to repository, and files of different names agree, so that nothing is
+taken from a name: a file is a tuple or list whose fields are dicts by conversation id, each with a value a turn, and
+collections of the ids of each split. Which field is which follows from how many there are and what they hold; sizes
+of features come from the data.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from dtrm_jax.conversation import Conversation, LabelSpace, Turn
+from dtrm_jax.data import pickles
+from dtrm_jax.errors import InputError
+
+SUFFIXES = (".pkl", ".pickle", ".p")
+FEATURES = ("utterance", "utterance2", "utterance3", "utterance4", "acoustic", "visual")
+SPLITS = ("train", "dev", "test")
+
+# Fields in order. A dict that is not needed is "other", anything at all "any". Test comes before dev in COSMIC's files.
+LAYOUTS = {
+    "features of IEMOCAP or AVEC": "other speakers labels utterance acoustic visual sentences train test",
+    "features of MELD": "other speakers labels utterance acoustic sentences train test other",
+    "features of MELD with faces": "other speakers labels utterance acoustic visual sentences train test any",
+    "RoBERTa, acoustic and visual features": (
+        "other speakers labels utterance utterance2 utterance3 utterance4 acoustic visual sentences train test"
+    ),
+    "RoBERTa, acoustic and visual features of MELD": (
+        "other speakers labels utterance utterance2 utterance3 utterance4 acoustic visual sentences train test any"
+    ),
+    "COSMIC's transcripts": "speakers labels sentences train test dev",
+    "COSMIC's transcripts of MELD": "speakers labels other sentences train test dev",
+    "COSMIC's RoBERTa features": (
+        "speakers labels utterance utterance2 utterance3 utterance4 sentences train test dev"
+    ),
+    "COSMIC's RoBERTa features of MELD": (
+        "speakers labels other utterance utterance2 utterance3 utterance4 sentences train test dev"
+    ),
+}
+_IDS = (list, tuple, set, frozenset)
+
+
+@dataclasses.dataclass(frozen=True)
+class PickledConversation:
+    """One conversation of a file; every field has an entry a turn.
+
+    Attributes:
+        speakers: Names; of a one-hot vector, the index.
+        labels: Numbers: a class, or a real value.
+        sentences: The utterances, "" where there is no text.
+        features: Feature name -> float32 ``[L, dim]``.
+    """
+
+    speakers: tuple[str, ...]
+    labels: tuple[float, ...]
+    sentences: tuple[str, ...]
+    features: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.speakers)
+
+
+@dataclasses.dataclass(frozen=True)
+class PickledCorpus:
+    """One file.
+
+    Attributes:
+        path: The file.
+        splits: train, dev (if the file has one) and test -> sorted conversation ids.
+        conversations: By id; those of the splits and no others.
+        features: Names of its features.
+    """
+
+    path: pathlib.Path
+    splits: dict[str, tuple[str, ...]]
+    conversations: dict[str, PickledConversation]
+    features: tuple[str, ...]
+
+    def where(self, id: str, turn: int | None = None) -> str:
+        """Names a conversation, or a turn, in a message."""
+        return f"{self.path}, conversation {id[:40]!r}" + ("" if turn is None else f", turn {turn}")
+
+
+def candidates(source: pathlib.Path) -> tuple[pathlib.Path, ...]:
+    """Returns the pickles of a folder, by name, or the one file that ``source`` is."""
+    if source.is_file():
+        return (source,)
+    if not source.is_dir():
+        return ()
+    return tuple(sorted(path for path in source.iterdir() if path.suffix in SUFFIXES and path.is_file()))
+
+
+def read(path: pathlib.Path) -> PickledCorpus:
+    """Reads a file of one of ``LAYOUTS``.
+
+    Raises:
+        InputError: It is no admitted pickle or has another structure; names the conversation and the turn.
+    """
+    return parse(path, pickles.load(path))
+
+
+def parse(path: pathlib.Path, content: Any) -> PickledCorpus:
+    """Brings the content of a file into one form.
+
+    Raises:
+        InputError: It has another structure; names the conversation and the turn.
+    """
+    fields = _recognise(path, content)
+    splits = {split: _split(path, split, fields[split]) for split in SPLITS if split in fields}
+    _check_splits(path, splits)
+    columns = {
+        name: {str(id): values for id, values in fields[name].items()}
+        for name in ("speakers", "labels", "sentences", *FEATURES)
+        if name in fields
+    }
+    if "dev" in fields:  # COSMIC's files list every conversation; the others are used by their lists alone
+        _check_complete(path, columns, splits)
+    ids = [id for split in splits.values() for id in split]
+    conversations = {id: _conversation(path, id, columns) for id in ids}
+    features = tuple(name for name in FEATURES if name in fields)
+    _check_sizes(path, conversations, features)
+    return PickledCorpus(path, splits, conversations, features)
+
+
+def _recognise(path: pathlib.Path, content: Any) -> dict[str, Any]:
+    """Returns the fields by name, of the one layout that fits."""
+    if type(content) in (list, tuple):
+        for layout in LAYOUTS.values():
+            names = layout.split()
+            if len(names) == len(content) and all(map(_fits, names, content)):
+                return dict(zip(names, content, strict=True))
+    raise InputError(
+        f"{path}: expected a file of conversations such as COSMIC's, a list of 6 (speakers, labels, sentences, train, "
+        f"test, valid), or of features ({', '.join(sorted({str(len(x.split())) for x in LAYOUTS.values()}, key=int))} "
+        f"fields), found {_described(content)}"
+    )
+
+
+def _described(content: Any) -> str:
+    if type(content) not in (list, tuple):
+        return type(content).__name__
+    fields = ", ".join(type(field).__name__ for field in content[:13])
+    return f"a {type(content).__name__} of {len(content)}" + (f" ({fields})" if fields else "")
+
+
+def _fits(name: str, field: Any) -> bool:
+    """Whether a field can be the one of this name, judged by its container and its first entry."""
+    if name == "any":
+        return True
+    if name in SPLITS:
+        return type(field) in _IDS and all(type(id) in (str, int) for id in field)
+    if type(field) is not dict:
+        return False
+    first = next((values[0] for values in field.values() if type(values) in (list, tuple) and len(values)), None)
+    if name in FEATURES:
+        whole = next(iter(field.values()), None)
+        return _is_vector(first) or (isinstance(whole, np.ndarray) and whole.ndim == 2 and _is_vector(whole[0]))
+    if name == "labels":
+        return not _is_vector(first) and type(first) is not str
+    return not isinstance(first, np.ndarray) or name in ("speakers", "other")
+
+
+def _is_vector(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.ndim == 1 and value.dtype.kind in "fiu"
+    return type(value) in (list, tuple) and bool(value) and all(type(x) in (int, float) for x in value)
+
+
+def _split(path: pathlib.Path, split: str, ids: Iterable[Any]) -> tuple[str, ...]:
+    names = [str(id) for id in ids]
+    what = "valid" if split == "dev" else split
+    if not names or not all(map(is_text, names)):
+        raise InputError(f"{path}: expected {what} to hold at least one conversation id, and no empty one")
+    return tuple(sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)))
+
+
+def _check_splits(path: pathlib.Path, splits: dict[str, tuple[str, ...]]) -> None:
+    """Checks that no conversation is listed twice."""
+    owner: dict[str, str] = {}
+    for split, ids in splits.items():
+        for id in ids:
+            if id in owner:
+                raise InputError(f"{path}, conversation {id[:40]!r}: listed in {owner[id]} and again in {split}")
+            owner[id] = split
+
+
+def _check_complete(path: pathlib.Path, columns: dict[str, dict], splits: dict[str, tuple[str, ...]]) -> None:
+    listed = {id for ids in splits.values() for id in ids}
+    for name, column in columns.items():
+        for id in column:
+            if id not in listed:
+                raise InputError(f"{path}, conversation {id[:40]!r}: in {name} but in no split")
+
+
+def _conversation(path: pathlib.Path, id: str, columns: dict[str, dict[str, Any]]) -> PickledConversation:
+    where = f"{path}, conversation {id[:40]!r}"
+    own = {}
+    for name, column in columns.items():
+        own[name] = column.get(id)
+        if type(own[name]) not in (list, tuple) and not (isinstance(own[name], np.ndarray) and own[name].ndim):
+            found = "nothing" if id not in column else type(own[name]).__name__
+            raise InputError(f"{where}: expected {name} to be a list, found {found}")
+    counts = {name: len(values) for name, values in own.items()}
+    if len(set(counts.values())) != 1 or not counts["labels"]:
+        found = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise InputError(f"{where}: expected one value of each for every turn, found {found}")
+    return PickledConversation(
+        speakers=tuple(_speaker(f"{where}, turn {i}", value) for i, value in enumerate(own["speakers"])),
+        labels=tuple(_number(f"{where}, turn {i}", value) for i, value in enumerate(own["labels"])),
+        sentences=tuple(_sentence(f"{where}, turn {i}", value) for i, value in enumerate(own["sentences"])),
+        features={name: _matrix(where, name, own[name]) for name in FEATURES if name in own},
+    )
+
+
+def _speaker(where: str, value: Any) -> str:
+    """Returns a name; of a one-hot vector (MELD), the index."""
+    if _is_vector(value) or (isinstance(value, np.ndarray) and value.ndim == 1):
+        (on,) = np.nonzero(np.asarray(value))
+        if len(on) == 1:
+            return str(on[0])
+    elif type(value) is int or is_text(value):
+        return str(value)
+    raise InputError(f"{where}: speaker is empty or neither a name nor a one-hot vector")
+
+
+def _number(where: str, value: Any) -> float:
+    value = value.item() if isinstance(value, np.generic | np.ndarray) and np.size(value) == 1 else value
+    if type(value) not in (int, float) or not np.isfinite(value):
+        raise InputError(f"{where}: expected a finite number as label, found {str(value)[:40]!r}")
+    return value
+
+
+def _sentence(where: str, value: Any) -> str:
+    """Returns a text; a list is one of words."""
+    if type(value) in (list, tuple) and all(type(word) is str for word in value):
+        value = " ".join(value)
+    if value is None or (type(value) is str and not value.strip()):
+        return ""
+    if not is_text(value):
+        raise InputError(f"{where}: sentence is empty or not valid Unicode")
+    return value
+
+
+def _matrix(where: str, name: str, vectors: Sequence[Any]) -> np.ndarray:
+    """Returns float32 ``[L, dim]``."""
+    rows, size = [], None
+    for turn, vector in enumerate(vectors):
+        if not _is_vector(vector) or (size is not None and len(vector) != size):
+            expected = "a vector of numbers" if size is None else f"a vector of {size} numbers"
+            found = f"one of {len(vector)}" if _is_vector(vector) else type(vector).__name__
+            raise InputError(f"{where}, turn {turn}: expected {name} to be {expected}, found {found}")
+        size = len(vector)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is not finite, and refused
+            rows.append(np.asarray(vector, np.float64).astype(np.float32))
+    matrix = np.stack(rows)
+    finite = np.isfinite(matrix).all(axis=1)
+    if not finite.all():
+        raise InputError(f"{where}, turn {np.argmin(finite)}: {name} features are not finite")
+    return matrix
+
+
+def _check_sizes(path: pathlib.Path, conversations: dict[str, PickledConversation], features: Iterable[str]) -> None:
+    for name in features:
+        size = None
+        for id, conversation in conversations.items():
+            found = conversation.features[name].shape[1]
+            if size not in (None, found):
+                raise InputError(f"{path}, conversation {id[:40]!r}: expected {size} {name} features, found {found}")
+            size = found
+
+
+def to_conversations(corpus: PickledCorpus, labels: LabelSpace) -> dict[str, Conversation]:
+    """Returns a file's conversations by id, their labels as names, without features.
+
+    Raises:
+        InputError: A label is not one of ``labels``, or an utterance is empty.
+    """
+    result = {}
+    for id, conversation in corpus.conversations.items():
+        turns = []
+        for index, (speaker, label, text) in enumerate(
+            zip(conversation.speakers, conversation.labels, conversation.sentences, strict=True)
+        ):
+            if not text:
+                raise InputError(f"{corpus.where(id, index)}: sentence is empty or not valid Unicode")
+            turns.append(Turn(str(index), speaker, text, class_name(corpus.where(id, index), label, labels)))
+        result[id] = Conversation(id, tuple(turns))
+    return result
+
+
+def class_name(where: str, label: float, labels: LabelSpace) -> str:
+    """Returns the name of a class; raises InputError if ``label`` is none."""
+    if type(label) is not int or not 0 <= label < len(labels):
+        raise InputError(f"{where}: expected a label from 0 to {len(labels) - 1}, found {label}")
+    return labels.names[label]
+
+
+def with_features(
+    conversations: dict[str, Conversation], files: Sequence[PickledCorpus], labels: LabelSpace | None
+) -> dict[str, Conversation]:
+    """Joins features to conversations by id.
+
+    Each feature comes from one file. A file of text vectors alone takes precedence for text over one that has other
+    modalities too; apart from that, no two files may have the same.
+
+    Args:
+        conversations: By the ids that the files use.
+        files: Where features are.
+        labels: If given, the files' labels must be those of the turns.
+
+    Raises:
+        InputError: Two files have the same feature, or a file does not fit; names the conversation and the turn.
+    """
+    sources = _sources(files)
+    for corpus in files:
+        for id, conversation in conversations.items():
+            _check_same(corpus, id, conversation, labels)
+    return {
+        id: dataclasses.replace(
+            conversation,
+            features={name: corpus.conversations[id].features[name] for name, corpus in sources.items()},
+        )
+        for id, conversation in conversations.items()
+    }
+
+
+def _sources(files: Sequence[PickledCorpus]) -> dict[str, PickledCorpus]:
+    """Returns the file that each feature is taken from, in the order of ``FEATURES``."""
+    text_alone = [corpus for corpus in files if corpus.features and corpus.features[-1].startswith("utterance")]
+    sources: dict[str, PickledCorpus] = {}
+    for corpus in [*(corpus for corpus in files if corpus not in text_alone), *text_alone]:
+        for name in corpus.features:
+            taken = sources.get(name)
+            if taken is not None and (taken in text_alone or corpus not in text_alone):
+                raise InputError(f"{corpus.path}: {name} features are in {taken.path} too; leave one of them out")
+        if corpus in text_alone:  # all layers from one file
+            sources = {name: other for name, other in sources.items() if not name.startswith("utterance")}
+        sources |= dict.fromkeys(corpus.features, corpus)
+    return {name: sources[name] for name in FEATURES if name in sources}
+
+
+def _check_same(corpus: PickledCorpus, id: str, conversation: Conversation, labels: LabelSpace | None) -> None:
+    found = corpus.conversations.get(id)
+    if found is None:
+        raise InputError(f"{corpus.path}: expected a conversation {id[:40]!r}, found none")
+    if len(found) != len(conversation):
+        raise InputError(f"{corpus.where(id)}: expected {len(conversation)} turns, found {len(found)}")
+    for turn, (own, label) in enumerate(zip(conversation.turns, found.labels, strict=True)):
+        if labels is not None and class_name(corpus.where(id, turn), label, labels) != own.label:
+            raise InputError(f"{corpus.where(id, turn)}: expected the label {own.label}, found {labels.names[label]}")
+
+
+def is_text(value: Any) -> bool:
+    """Whether ``value`` is a string that is not blank and holds no lone surrogates, which no file could store."""
+    if type(value) is not str or not value.strip():
+        return False
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

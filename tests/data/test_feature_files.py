@@ -1,0 +1,412 @@
+"""The field's feature files: every published layout, joins to transcripts, and what does not fit."""
+
+import csv
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from dtrm_jax.conversation import AVEC_VALUES, IEMOCAP_LABELS, MELD_LABELS, ValueSpace
+from dtrm_jax.data import pickles
+from dtrm_jax.data.readers import avec, feature_files, iemocap, meld
+from dtrm_jax.errors import InputError
+from tests import field_files
+from tests.field_files import LAYERS
+
+FOUR_LAYERS = dict.fromkeys(LAYERS, 11) | {"acoustic": 5, "visual": 3}
+IEMOCAP = {"train": ["Ses01_b", "Ses01_a", "Ses02_a"], "test": ["Ses05_x"]}
+WITH_DEV = {**IEMOCAP, "dev": ["Ses03_v"]}
+MELD = {"train": [2, 10, 1040], "test": [1153, 1160]}
+MELD_DEV = {"train": [2, 10], "dev": [1040], "test": [1153, 1160]}
+ONE_HOT = [[int(i == j) for i in range(9)] for j in range(9)]
+
+
+def made_iemocap(splits=IEMOCAP, **settings):
+    return field_files.make(splits, **settings)
+
+
+def made_meld(splits=MELD, **settings):
+    return field_files.make(splits, classes=7, speakers=ONE_HOT[:3], **settings)
+
+
+def assert_holds(dataset, made, features, names, ids=str):
+    """Everything that was fabricated is there, and nothing else."""
+    assert set(dataset.feature_sizes()) == set(features)
+    conversations = {c.id: c for split in dataset.splits.values() for c in split}
+    assert len(conversations) == len(made.labels)
+    for id, labels in made.labels.items():
+        one = conversations[ids(id)]
+        assert [turn.label for turn in one.turns] == [names[label] for label in labels]
+        assert [turn.text for turn in one.turns] == made.sentences[id]
+        speakers = [str(s) if isinstance(s, str) else str(s.index(1)) for s in made.speakers[id]]
+        assert [turn.speaker for turn in one.turns] == speakers
+        for name in features:
+            assert one.features[name].dtype == np.float32
+            np.testing.assert_array_equal(one.features[name], np.stack(made.features[name][id]))
+
+
+def ids_of(dataset):
+    return {split: [c.id for c in conversations] for split, conversations in dataset.splits.items()}
+
+
+def fails(reader, source) -> str:
+    with pytest.raises(InputError) as caught:
+        reader.read(source)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_fabricated_files_are_real_python_2_pickles(tmp_path):
+    path = field_files.iemocap_features(tmp_path / "x.pkl", made_iemocap())
+    content = path.read_bytes()
+    assert content[:2] == b"\x80\x02" and b"numpy.core.multiarray" in content and b"BINUNICODE" not in content
+    ours = pickles.load(path)
+    theirs = pickle.loads(content, encoding="latin1")
+    assert ours[1] == theirs[1] and ours[6:] == theirs[6:] and type(ours[7]) is set
+    for id, vectors in theirs[3].items():
+        np.testing.assert_array_equal(ours[3][id], vectors)
+
+
+@pytest.mark.parametrize("name", ["IEMOCAP_features_raw.pkl", "any.pickle"])
+def test_iemocap_features_alone(tmp_path, name):
+    made = made_iemocap()
+    path = field_files.iemocap_features(tmp_path / name, made)
+    for source in (tmp_path, path):
+        dataset = iemocap.read(source)
+        assert dataset.name == "iemocap" and dataset.labels == IEMOCAP_LABELS
+        assert ids_of(dataset) == {"train": ["Ses01_a", "Ses01_b", "Ses02_a"], "test": ["Ses05_x"]}
+        assert_holds(dataset, made, ("utterance", "acoustic", "visual"), IEMOCAP_LABELS.names)
+        assert dataset.feature_sizes() == {"utterance": 7, "acoustic": 5, "visual": 3}
+
+
+@pytest.mark.parametrize("trailing", [False, True])
+def test_roberta_acoustic_and_visual_features(tmp_path, trailing):
+    made = made_iemocap(sizes=FOUR_LAYERS)
+    field_files.sdt_features(tmp_path / "iemocap_multimodal_features.pkl", made, trailing)
+    assert_holds(iemocap.read(tmp_path), made, FOUR_LAYERS, IEMOCAP_LABELS.names)
+
+
+def test_cosmic_transcripts_and_roberta_features(tmp_path):
+    made = made_iemocap(WITH_DEV, sizes=dict.fromkeys(LAYERS, 11))
+    field_files.cosmic(tmp_path / "iemocap_features_roberta.pkl", made, roberta=True)
+    alone = iemocap.read(tmp_path)
+    assert_holds(alone, made, LAYERS, IEMOCAP_LABELS.names)
+    assert ids_of(alone)["dev"] == ["Ses03_v"]
+    field_files.cosmic(tmp_path / "iemocap.pkl", made)
+    both = iemocap.read(tmp_path)
+    assert_holds(both, made, LAYERS, IEMOCAP_LABELS.names)
+    assert both == alone
+
+
+def test_features_are_joined_to_the_transcripts_and_their_split(tmp_path):
+    made = made_iemocap(WITH_DEV)
+    merged = {"train": WITH_DEV["train"] + WITH_DEV["dev"], "test": WITH_DEV["test"]}
+    field_files.cosmic(tmp_path / "iemocap.pkl", made)
+    # The feature file has other texts and merges dev into train: both are the transcripts' business.
+    other = made_iemocap(merged)
+    same = other.__class__(
+        merged, made.speakers, made.labels, {id: ["?"] * len(x) for id, x in made.labels.items()}, made.features
+    )
+    field_files.iemocap_features(tmp_path / "features.pkl", same)
+    dataset = iemocap.read(tmp_path)
+    assert_holds(dataset, made, ("utterance", "acoustic", "visual"), IEMOCAP_LABELS.names)
+    assert ids_of(dataset)["dev"] == ["Ses03_v"]
+
+
+def test_a_file_of_text_vectors_alone_takes_precedence_for_text(tmp_path):
+    made = made_iemocap(WITH_DEV)
+    roberta = made_iemocap(WITH_DEV, sizes=dict.fromkeys(LAYERS, 11))
+    assert roberta.labels == made.labels
+    merged = {"train": WITH_DEV["train"] + WITH_DEV["dev"], "test": WITH_DEV["test"]}
+    field_files.iemocap_features(tmp_path / "a.pkl", made.__class__(merged, *list(vars(made).values())[1:]))
+    field_files.cosmic(tmp_path / "b.pkl", roberta, roberta=True)
+    dataset = iemocap.read(tmp_path)
+    assert dataset.feature_sizes() == {**dict.fromkeys(LAYERS, 11), "acoustic": 5, "visual": 3}
+    for one in dataset.splits["train"]:
+        np.testing.assert_array_equal(one.features["utterance"], np.stack(roberta.features["utterance"][one.id]))
+        np.testing.assert_array_equal(one.features["visual"], np.stack(made.features["visual"][one.id]))
+    field_files.iemocap_features(tmp_path / "c.pkl", made.__class__(merged, *list(vars(made).values())[1:]))
+    assert "c.pkl: utterance features are in" in fails(iemocap, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("write", "sizes"),
+    [
+        (field_files.meld_features_raw, {"utterance": 7, "acoustic": 5}),
+        (field_files.meld_features_raw1, {"utterance": 7, "acoustic": 5, "visual": 3}),
+        (lambda path, made: field_files.sdt_features(path, made, trailing=True), FOUR_LAYERS),
+    ],
+)
+def test_meld_features_alone_separate_the_dev_split(tmp_path, write, sizes):
+    made = made_meld(sizes=sizes)
+    dataset = meld.read(write(tmp_path / "x.pkl", made))
+    assert dataset.name == "meld" and dataset.labels == MELD_LABELS
+    assert ids_of(dataset) == {"train": ["2", "10"], "dev": ["1040"], "test": ["1153", "1160"]}
+    assert_holds(dataset, made, sizes, MELD_LABELS.names)
+
+
+def test_ids_that_are_not_melds_own_stay_in_train(tmp_path):
+    made = made_meld({"train": ["x2", "x10", "x9"], "test": ["y"]})
+    dataset = meld.read(field_files.meld_features_raw1(tmp_path / "x.pkl", made))
+    assert ids_of(dataset) == {"train": ["x10", "x2", "x9"], "test": ["y"]}
+
+
+@pytest.mark.parametrize("roberta", [False, True])
+def test_cosmics_meld_with_its_control_characters_repaired(tmp_path, roberta):
+    made = made_meld(MELD_DEV, sizes=dict.fromkeys(LAYERS, 11))
+    made.sentences[2][0] = "I\x92m \x93here\x94"
+    dataset = meld.read(field_files.cosmic(tmp_path / "meld.pkl", made, meld=True, roberta=roberta))
+    assert ids_of(dataset) == {"train": ["2", "10"], "dev": ["1040"], "test": ["1153", "1160"]}
+    assert dataset.splits["train"][0].turns[0].text == "I’m “here”"
+    assert dataset.feature_sizes() == (dict.fromkeys(LAYERS, 11) if roberta else {})
+
+
+HEADER = ["Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID"]
+OFFSETS = {"train": 0, "dev": 1039, "test": 1153}
+
+
+def write_csvs(folder, made):
+    """The CSV files of a fabricated corpus; utterance ids have gaps: 0, 2, 4, ..."""
+    for split, ids in made.splits.items():
+        rows = [
+            [text, "Ann", MELD_LABELS.names[label], id - OFFSETS[split], 2 * turn]
+            for id in ids
+            for turn, (text, label) in enumerate(zip(made.sentences[id], made.labels[id], strict=True))
+        ]
+        with (folder / f"{split}_sent_emo.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([HEADER, *rows])
+
+
+def test_features_are_joined_to_the_csv_files_by_their_number_over_all_splits(tmp_path):
+    made = made_meld(MELD_DEV)
+    write_csvs(tmp_path, made)
+    merged = made.__class__(MELD, *list(vars(made).values())[1:])
+    field_files.meld_features_raw1(tmp_path / "MELD_features_raw1.pkl", merged)
+    dataset = meld.read(tmp_path)
+    assert ids_of(dataset) == {"train": ["2", "10"], "dev": ["1"], "test": ["0", "7"]}
+    for split, ids in MELD_DEV.items():
+        for one, id in zip(dataset.splits[split], ids, strict=True):
+            assert {turn.speaker for turn in one.turns} == {"Ann"}
+            for name in ("utterance", "acoustic", "visual"):
+                np.testing.assert_array_equal(one.features[name], np.stack(made.features[name][id]))
+
+
+def vectors_by_utterance(made, size=13, left_out=()):
+    random = np.random.default_rng(5)
+    return {
+        split: {
+            f"{id - OFFSETS[split]}_{2 * turn}": random.normal(size=size)
+            for id in ids
+            for turn in range(len(made.labels[id]))
+            if (split, id, turn) not in left_out
+        }
+        for split, ids in made.splits.items()
+    }
+
+
+def test_the_authors_audio_is_joined_by_utterance_and_may_be_absent(tmp_path):
+    made = made_meld(MELD_DEV)
+    write_csvs(tmp_path, made)
+    vectors = vectors_by_utterance(made, left_out={("test", 1160, 0), ("dev", 1040, 0)})
+    field_files.meld_vectors(tmp_path / "audio_embeddings_feature_selection_emotion.pkl", vectors)
+    field_files.meld_vectors(tmp_path / "text_glove_average_emotion.pkl", vectors_by_utterance(made, size=9))
+    dataset = meld.read(tmp_path)
+    assert dataset.feature_sizes() == {"acoustic": 13, "utterance": 9}
+    absent = 0
+    for split, conversations in dataset.splits.items():
+        for one in conversations:
+            for turn, row in zip(one.turns, one.features["acoustic"], strict=True):
+                expected = vectors[split].get(f"{one.id}_{turn.id}", np.full(13, np.nan))
+                np.testing.assert_array_equal(row, np.float32(expected))
+                absent += np.isnan(row).all()
+    assert absent == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "words"),
+    [
+        ("embeddings.pkl", None, "expected a name that starts with audio or text, which says what it holds"),
+        ("audio.pkl", lambda v: v["dev"].update({"77_0": np.ones(13)}), "dev utterance 77_0: the CSV file has no such"),
+        (
+            "audio.pkl",
+            lambda v: v["test"].update({"0_0": np.ones(4)}),
+            "test utterance 0_0: expected 13 finite",
+        ),
+        ("audio.pkl", lambda v: v["train"]["2_0"].fill(np.inf), "train utterance 2_0: expected a vector of finite"),
+        ("audio.pkl", lambda v: [part.clear() for part in v.values()], "expected vectors, found none"),
+    ],
+)
+def test_vectors_by_utterance_that_do_not_fit(tmp_path, name, damage, words):
+    made = made_meld(MELD_DEV)
+    write_csvs(tmp_path, made)
+    vectors = vectors_by_utterance(made)
+    if damage:
+        damage(vectors)
+    field_files.meld_vectors(tmp_path / name, vectors)
+    assert words in fails(meld, tmp_path)
+
+
+def test_vectors_by_utterance_need_the_csv_files(tmp_path):
+    field_files.meld_vectors(tmp_path / "audio.pkl", vectors_by_utterance(made_meld(MELD_DEV)))
+    assert "expected train_sent_emo.csv, dev_sent_emo.csv, test_sent_emo.csv beside" in fails(meld, tmp_path)
+    field_files.meld_vectors(tmp_path / "audio2.pkl", vectors_by_utterance(made_meld(MELD_DEV)))
+    write_csvs(tmp_path, made_meld(MELD_DEV))
+    assert "another file of the folder has acoustic features too" in fails(meld, tmp_path)
+
+
+def change(field, id, value):
+    """A change of one conversation's entry of one field of the 9-tuple."""
+    return lambda content: content[field].__setitem__(id, value(content[field][id]) if callable(value) else value)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (change(4, "Ses01_a", lambda x: x[:-1]), "'Ses01_a': expected one value of each for every turn, found "),
+        (
+            change(5, "Ses01_a", lambda x: [*x[:-1], np.ones(4, np.float32)]),
+            "expected visual to be a vector of 3",
+        ),
+        (change(5, "Ses02_a", lambda x: [np.ones(4)] * len(x)), "'Ses02_a': expected 3 visual features, found 4"),
+        (
+            change(3, "Ses01_a", lambda x: [x[0] * np.nan, *x[1:]]),
+            "turn 0: utterance features are not finite",
+        ),
+        (change(3, "Ses01_a", lambda x: [x[0] * 1e38 * 1e38, *x[1:]]), "turn 0: utterance features are not finite"),
+        (change(2, "Ses01_a", lambda x: [6, *x[1:]]), "'Ses01_a', turn 0: expected a label from 0 to 5, found 6"),
+        (change(2, "Ses01_a", lambda x: [float("nan"), *x[1:]]), "turn 0: expected a finite number as label"),
+        (change(6, "Ses01_a", lambda x: ["", *x[1:]]), "'Ses01_a', turn 0: sentence is empty"),
+        (change(1, "Ses01_a", lambda x: [[1, 1, 0], *x[1:]]), "turn 0: speaker is empty or neither a name nor"),
+        (lambda content: content[8].append("Ses09"), "'Ses09': expected speakers to be a list, found nothing"),
+        (lambda content: content[8].append("Ses01_a"), "'Ses01_a': listed in train and again in test"),
+        (lambda content: content[8].clear(), "expected test to hold at least one conversation id"),
+        (lambda content: content[4].pop("Ses05_x"), "'Ses05_x': expected acoustic to be a list, found nothing"),
+        (lambda content: content.append(3), "(6, 7, 9, 10, 11, 12, 13 fields), found a tuple of 10 (dict, dict, dict"),
+        (lambda content: content.pop(), "found a tuple of 8"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+def test_what_does_not_fit_is_named(tmp_path, damage, words):
+    made = made_iemocap(turns=lambda random: 5)
+    path = field_files.iemocap_features(tmp_path / "x.pkl", made)
+    content = list(pickle.loads(path.read_bytes(), encoding="latin1"))
+    damage(content)
+    if words.startswith("(6, 7"):
+        content[-1] = "?"
+        content[8] = 5
+    field_files.dump(path, tuple(content))
+    message = fails(iemocap, path)
+    assert words in message and message.startswith(f"{path}")
+
+
+def test_files_that_disagree_are_named(tmp_path):
+    made = made_iemocap(WITH_DEV)
+    merged = {"train": WITH_DEV["train"] + WITH_DEV["dev"], "test": WITH_DEV["test"]}
+    field_files.cosmic(tmp_path / "iemocap.pkl", made)
+
+    def feature_file(**changes):
+        values = {**vars(made), "splits": merged, **changes}
+        return field_files.iemocap_features(tmp_path / "f.pkl", made.__class__(**values))
+
+    labels = {**made.labels, "Ses01_a": [(label + 1) % 6 for label in made.labels["Ses01_a"]]}
+    feature_file(labels=labels)
+    assert "f.pkl, conversation 'Ses01_a', turn 0: expected the label" in fails(iemocap, tmp_path)
+    feature_file(splits={"train": WITH_DEV["train"], "test": WITH_DEV["test"]})
+    assert "f.pkl: expected a conversation 'Ses03_v', found none" in fails(iemocap, tmp_path)
+    shorter = made_iemocap(merged, turns=lambda random: 9)
+    field_files.iemocap_features(tmp_path / "f.pkl", shorter)
+    assert "turns, found 9" in fails(iemocap, tmp_path)
+
+
+# AVEC
+
+
+def made_avec(attribute, **settings):
+    speakers = ("user", "operator")
+    made = field_files.make({"train": ["2", "10", "x"], "test": ["t"]}, classes=0, speakers=speakers, **settings)
+    return made.__class__(
+        **{**vars(made), "labels": {id: [x / attribute for x in row] for id, row in made.labels.items()}}
+    )
+
+
+def test_avec_joins_its_attributes(tmp_path):
+    for attribute in (4, 1):
+        field_files.iemocap_features(tmp_path / f"AVEC_features_{attribute}.pkl", made_avec(attribute))
+    dataset = avec.read(tmp_path)
+    assert dataset.name == "avec" and dataset.labels == ValueSpace(("valence", "power"))
+    assert ids_of(dataset) == {"train": ["2", "10", "x"], "test": ["t"]}
+    made = made_avec(1)
+    for split in dataset.splits.values():
+        for one in split:
+            assert [turn.values for turn in one.turns] == [(x, x / 4) for x in made.labels[one.id]]
+            assert [turn.speaker for turn in one.turns] == made.speakers[one.id]
+            np.testing.assert_array_equal(one.features["visual"], np.stack(made.features["visual"][one.id]))
+    assert avec.read(tmp_path / "AVEC_features_4.pkl").labels == ValueSpace(("power",))
+    assert AVEC_VALUES.names == ("valence", "arousal", "expectancy", "power")
+
+
+def test_an_utterance_of_avec_may_be_empty_or_a_list_of_words(tmp_path):
+    made = made_avec(1, turns=lambda random: 3)
+    made.sentences["2"] = ["", ["hello", "there"], []]
+    field_files.iemocap_features(tmp_path / "AVEC_features_1.pkl", made)
+    assert [turn.text for turn in avec.read(tmp_path).splits["train"][0].turns] == ["", "hello there", ""]
+
+
+def test_avec_files_that_do_not_fit(tmp_path):
+    assert "expected one or more of AVEC_features_1.pkl to AVEC_features_4.pkl, found none" in fails(avec, tmp_path)
+    first = field_files.iemocap_features(tmp_path / "AVEC_features_1.pkl", made_avec(1))
+    field_files.iemocap_features(tmp_path / "AVEC_features_2.pkl", made_avec(2, seed=1))
+    assert "AVEC_features_2.pkl, conversation '2': expected the turns and speakers of AVEC_features_1.pkl" in fails(
+        avec, tmp_path
+    )
+    other = made_avec(2)
+    swapped = other.__class__(**{**vars(other), "splits": {"train": ["2", "10", "t"], "test": ["x"]}})
+    field_files.iemocap_features(tmp_path / "AVEC_features_2.pkl", swapped)
+    assert "AVEC_features_2.pkl: expected the conversations and splits of AVEC_features_1.pkl" in fails(avec, tmp_path)
+    (tmp_path / "AVEC_features_2.pkl").rename(tmp_path / "other_1.pkl")
+    assert "other_1.pkl: expected another emotion than AVEC_features_1.pkl has" in fails(avec, tmp_path)
+    (tmp_path / "other_1.pkl").rename(tmp_path / "AVEC_features.pkl")
+    assert "expected a name with one digit from 1 to 4" in fails(avec, tmp_path)
+    assert avec.files(first) == (first,)
+
+
+class Payload:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.marker}'",)
+
+
+def deep(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("reader", [iemocap, meld, avec])
+def test_hostile_files_are_refused_unexecuted(tmp_path, reader):
+    marker, path = tmp_path / "marker", tmp_path / "AVEC_features_1.pkl"
+    made = made_iemocap()
+    content = list(pickle.loads(field_files.iemocap_features(path, made).read_bytes(), encoding="latin1"))
+    for hostile, words in (
+        (Payload(marker), "posix system"),
+        (deep(40), "nested more than 32 deep"),
+        (np.zeros(3).dtype.__class__, "global"),
+        (2**100, "more than 64 bits"),
+    ):
+        path.write_bytes(pickle.dumps((*content[:6], {"Ses01_a": [hostile]}, *content[7:]), 2))
+        assert words in fails(reader, path)
+    path.write_bytes(pickle.dumps(content, 2)[:200])
+    assert "not a pickle, or damaged" in fails(reader, path)
+    assert not marker.exists()
+
+
+def test_only_pickles_of_the_folder_itself_are_candidates(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("b.pkl", "a.p", "c.txt", "sub/d.pkl"):
+        (tmp_path / name).write_bytes(b"")
+    assert [path.name for path in feature_files.candidates(tmp_path)] == ["a.p", "b.pkl"]
+    assert feature_files.candidates(tmp_path / "nowhere") == ()
