@@ -4,6 +4,8 @@
     python train.py --config configs/iemocap_minilm.py --config.data.source=FOLDER_OF_IEMOCAP_PKL
     python eval.py --checkpoint runs/iemocap_minilm --split test
 
+``--config.model.modalities=uav`` is DialogueTRM-M, with a feature file in the same folder.
+
 45 minutes on one core of a shared Xeon. Test, one seed: 60.7 weighted F1, 61.7 accuracy (dev 59.8).
 """
 

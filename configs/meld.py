@@ -3,8 +3,12 @@
     python train.py --config configs/meld.py
     python eval.py --checkpoint runs/meld --split test
 
+With the folder of the csv files and a feature file as ``--config.data.source``, ``--config.model.modalities=ua`` is
+DialogueTRM-M (the paper uses no visual features on MELD).
+
 For a GPU or TPU; the encoder is downloaded from the Hugging Face hub once. The paper reports 63.2 weighted F1 and 64.6
-accuracy on test (mean of 5 runs); this config has not been trained to the end here, where there is no accelerator.
+accuracy on test for -U, 63.5 and 65.7 for -M (mean of 5 runs); this config has not been trained to the end here, where
+there is no accelerator.
 """
 
 from dtrm_jax.config import Config

@@ -55,6 +55,16 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, arguments, message):
     assert not (tmp_path / "run").exists()
 
 
+def test_experiments_take_the_name_of_a_table(tmp_path):
+    for arguments in ((), ("table9",), ("planted", "more")):
+        command = [sys.executable, "-m", "dtrm_jax.experiments", *arguments, "--config", "configs/demo.py"]
+        result = subprocess.run(
+            command, cwd=ROOT, env=_environment(tmp_path), capture_output=True, text=True, timeout=300, check=False
+        )
+        assert result.returncode == 2
+        assert result.stderr == f"error: expected one of planted, found {' '.join(arguments) or 'nothing'}\n"
+
+
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     workdir = tmp_path / "run"
     command = [sys.executable, "train.py", "--config", "configs/demo.py", "--workdir", str(workdir)]

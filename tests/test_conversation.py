@@ -1,11 +1,13 @@
 """Task formulation: the paper's Table 1, the window's edges, and what a conversation refuses."""
 
+import numpy as np
 import pytest
 
 from dtrm_jax.conversation import (
     IEMOCAP_LABELS,
     MELD_LABELS,
     Conversation,
+    Dataset,
     LabelSpace,
     Turn,
     conv_context,
@@ -80,3 +82,32 @@ def test_label_spaces_are_those_of_the_field():
     assert [MELD_LABELS.index(name) for name in MELD_LABELS.names] == list(range(7))
     with pytest.raises(ValueError, match="unknown label 'joyful', expected one of .*joy"):
         LabelSpace(("joy", "anger")).index("joyful")
+
+
+def featured(matrix, count=2):
+    turns = tuple(Turn(str(index), "A", "x") for index in range(count))
+    return Conversation("c7", turns, {"acoustic": matrix})
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (np.zeros((2, 3)), r"expected float32 \[2, dim\], found float64 \[2, 3\]"),
+        (np.zeros((3, 3), np.float32), r"found float32 \[3, 3\]"),
+        (np.zeros(2, np.float32), r"found float32 \[2\]"),
+        (np.zeros((2, 0), np.float32), r"found float32 \[2, 0\]"),
+        (np.float32([[1, 2], [np.nan, 1]]), "turn 1: expected finite numbers, or NaN throughout"),
+        (np.float32([[1, np.inf], [1, 1]]), "turn 0: expected finite numbers, or NaN throughout"),
+    ],
+)
+def test_features_that_do_not_fit_are_refused(matrix, message):
+    with pytest.raises(ValueError, match=f"conversation c7: acoustic features.*{message}"):
+        featured(matrix)
+
+
+def test_all_conversations_of_a_dataset_have_the_same_features():
+    one, other = featured(np.float32([[1, 2], [np.nan, np.nan]])), featured(np.zeros((2, 3), np.float32))
+    assert Dataset("d", LabelSpace(("x",)), {"train": (one, one)}).feature_sizes() == {"acoustic": 2}
+    assert Dataset("d", LabelSpace(("x",)), {"train": ()}).feature_sizes() == {}
+    with pytest.raises(ValueError, match="expected features of sizes {'acoustic': 2}, found {'acoustic': 3}"):
+        Dataset("d", LabelSpace(("x",)), {"train": (one,), "test": (other,)})

@@ -114,6 +114,7 @@ def configured(folder: Path, corpus: str, modalities: str, utterance: str) -> Co
     config.packing.utterances = 48
     config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 1e-2
     config.train.epochs = 6
+    config.train.save_every_steps, config.train.evaluate_every_steps = 0, 10**6  # one checkpoint, at the end
     return config
 
 
@@ -143,7 +144,7 @@ def test_avec_from_its_files_to_pearsons_r(tmp_path):
     config = configured(tmp_path, "avec", "uav", "features")
     with pytest.raises(InputError, match="select_by: avec has real values, expected one of pearson_r, mae"):
         loop.train(config, str(tmp_path / "refused"))
-    config.train.select_by = "mae"
+    config.train.select_by, config.train.evaluate_every_steps = "mae", 0
     progress = loop.train(config, str(tmp_path / "run"))
     dev = [record for record in read_records(tmp_path / "run/metrics.jsonl") if record["split"] == "dev"]
     assert progress.best_score == min(record["mae"] for record in dev), "less is better"

@@ -9,8 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dtrm_jax.batch import PackShape
+from dtrm_jax.config import Config
+from dtrm_jax.conversation import LabelSpace, ValueSpace
+from dtrm_jax.data.features import Normalization
 from dtrm_jax.errors import InputError
-from dtrm_jax.run_directory import Checkpoints, RunDirectory
+from dtrm_jax.run_directory import Checkpoints, RunDirectory, RunFacts, signed
+from tests.factories import tiny_encoder
 
 
 def _state(step: int) -> dict:
@@ -53,6 +58,28 @@ def test_a_checkpoint_comes_back_whole_or_only_its_parameters(tmp_path):
     assert part.state.keys() == {"params"}
     jax.tree.map(np.testing.assert_array_equal, part.state["params"], _state(3)["params"])
     checkpoints.close()
+
+
+def test_of_an_error_less_is_better(tmp_path):
+    checkpoints = Checkpoints(tmp_path, "mae", False)
+    for step, score in ((2, 0.7), (4, 0.3), (6, 0.5), (8, 0.3)):
+        checkpoints.save(step, _state(step), {}, {"mae": score, "pearson_r": score})
+        checkpoints.wait()
+    assert checkpoints.resolve("best") == 4
+    checkpoints.close()
+    assert [signed(name, 0.5) for name in ("mae", "loss", "pearson_r", "weighted_f1")] == [-0.5, -0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("labels", [LabelSpace(("x", "y")), ValueSpace(("valence", "power"))])
+@pytest.mark.parametrize("encoder", [None, tiny_encoder(Config())])
+def test_the_facts_of_a_run_come_back(tmp_path, labels, encoder):
+    shape = PackShape(((64, 3), (96, 2)), 48, values=2, features=(("acoustic", 5), ("visual", 3)))
+    facts = RunFacts("avec", labels, encoder, shape, 17)
+    run = RunDirectory(tmp_path)
+    normalization = Normalization({"acoustic": np.zeros(5, np.float32)}, {"acoustic": np.ones(5, np.float32)})
+    run.begin(Config(), facts, None, normalization)
+    assert run.read_facts() == facts and run.read_normalization().sizes == (("acoustic", 5),)
+    assert not (tmp_path / "tokenizer.json").exists()
 
 
 def test_saving_a_step_again_replaces_it(tmp_path):

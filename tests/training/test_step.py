@@ -10,8 +10,9 @@ import pytest
 from jax.sharding import Mesh
 
 from dtrm_jax.batch import PackShape
-from dtrm_jax.data.packing import build_pack
+from dtrm_jax.data.packing import Example, build_pack
 from dtrm_jax.evaluation.evaluate import make_predict
+from dtrm_jax.models.dialogue_trm import build_model
 from dtrm_jax.training.losses import cross_entropy
 from dtrm_jax.training.step import AXIS, TrainState, make_train_step, parallelise
 from tests.factories import LABELS, assert_trees_close, random_examples, random_params, stack, tiny_config, tiny_model
@@ -122,6 +123,43 @@ def test_accumulated_packs_equal_one_pack_with_all():
     assert_trees_close(sums, expected_sums, atol=1e-5)
     moved = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), state.params, fresh_state().params)
     assert min(jax.tree.leaves(moved["discriminator"])) > 1e-4
+
+
+def test_real_values_descend_the_mean_squared_error_of_what_is_annotated():
+    """Two uneven packs, three targets of which some turns have only some: from the definition."""
+    shape = PackShape((), 9, values=3, features=(("acoustic", 5),))
+    config = tiny_config(model__modalities="a", model__encoder__hidden_size=14, model__intra_modal__layers=1)
+    model, random = build_model(config, None, 3, shape), np.random.default_rng(0)
+
+    def pack(turns):
+        values = random.normal(size=(turns, 3)).astype(np.float32)
+        values[random.random((turns, 3)) < 0.3] = np.nan
+        features = {"acoustic": random.normal(size=(turns, 5)).astype(np.float32)}
+        return build_pack([Example((), np.full(turns, -1, np.int32), values, features)], shape)
+
+    batch, params = stack([pack(8), pack(2)]), random_params(model)
+    there = batch.value_weight_UxV > 0
+    assert 0 < there.sum() < 30 and there[1].sum() < there[0].sum() / 2
+
+    @functools.partial(jax.value_and_grad, has_aux=True)
+    def mean_loss(params):
+        outputs = jnp.stack(
+            [
+                model.apply({"params": params}, jax.tree.map(lambda x, n=n: x[n], batch), deterministic=True)
+                for n in (0, 1)
+            ]
+        )
+        errors = jnp.where(there, outputs - batch.value_UxV, 0)
+        return (errors**2).sum() / there.sum(), (errors**2).sum()
+
+    (_, total), gradients = jax.jit(mean_loss)(params)
+    step = jax.jit(make_train_step(model, DESCENT, jnp.ones(3), 0.0))
+    state, [sums] = train(
+        step, batch, steps=1, state=TrainState(jnp.zeros((), jnp.int32), params, DESCENT.init(params))
+    )
+    assert_trees_close(state.params, jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients), atol=TOLERANCE)
+    assert float(sums.loss) == pytest.approx(float(total), rel=1e-5)
+    assert (float(sums.weight), float(sums.turns)) == (there.sum(), there.any(axis=2).sum())
 
 
 def test_empty_packs_change_nothing():
