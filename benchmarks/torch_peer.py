@@ -43,11 +43,20 @@ _FIXED = {
     "tokens.segments": True,
     "tokens.separator": True,
     "model.remat": False,
-    "model.intra_modal.context": "dependent",
+    "model.modalities": "u",
+    "model.utterance": "encoder",
+    "model.context.utterance": "dependent",
     "model.intra_modal.turn_distance": "none",
     "optimizer.decay_biases_and_norms": True,
     "train.class_weights": "none",
     "train.label_smoothing": 0.0,
+}
+
+
+# Those that do nothing where text is all there is.
+_IDLE = {
+    *("model.context.acoustic", "model.context.visual"),
+    *(f"model.fusion.{name}" for name in ("kind", "layers", "heads", "feed_forward", "dropout")),
 }
 
 
@@ -261,7 +270,7 @@ def _check_supported(config: Config) -> None:
             raise InputError(f"config.{path}: the PyTorch peer implements {expected!r} only, found {settings[path]!r}")
     # A setting that is new since this file was written must not be passed over in silence.
     for path in settings:
-        if path.startswith(("tokens.", "model.", "optimizer.")) and path not in _FOLLOWED | _FIXED.keys():
+        if path.startswith(("tokens.", "model.", "optimizer.")) and path not in _FOLLOWED | _FIXED.keys() | _IDLE:
             raise InputError(f"config.{path}: the PyTorch peer does not know this setting")
 
 

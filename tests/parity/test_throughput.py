@@ -28,7 +28,8 @@ def test_throughput_beside_both_peers(tmp_path):
 
 
 def test_a_config_that_the_peer_does_not_implement_is_one_line(tmp_path):
-    result = run(tmp_path / "cache", "configs/demo.py")
+    simple = ("--config.model.modalities=u", "--config.model.intra_modal.turn_distance=none")
+    result = run(tmp_path / "cache", "configs/demo.py", *simple)
     assert result.returncode == 2
     expected = "error: config.model.encoder.pretrained: the PyTorch peer needs pretrained weights, found none"
     assert result.stderr.splitlines()[-1] == expected
