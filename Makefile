@@ -17,8 +17,10 @@ help:
 	@echo "make clean    remove the environment, runs and caches of this folder"
 
 demo: $(VENV)/.installed
-	$(BIN)/python train.py --config configs/demo.py
-	$(BIN)/python eval.py --checkpoint runs/demo --split test
+	$(BIN)/python train.py --config configs/demo.py --workdir runs/demo/all-seed0
+	$(BIN)/python eval.py --checkpoint runs/demo/all-seed0 --split test
+	$(BIN)/python -m dtrm_jax.experiments planted --config configs/demo.py --seeds 1 --only text-free,text,all \
+		--workdir runs/demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q

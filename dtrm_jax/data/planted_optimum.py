@@ -99,7 +99,7 @@ class _Filter:
         self._rules = rules
         self._belief = np.zeros((_CLASSES,) * speakers)
         self._belief[(0,) * speakers] = 1
-        self._spoken: list[int] = []  # speakers in the order of their last turns
+        self._spoken: list[int] = []  # who spoke, in order
         self._speaker = -1
 
     def predict(self, speaker: int) -> np.ndarray:
@@ -118,7 +118,7 @@ class _Filter:
         """Weighs the states of the turn just predicted by what was seen of it."""
         belief = self._belief * likelihood_C
         self._belief = np.moveaxis(belief / belief.sum(), (-2, -1), self._axes)
-        self._spoken = [*(name for name in self._spoken if name != self._speaker), self._speaker]
+        self._spoken.append(self._speaker)
 
     def _transitions(self, own: bool, other: bool) -> np.ndarray:
         """Returns ``[own, other, next]``; an axis of somebody who has not spoken does not matter."""

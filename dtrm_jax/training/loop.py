@@ -215,7 +215,8 @@ class Trainer:
             n = metrics["n"]
             log.write({"step": step, "epoch": epoch, "split": "dev", **scores, **single, "n": n, "seconds": seconds})
         better = self._note_score(scores[self.config.train.select_by], step, progress)
-        shown = "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
+        named = {name.replace("_f1", " F1").replace("_", " "): value for name, value in scores.items()}
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in named.items())
         self._say(f"step {step:>6}  epoch {epoch:>3}  dev {shown}{'  (best)' if better else ''}")
         return scores
 

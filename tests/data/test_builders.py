@@ -16,6 +16,7 @@ from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn, Value
 from dtrm_jax.data import builders, download
 from dtrm_jax.data.readers import iemocap, meld, planted
 from dtrm_jax.errors import InputError
+from tests import field_files
 
 ROOT = pathlib.Path(__file__).parents[2]
 HEADER = "Utterance,Speaker,Emotion,Dialogue_ID,Utterance_ID\n"
@@ -185,6 +186,16 @@ def test_meld_without_a_source_is_downloaded(config, source, tmp_path, monkeypat
     config.source = ""
     assert builders.load(config) == meld.read(source)
     assert folders == [tmp_path / "cache" / "downloads" / "meld"]
+
+
+def test_another_name_of_the_same_file_may_mean_other_data(tmp_path):
+    """Of AVEC's files only the name says which emotion they hold."""
+    made = field_files.make({"train": ["a"], "test": ["b"]}, classes=0)
+    first = field_files.iemocap_features(tmp_path / "AVEC_features_1.pkl", made)
+    config = DataConfig(name="avec", source=str(tmp_path), cache=str(tmp_path / "cache"))
+    assert builders.load(config).labels.names == ("valence",)
+    first.rename(tmp_path / "AVEC_features_4.pkl")
+    assert builders.load(config).labels.names == ("power",)
 
 
 def test_iemocap_without_a_source_says_what_is_needed(tmp_path):

@@ -337,8 +337,6 @@ def _sources(files: Sequence[PickledCorpus]) -> dict[str, PickledCorpus]:
             taken = sources.get(name)
             if taken is not None and (taken in text_alone or corpus not in text_alone):
                 raise InputError(f"{corpus.path}: {name} features are in {taken.path} too; leave one of them out")
-        if corpus in text_alone:  # all layers from one file
-            sources = {name: other for name, other in sources.items() if not name.startswith("utterance")}
         sources |= dict.fromkeys(corpus.features, corpus)
     return {name: sources[name] for name in FEATURES if name in sources}
 
