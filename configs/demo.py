@@ -5,8 +5,8 @@
 
 A minute or two on two cores, offline.
 
-    python -m dtrm_jax.experiments planted --config configs/demo.py --config.data.planted.train=1200 \
-        --config.data.planted.dev=200 --config.data.planted.test=500
+    python -m dtrm_jax.experiments planted --config configs/demo.py --config.data.planted.train=2000 \
+        --config.data.planted.dev=500 --config.data.planted.test=500 --config.train.epochs=8
 
 trains every context setting and fusion, three seeds each, and prints them beside the optimum.
 """
@@ -35,7 +35,8 @@ def get_config() -> Config:
     config.model.fusion.feed_forward = 128
     config.optimizer.encoder_learning_rate = 1e-3
     config.optimizer.learning_rate = 1e-3
-    config.optimizer.warmup_steps = 20
+    config.optimizer.warmup_steps = 100
+    config.optimizer.gradient_clip = 1.0
     config.train.epochs = 10
     config.train.select_by = "accuracy"
     return config

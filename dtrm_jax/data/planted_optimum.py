@@ -15,8 +15,12 @@ from dtrm_jax.conversation import Conversation
 from dtrm_jax.data.readers import planted
 from dtrm_jax.data.readers.planted import RULES, Rules
 
-_CLASSES, _KINDS = len(planted.PLANTED_LABELS), 4
+_CLASSES, _KINDS = len(planted.PLANTED_LABELS), len(planted.KINDS)
 _BURSTS = (planted.VOICE_BURST, planted.FACE_BURST)
+# The label by state, kind and shown emotion.
+_LABEL_CxKxC = np.array(
+    [[[planted.label_of(k, s, m) for m in range(_CLASSES)] for k in planted.KINDS] for s in range(_CLASSES)]
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,11 +89,9 @@ def posteriors(
 
 
 def _label_law(joint_CxKxC: np.ndarray) -> np.ndarray:
-    """Sums the joint of state, kind and shown emotion by label: in bursts the emotion shown, else the state."""
-    by_state = np.delete(joint_CxKxC, _BURSTS, axis=1).sum(axis=(1, 2))
-    by_shown = joint_CxKxC[:, list(_BURSTS)].sum(axis=(0, 1))
-    law = by_state + by_shown
-    return law / law.sum()
+    """Sums the joint of state, kind and shown emotion by label."""
+    law_C = np.bincount(_LABEL_CxKxC.ravel(), weights=joint_CxKxC.ravel(), minlength=_CLASSES)
+    return law_C / law_C.sum()
 
 
 class _Filter:
@@ -171,5 +173,5 @@ def _log_density(drawn_LxM: np.ndarray, size: int, modality: str, rules: Rules) 
     centers = np.concatenate([rules.strength * planted.prototypes(size, modality), np.zeros((1, size))])
     log_density_LxS = -0.5 * ((drawn_LxM[:, None] - centers) ** 2).sum(axis=-1)
     which = 0 if modality == "acoustic" else 1
-    shown = [[planted.shown_by(kind, emotion)[which] for emotion in range(_CLASSES)] for kind in range(_KINDS)]
+    shown = [[planted.shown_by(kind, emotion)[which] for emotion in range(_CLASSES)] for kind in planted.KINDS]
     return log_density_LxS[:, shown]

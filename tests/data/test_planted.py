@@ -32,7 +32,7 @@ def fingerprint():
 
 
 # Without bursts and masks the labels are the states, which can then be counted.
-STATES = dataclasses.replace(RULES, voice_burst=0.0, face_burst=0.0, mask=0.0)
+STATES = dataclasses.replace(RULES, voice_burst=0.0, face_burst=0.0, mask=0.0, irony=0.0)
 
 
 @pytest.fixture(scope="module", params=[2, 3])
@@ -63,8 +63,8 @@ def shown(matrix, modality):
 
 
 def kind_of(voice, face):
-    if voice == planted.FLAT:
-        return planted.MASK
+    if voice in (planted.FLAT, planted.IRONIC):
+        return planted.MASK if voice == planted.FLAT else planted.IRONY
     return {(False, False): planted.PLAIN, (True, False): planted.VOICE_BURST, (False, True): planted.FACE_BURST}[
         (voice != planted.NOTHING, face != planted.NOTHING)
     ]
@@ -72,7 +72,7 @@ def kind_of(voice, face):
 
 def test_turns_are_of_each_kind_as_often_as_the_rules_say(clear):
     kinds = [kind_of(voice, face) for _, voice, face in clear]
-    for kind, probability in enumerate((0.55, RULES.voice_burst, RULES.face_burst, RULES.mask)):
+    for kind, probability in enumerate((0.49, RULES.voice_burst, RULES.face_burst, RULES.mask, RULES.irony)):
         assert_frequency([found == kind for found in kinds], [probability] * len(kinds))
 
 
@@ -94,6 +94,20 @@ def test_a_mask_shows_an_emotion_that_says_nothing(clear):
         assert abs(np.mean(chosen) - FRESH[name]) < 5 * np.sqrt(FRESH[name] / len(chosen))
 
 
+def test_irony_means_the_opposite_of_what_the_words_say():
+    rules = dataclasses.replace(STATES, irony=1.0, reply=0.0, cue=1.0, wrong_cue=0.0, strength=100.0)
+    opposite = {"neutral": "neutral", "joy": "anger", "sadness": "surprise", "anger": "joy", "surprise": "sadness"}
+    seen = set()
+    for conversation in generate(rules, train=60).splits["train"]:
+        assert set(shown(conversation.features["acoustic"], "acoustic")) == {planted.IRONIC}
+        assert set(shown(conversation.features["visual"], "visual")) == {planted.NOTHING}
+        for turn in conversation.turns:
+            (said,) = {name for name in NAMES for word in turn.text[:-1].split() if word in CUES[name]}
+            assert turn.label == opposite[said]
+            seen.add(said)
+    assert seen == set(NAMES)
+
+
 def test_states_go_on_under_bursts():
     """A burst does not count in the history: without it, inertia alone keeps a speaker's label for good."""
     rules = dataclasses.replace(RULES, inertia=1.0, strength=100.0)
@@ -109,7 +123,7 @@ def test_states_go_on_under_bursts():
 
 def test_features_are_noise_of_deviation_1_around_the_prototypes():
     splits = generate(train=800, turns=13, acoustic=9, visual=7).splits["train"]
-    plain = dataclasses.replace(RULES, voice_burst=0.0, face_burst=0.0, mask=1.0)
+    plain = dataclasses.replace(STATES, mask=1.0)
     masked = generate(plain, train=800, turns=13, acoustic=9, visual=7).splits["train"]
     acoustic = np.concatenate([conversation.features["acoustic"] for conversation in masked])
     drawn = (acoustic - planted.ACOUSTIC_OFFSET) / planted.ACOUSTIC_SCALE
@@ -120,13 +134,13 @@ def test_features_are_noise_of_deviation_1_around_the_prototypes():
     assert {matrix.dtype for c in splits for matrix in c.features.values()} == {np.dtype("float32")}
 
 
-@pytest.mark.parametrize("size", [1, 4, 6, 12])
+@pytest.mark.parametrize("size", [1, 4, 7, 12])
 def test_prototypes_are_unit_vectors_and_orthogonal_where_there_is_room(size):
     acoustic, visual = (planted.prototypes(size, name) for name in ("acoustic", "visual"))
-    assert acoustic.shape == (6, size)
+    assert acoustic.shape == (7, size)
     np.testing.assert_allclose(np.linalg.norm(acoustic, axis=1), 1)
-    if size >= 6:
-        np.testing.assert_allclose(acoustic @ acoustic.T, np.eye(6), atol=1e-12)
+    if size >= 7:
+        np.testing.assert_allclose(acoustic @ acoustic.T, np.eye(7), atol=1e-12)
     assert size == 1 or not np.allclose(acoustic, visual)
 
 
@@ -255,6 +269,7 @@ def test_every_rule_reaches_the_conversations():
         "voice_burst": 0.5,
         "face_burst": 0.5,
         "mask": 0.5,
+        "irony": 0.5,
         "strength": 0.0,
     }
     assert extremes.keys() == {field.name for field in dataclasses.fields(Rules)}

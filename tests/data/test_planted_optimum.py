@@ -27,9 +27,10 @@ RULES_HERE = dataclasses.replace(
     voice_burst=0.2,
     face_burst=0.1,
     mask=0.25,
+    irony=0.15,
     strength=1.5,
 )
-CONFIG = PlantedConfig(acoustic=7, visual=6)
+CONFIG = PlantedConfig(acoustic=8, visual=6)
 SETS = [
     Information("u", context=False),
     Information("u", context=True),
@@ -50,7 +51,7 @@ def conversation(speakers, seed):
     texts = [*REPLIES[:1], "the.", "furious.", "glad house.", "lonely crying a.", "was it.", "wow hate.", "list."]
     turns = tuple(Turn(str(i), names[speaker], str(random.choice(texts)), "joy") for i, speaker in enumerate(speakers))
     features = {
-        "acoustic": random.normal(planted.ACOUSTIC_OFFSET, planted.ACOUSTIC_SCALE, (len(turns), 7)),
+        "acoustic": random.normal(planted.ACOUSTIC_OFFSET, planted.ACOUSTIC_SCALE, (len(turns), 8)),
         "visual": random.normal(size=(len(turns), 6)),
     }
     return Conversation("c", turns, {name: matrix.astype(np.float32) for name, matrix in features.items()})
@@ -95,8 +96,9 @@ def turn_laws(conversation, i, modalities):
     rules, turn = RULES_HERE, conversation.turns[i]
     acoustic = (conversation.features["acoustic"][i].astype(float) - 5) / 3
     visual = conversation.features["visual"][i].astype(float)
-    voices, faces = (1.5 * planted.prototypes(size, name) for size, name in ((7, "acoustic"), (6, "visual")))
-    plain = 1 - 0.2 - 0.1 - 0.25
+    voices, faces = (1.5 * planted.prototypes(size, name) for size, name in ((8, "acoustic"), (6, "visual")))
+    plain = 1 - 0.2 - 0.1 - 0.25 - 0.15
+    opposite = [0, 3, 4, 1, 2]  # joy and anger, sadness and surprise
     result = []
     for state in range(5):
         entries = []
@@ -106,6 +108,7 @@ def turn_laws(conversation, i, modalities):
                 (0.2, voices[shown], 0 * faces[0], shown, True),
                 (0.1, 0 * voices[0], faces[shown], shown, True),
                 (0.25, voices[5], faces[shown], state, False),
+                (0.15, voices[6], 0 * faces[0], opposite[state], False),
             ):
                 p = share * rules.fresh[shown]
                 if "u" in modalities:
@@ -171,8 +174,9 @@ def test_earlier_voices_and_faces_say_nothing_given_the_texts(generated):
 
 def test_the_state_is_distributed_as_fresh_at_every_turn(generated):
     config, conversations = generated
+    rules = dataclasses.replace(RULES, irony=0.0)  # with it the labels are no longer the states
     for one in conversations[:5]:
-        found = posteriors(one, config, Information("", context=True))
+        found = posteriors(one, config, Information("", context=True), rules)
         np.testing.assert_allclose(found, np.broadcast_to(RULES.fresh, found.shape), atol=1e-12)
 
 

@@ -14,6 +14,8 @@ A conversation is drawn in five steps, each from explicit probabilities (``Rules
    - face burst: likewise, shown by the face and not by the voice;
    - mask: the label is the state, the face shows some emotion out of politeness, and the voice is *flat*, which tells
      that the face is not to be believed: the face must be weighed by the voice;
+   - irony: the words are those of the state, but the voice is *ironic*: the label is the opposite of the state
+     (``OPPOSITE``), so that what the words mean is up to the voice;
 
 4. the text: a short reply such as "yeah.", which says nothing about the emotion, or words (``word_probabilities``),
    each drawn on its own: filler, or a cue word of the state, or, because cues are noisy, a cue word of another one. A
@@ -59,8 +61,11 @@ FILLERS = (
 REPLIES = ("yeah.", "okay.", "i see.")
 STOP = "."  # ends every utterance
 
-PLAIN, VOICE_BURST, FACE_BURST, MASK = range(4)  # kinds of turns
-NOTHING, FLAT = -1, len(PLANTED_LABELS)  # what a voice or a face shows besides the emotions, by index
+PLAIN, VOICE_BURST, FACE_BURST, MASK, IRONY = KINDS = range(5)  # kinds of turns
+# What a voice or a face shows besides the emotions, by index.
+NOTHING, FLAT, IRONIC = -1, len(PLANTED_LABELS), len(PLANTED_LABELS) + 1
+# What an ironic speaker means, by state.
+OPPOSITE = tuple(PLANTED_LABELS.index(name) for name in ("neutral", "anger", "surprise", "joy", "sadness"))
 # Acoustic features have a scale and an offset of their own, as real ones do; visual features are as drawn.
 ACOUSTIC_SCALE, ACOUSTIC_OFFSET = 3.0, 5.0
 
@@ -76,9 +81,10 @@ class Rules:
     contagion: float = 0.5  # takes the emotion of the last turn by anybody else, if there is one
     fresh: tuple[float, ...] = (0.32, 0.22, 0.18, 0.16, 0.12)  # of each emotion when drawn afresh; sums to 1
     # Kind of the turn; plain otherwise.
-    voice_burst: float = 0.15
-    face_burst: float = 0.15
-    mask: float = 0.15
+    voice_burst: float = 0.12
+    face_burst: float = 0.12
+    mask: float = 0.12
+    irony: float = 0.15
     # Text.
     reply: float = 0.3  # the utterance is one of REPLIES, all equally likely
     words: tuple[int, int] = (3, 8)  # fewest and most words of any other utterance, all lengths equally likely
@@ -179,9 +185,20 @@ def transition(own: int | None, other: int | None, rules: Rules) -> np.ndarray:
 
 
 def kind_probabilities(rules: Rules) -> np.ndarray:
-    """Returns the probability ``[4]`` of each kind of turn, in the order PLAIN, VOICE_BURST, FACE_BURST, MASK."""
-    special = (rules.voice_burst, rules.face_burst, rules.mask)
+    """Returns the probability ``[5]`` of each kind of turn, in the order of ``KINDS``."""
+    special = (rules.voice_burst, rules.face_burst, rules.mask, rules.irony)
     return np.array([1 - sum(special), *special])
+
+
+def label_of(kind: int, state: int, shown: int) -> int:
+    """Returns the label of a turn.
+
+    Args:
+        kind: One of ``KINDS``.
+        state: The speaker's lasting emotion.
+        shown: The momentary emotion of a burst.
+    """
+    return {VOICE_BURST: shown, FACE_BURST: shown, IRONY: OPPOSITE[state]}.get(kind, state)
 
 
 def word_probabilities(state: int | None, rules: Rules) -> np.ndarray:
@@ -201,7 +218,7 @@ def word_probabilities(state: int | None, rules: Rules) -> np.ndarray:
 
 
 def prototypes(size: int, modality: str) -> np.ndarray:
-    """Returns unit vectors ``[6, size]``: what shows each emotion, and FLAT.
+    """Returns unit vectors ``[7, size]``: what shows each emotion, FLAT and IRONIC.
 
     They are orthogonal where the size allows it.
 
@@ -210,17 +227,17 @@ def prototypes(size: int, modality: str) -> np.ndarray:
         modality: "acoustic" or "visual"; the two have different ones.
     """
     random = np.random.default_rng((size, {"acoustic": 0, "visual": 1}[modality]))
-    vectors = random.standard_normal((FLAT + 1, size))
-    if size > FLAT:
+    vectors = random.standard_normal((IRONIC + 1, size))
+    if size > IRONIC:
         vectors = np.linalg.qr(vectors.T)[0].T
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def shown_by(kind: int, emotion: int) -> tuple[int, int]:
-    """Returns what voice and face show in a turn of a kind: an emotion, FLAT or NOTHING.
+    """Returns what voice and face show in a turn of a kind: an emotion, FLAT, IRONIC or NOTHING.
 
     Args:
-        kind: PLAIN, VOICE_BURST, FACE_BURST or MASK.
+        kind: One of ``KINDS``.
         emotion: The momentary emotion of a burst, or the one that a mask shows.
     """
     return {
@@ -228,6 +245,7 @@ def shown_by(kind: int, emotion: int) -> tuple[int, int]:
         VOICE_BURST: (emotion, NOTHING),
         FACE_BURST: (NOTHING, emotion),
         MASK: (FLAT, emotion),
+        IRONY: (IRONIC, NOTHING),
     }[kind]
 
 
@@ -244,7 +262,7 @@ def _sample_conversation(config: PlantedConfig, rules: Rules, split: str, index:
     for turn, (speaker, state, kind) in enumerate(zip(speakers, states, kinds, strict=True)):
         burst = kind in (VOICE_BURST, FACE_BURST)
         text = _sample_text(None if burst else state, rules, streams[_TEXT])
-        label = PLANTED_LABELS.names[shown[turn] if burst else state]
+        label = PLANTED_LABELS.names[label_of(kind, state, shown[turn])]
         turns.append(Turn(str(turn), SPEAKERS[speaker], text, label))
     voice, face = zip(*map(shown_by, kinds, shown), strict=True)
     features = {
