@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float
 from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.config import Config, ModelConfig
 from dtrm_jax.conversation import MODALITIES
+from dtrm_jax.errors import InputError
 from dtrm_jax.models.bert import Bert
 from dtrm_jax.models.bert_config import BertConfig
 from dtrm_jax.models.discriminator import Discriminator
@@ -99,6 +100,19 @@ def mean_of_utterance(x_TxD: Float[Array, "T D"], batch: Batch) -> Float[Array, 
 
 
 def build_model(config: Config, encoder_config: BertConfig | None, outputs: int, shape: PackShape) -> DialogueTRM:
-    """Builds the model that ``config`` describes for packs of ``shape``."""
-    width = config.model.encoder.hidden_size if encoder_config is None else encoder_config.hidden_size
+    """Builds the model that ``config`` describes for packs of ``shape``.
+
+    Raises:
+        InputError: The attention heads of a part do not divide the width.
+    """
+    model = config.model
+    width = model.encoder.hidden_size if encoder_config is None else encoder_config.hidden_size
+    heads = {"intra_modal": model.intra_modal.heads} if model.intra_modal.layers else {}
+    if encoder_config is not None:
+        heads["encoder"] = encoder_config.heads
+    if len(model.modalities) > 1 and model.fusion.kind == "mgif":
+        heads["fusion"] = model.fusion.heads
+    for part, count in heads.items():
+        if not count or width % count:
+            raise InputError(f"config.model.{part}.heads: expected a divisor of the width {width}, found {count}")
     return DialogueTRM(config.model, encoder_config, width, config.tokens.window, outputs, shape)

@@ -10,6 +10,7 @@ import pytest
 from dtrm_jax.data.examples import make_examples, pack_shape
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.packing import build_pack
+from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.inspection import read_out
 from dtrm_jax.models.dialogue_trm import build_model
 from tests.factories import (
@@ -183,3 +184,24 @@ def test_gates_and_attention_of_the_whole_model_by_name():
     assert found["fusion/transformer/layer_1/attention/weights"].shape == (utterances, 2, 7, 7)
     assert found["acoustic/intra_modal/transformer/layer_0/attention/weights"].shape == (utterances, 2, 1)
     assert found["intra_modal/transformer/layer_0/attention/weights"].ndim == 4
+
+
+@pytest.mark.parametrize(
+    ("setting", "modalities", "message"),
+    [
+        (
+            "model__intra_modal__heads",
+            "a",
+            "config.model.intra_modal.heads: expected a divisor of the width 14, found 4",
+        ),
+        ("model__fusion__heads", "av", "config.model.fusion.heads: expected a divisor of the width 14, found 4"),
+    ],
+)
+def test_heads_that_do_not_divide_the_width_are_one_line(setting, modalities, message):
+    with pytest.raises(InputError, match=message):
+        prepared(configured(modalities, "features", **{setting: 4}))
+
+
+def test_heads_of_what_is_not_built_do_not_matter():
+    prepared(configured("a", "features", model__fusion__heads=4))
+    prepared(configured("av", "features", model__fusion__heads=4, model__fusion__kind="additive"))
