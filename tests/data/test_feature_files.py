@@ -80,6 +80,15 @@ def test_iemocap_features_alone(tmp_path, name):
         assert dataset.feature_sizes() == {"utterance": 7, "acoustic": 5, "visual": 3}
 
 
+@pytest.mark.parametrize("kind", [list, tuple, set, frozenset, np.array])
+def test_the_ids_of_a_split_may_be_any_collection(tmp_path, kind):
+    made = made_iemocap()
+    content = list(pickles.load(field_files.iemocap_features(tmp_path / "x.pkl", made)))
+    content[7:] = [kind(made.splits["train"]), kind(made.splits["test"])]
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(content, 4))
+    assert ids_of(iemocap.read(tmp_path)) == {"train": ["Ses01_a", "Ses01_b", "Ses02_a"], "test": ["Ses05_x"]}
+
+
 @pytest.mark.parametrize("trailing", [False, True])
 def test_roberta_acoustic_and_visual_features(tmp_path, trailing):
     made = made_iemocap(sizes=FOUR_LAYERS)

@@ -152,7 +152,8 @@ def _fits(name: str, field: Any) -> bool:
     if name == "any":
         return True
     if name in SPLITS:
-        return type(field) in _IDS and all(type(id) in (str, int) for id in field)
+        ids = field.tolist() if isinstance(field, np.ndarray) else field
+        return type(ids) in _IDS and all(type(id) in (str, int) for id in ids)
     if type(field) is not dict:
         return False
     first = next((values[0] for values in field.values() if type(values) in (list, tuple) and len(values)), None)
