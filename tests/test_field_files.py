@@ -10,6 +10,7 @@ import pytest
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import MELD_LABELS
 from dtrm_jax.errors import InputError
+from dtrm_jax.evaluation.inspection import inspect_conversation
 from dtrm_jax.evaluation.restored import evaluate_run
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.training import loop
@@ -177,6 +178,12 @@ def test_a_run_carries_its_normalisation(tmp_path):
     (tmp_path / "other").mkdir()
     field_files.iemocap_features(tmp_path / "other/x.pkl", made)
     assert evaluate_run(RunDirectory(tmp_path / "run"), "test", "best", str(tmp_path / "other")) == before
+    gates = inspect_conversation(RunDirectory(tmp_path / "run"), "test", "Ses05_3")
+    turns = len(made.labels["Ses05_3"])
+    assert gates["fusion/gate_av/value"].shape == (turns, 16)
+    assert gates["fusion/transformer/layer_0/attention/weights"].shape == (turns, 2, 3, 3)
+    with pytest.raises(InputError, match="iemocap test: expected the id of a conversation, found 'Ses05_99'"):
+        inspect_conversation(RunDirectory(tmp_path / "run"), "test", "Ses05_99")
     (tmp_path / "run/normalization.npz").unlink()
     with pytest.raises(InputError, match="cannot read the features' statistics"):
         evaluate_run(RunDirectory(tmp_path / "run"), "test", "best", None)

@@ -7,7 +7,36 @@ import jax
 import numpy as np
 
 from dtrm_jax.batch import Batch
+from dtrm_jax.data.packing import build_pack
+from dtrm_jax.errors import InputError
+from dtrm_jax.evaluation.restored import restore_run
 from dtrm_jax.models.dialogue_trm import DialogueTRM
+from dtrm_jax.run_directory import RunDirectory
+
+
+def inspect_conversation(
+    run: RunDirectory, split: str, conversation: str, which: str = "best", source: str | None = None
+) -> dict[str, np.ndarray]:
+    """Returns what ``read_out`` does for one conversation of a trained run, with its ``L`` turns only.
+
+    Args:
+        run: The run directory.
+        split: train, dev or test.
+        conversation: Its id, as in ``predictions.csv``.
+        which: The checkpoint: "best", "latest" or a step.
+        source: Folder of the raw files, if it is not the one the run was trained with.
+
+    Raises:
+        InputError: As ``restore_run``, or the split has no such conversation.
+    """
+    restored = restore_run(run, split, which, source)
+    ids = [one.id for one in restored.conversations]
+    if conversation not in ids:
+        raise InputError(f"{restored.dataset.name} {split}: expected the id of a conversation, found {conversation!r}")
+    example = restored.examples[ids.index(conversation)]
+    found = read_out(restored.model, restored.params, build_pack([example], restored.model.shape))
+    slots, turns = restored.model.shape.utterances, len(example.labels)
+    return {name: array[:turns] if len(array) == slots else array for name, array in found.items()}
 
 
 def read_out(model: DialogueTRM, params: Any, pack: Batch) -> dict[str, np.ndarray]:

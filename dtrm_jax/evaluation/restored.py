@@ -6,9 +6,10 @@ from typing import Any
 import jax
 
 from dtrm_jax.config import Config
-from dtrm_jax.conversation import Dataset
+from dtrm_jax.conversation import Conversation, Dataset
 from dtrm_jax.data import protocol
 from dtrm_jax.data.examples import make_examples, pack_shape, reads_text
+from dtrm_jax.data.packing import Example
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation import predictions
 from dtrm_jax.evaluation.evaluate import Evaluator, parameter_shapes
@@ -16,8 +17,29 @@ from dtrm_jax.models.dialogue_trm import DialogueTRM, build_model
 from dtrm_jax.run_directory import RunDirectory, placed
 
 
-def evaluate_run(run: RunDirectory, split: str, which: str, source: str | None) -> dict[str, Any]:
-    """Scores a checkpoint on a split and writes ``eval/<split>/metrics.json`` and ``predictions.csv``.
+@dataclasses.dataclass(frozen=True)
+class RestoredRun:
+    """A checkpoint and a split, ready to be used together.
+
+    Attributes:
+        dataset: The corpus, as the run uses it.
+        conversations: The split.
+        examples: The same, prepared.
+        model: For packs that hold every conversation of the split.
+        params: Of the checkpoint.
+        step: Of the checkpoint.
+    """
+
+    dataset: Dataset
+    conversations: tuple[Conversation, ...]
+    examples: list[Example]
+    model: DialogueTRM
+    params: Any
+    step: int
+
+
+def restore_run(run: RunDirectory, split: str, which: str, source: str | None) -> RestoredRun:
+    """Restores a checkpoint from its run directory alone, with a split of its corpus.
 
     Args:
         run: The run directory, wherever it lies now.
@@ -25,27 +47,36 @@ def evaluate_run(run: RunDirectory, split: str, which: str, source: str | None) 
         which: The checkpoint: "best" (by the dev metric), "latest" or a step.
         source: Folder of the raw files, if it is not the one the run was trained with.
 
-    Returns:
-        The content of ``metrics.json``.
-
     Raises:
         InputError: The directory is not a run, the checkpoint or the split does not exist, or the data is other data.
     """
     config, facts = run.read_config(), run.read_facts()
     dataset = _load(run, config, source, split)
-    conversations = dataset.splits[split]
     tokenizer = run.read_tokenizer() if reads_text(config.model) else None
     normalization = run.read_normalization()
-    examples = make_examples(conversations, facts.labels, tokenizer, normalization, config)
+    examples = make_examples(dataset.splits[split], facts.labels, tokenizer, normalization, config)
     shape = pack_shape(examples, facts.labels, normalization, config)
     model = build_model(config, facts.encoder, len(facts.labels), shape)
     step, params = _restore(run, config, model, which)
-    evaluator = Evaluator.build(model, examples, facts.labels)
-    outputs = evaluator.outputs(params)
-    about = {"corpus": dataset.name, "split": split, "step": step, "checkpoint": which}
+    return RestoredRun(dataset, dataset.splits[split], examples, model, params, step)
+
+
+def evaluate_run(run: RunDirectory, split: str, which: str, source: str | None) -> dict[str, Any]:
+    """Scores a checkpoint on a split and writes ``eval/<split>/metrics.json`` and ``predictions.csv``.
+
+    Args and errors are those of ``restore_run``.
+
+    Returns:
+        The content of ``metrics.json``.
+    """
+    restored = restore_run(run, split, which, source)
+    labels = restored.dataset.labels
+    evaluator = Evaluator.build(restored.model, restored.examples, labels)
+    outputs = evaluator.outputs(restored.params)
+    about = {"corpus": restored.dataset.name, "split": split, "step": restored.step, "checkpoint": which}
     metrics = about | evaluator.score(outputs)
     folder = run.evaluation(split)
-    predictions.write(folder / "predictions.csv", conversations, outputs, facts.labels)
+    predictions.write(folder / "predictions.csv", restored.conversations, outputs, labels)
     predictions.write_metrics(folder / "metrics.json", metrics)
     return metrics
 
