@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import runpy
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,29 @@ def test_the_defaults_are_valid_and_the_papers():
     assert config.tokens.window == 14
     assert (config.model.intra_modal.layers, config.model.intra_modal.heads) == (6, 12)
     assert (config.optimizer.learning_rate, config.optimizer.warmup_steps) == (6e-6, 1200)
+
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_is_valid_and_bears_its_files_name(path):
+    module = runpy.run_path(str(path))
+    config = validate(module["get_config"]())
+    assert config.name == path.stem
+    assert f"python train.py --config configs/{path.name}" in module["__doc__"]
+
+
+@pytest.mark.parametrize("name", ["meld", "iemocap", "avec"])
+def test_the_papers_protocol(name):
+    """Section 5.1 and 5.2: splits, and everything that trains as the defaults say."""
+    config = runpy.run_path(str(CONFIGS[0].parent / f"{name}.py"))["get_config"]()
+    paper = Config()
+    assert config.data.validation == ("given" if name == "meld" else "random")
+    assert config.data.validation_share == 0.1
+    assert config.train.select_by == ("pearson_r" if name == "avec" else "weighted_f1")
+    config.model.remat, config.model.modalities = paper.model.remat, paper.model.modalities
+    assert (config.model, config.optimizer, config.tokens) == (paper.model, paper.optimizer, paper.tokens)
 
 
 def test_json_brings_back_the_same_config_with_every_leaf_changed():

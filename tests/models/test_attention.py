@@ -189,6 +189,20 @@ def test_context_free_equals_attention_masked_by_the_identity():
     np.testing.assert_allclose(found, expected, atol=TOLERANCE)
 
 
+def test_context_free_computes_no_attention_scores():
+    """Neither a softmax nor a product of queries and keys: what is traced has no exponential and two products less."""
+    config = IntraModalConfig(layers=1, heads=3, feed_forward=11, dropout=0.0)
+    x, turn = jnp.zeros((7, 15)), jnp.arange(7)
+    operations = {}
+    for context in ("free", "dependent"):
+        module = IntraModal(config, context, window=3, dtype=jnp.float32)
+        params = jax.eval_shape(lambda module=module: module.init(jax.random.key(0), x, 0 * turn, turn, True)["params"])
+        traced = str(jax.make_jaxpr(lambda p, m=module: m.apply({"params": p}, x, 0 * turn, turn, True))(params))
+        operations[context] = (traced.count(" exp "), traced.count("dot_general["))
+    assert operations["dependent"][0] == 1 and operations["free"][0] == 0
+    assert operations["dependent"][1] - operations["free"][1] == 2
+
+
 def test_context_free_drops_whole_heads_of_a_turn():
     # The weight of a turn on itself is 1; dropout on it zeroes or scales all values of a head together.
     _, _, v = random_qkv(7)
