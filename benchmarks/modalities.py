@@ -13,23 +13,26 @@ import os
 import pathlib
 import pickle
 import shutil
+import sys
 import tempfile
 import time
 from typing import Any
 
-import jax
-import numpy as np
-from absl import flags
-from ml_collections import config_flags
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from dtrm_jax import command_line
-from dtrm_jax.config import Config
-from dtrm_jax.data.readers import iemocap
-from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation.restored import evaluate_run
-from dtrm_jax.run_directory import RunDirectory
-from dtrm_jax.training import loop
-from dtrm_jax.training.log import read_records
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+from absl import flags  # noqa: E402
+from ml_collections import config_flags  # noqa: E402
+
+from dtrm_jax import command_line  # noqa: E402
+from dtrm_jax.config import Config  # noqa: E402
+from dtrm_jax.data.readers import iemocap  # noqa: E402
+from dtrm_jax.errors import InputError  # noqa: E402
+from dtrm_jax.evaluation.restored import evaluate_run  # noqa: E402
+from dtrm_jax.run_directory import RunDirectory  # noqa: E402
+from dtrm_jax.training import loop  # noqa: E402
+from dtrm_jax.training.log import read_records  # noqa: E402
 
 SIZES = {"utterance": 100, "acoustic": 100, "visual": 512}
 

@@ -11,6 +11,7 @@ from absl import app, flags, logging
 
 from dtrm_jax.config import Config, validate
 from dtrm_jax.errors import InputError
+from dtrm_jax.host_memory import keep_freed_memory
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Print tracebacks of errors in the input, and the libraries' notices.")
 
@@ -26,6 +27,7 @@ def run(main: Callable[..., int | None], commands: Sequence[str] = ()) -> None:
     def wrapped(arguments: list[str]) -> int | None:
         if not _DEBUG.value:
             logging.set_verbosity(logging.ERROR)  # the libraries' notices are no news to the user
+        keep_freed_memory()
         _use_compilation_cache()
         try:
             if commands and (len(arguments) != 2 or arguments[1] not in commands):

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "dtrm_jax"
 FLOORS = {
     "errors": 0,
     "replacing": 0,
+    "host_memory": 0,
     "conversation": 1,
     "batch": 1,
     "config": 1,
