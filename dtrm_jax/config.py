@@ -78,6 +78,9 @@ class EncoderConfig:
     pooling: str = "cls"  # an utterance's feature: cls (eq. 1), the state at [CLS] | mean over segment 0
     dropout: float = 0.1  # of hidden states
     attention_dropout: float = 0.1  # of attention weights
+    # What products with weights take their inputs in, summing in float32: float32 | bfloat16, as TPUs do by default;
+    # on a CPU with AVX-512 bfloat16 twice as fast.
+    products: str = "float32"
 
 
 @dataclasses.dataclass
@@ -179,6 +182,7 @@ _CHOICES = {
     "model.modalities": ("u", "a", "v", "ua", "uv", "av", "uav"),
     "model.utterance": ("encoder", "features"),
     "model.encoder.pooling": ("cls", "mean"),
+    "model.encoder.products": ("float32", "bfloat16"),
     "model.context.utterance": ("dependent", "free"),
     "model.context.acoustic": ("dependent", "free"),
     "model.context.visual": ("dependent", "free"),

@@ -130,6 +130,7 @@ def tiny_encoder(config: Config, **sizes: int) -> BertConfig:
         **{**defaults, "max_positions": 31, **sizes},
         dropout=encoder.dropout,
         attention_dropout=encoder.attention_dropout,
+        products=encoder.products,
     )
 
 

@@ -5,12 +5,16 @@ Face weights load unchanged. It is our own module because FlaxBert takes only a 
 transformers dropped its Flax classes in version 5.
 """
 
+import math
+
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from dtrm_jax.models.attention import row_attention
 from dtrm_jax.models.bert_config import BertConfig
+from dtrm_jax.models.dense import Dense, Weights, affine
 from dtrm_jax.models.dropout import Dropout
 
 Rows = tuple[tuple[int, int], ...]
@@ -57,10 +61,11 @@ class BertSelfAttention(nn.Module):
     ) -> Float[Array, "T D"]:
         """Returns the attended values of every token slot."""
         heads, width = self.config.heads, self.config.hidden_size
-        q, k, v = (
-            nn.Dense(width, dtype=self.dtype, kernel_init=_INIT, name=name)(x_TxD).reshape(-1, heads, width // heads)
-            for name in ("query", "key", "value")
-        )
+        weights = [Weights(width, _INIT, name=name)(width) for name in ("query", "key", "value")]
+        # One product instead of three.
+        kernel, bias = (jnp.concatenate(parts, axis=-1) for parts in zip(*weights, strict=True))
+        qkv = affine(x_TxD, kernel, bias, self.dtype, self.config.products)
+        q, k, v = (x.reshape(-1, heads, width // heads) for x in jnp.split(qkv, 3, axis=-1))
         drop = Dropout(self.config.attention_dropout)
         attended, weights = row_attention(q, k, v, sequence_ids_T, rows, lambda w: drop(w, deterministic))
         self.sow("intermediates", "weights", weights)
@@ -78,7 +83,7 @@ class BertOutput(nn.Module):
         self, x_PxF: Float[Array, "P F"], residual_PxD: Float[Array, "P D"], deterministic: bool
     ) -> Float[Array, "P D"]:
         """Returns ``LayerNorm(residual + dropout(W x + b))``."""
-        x_PxD = nn.Dense(self.config.hidden_size, dtype=self.dtype, kernel_init=_INIT, name="dense")(x_PxF)
+        x_PxD = Dense(self.config.hidden_size, self.dtype, self.config.products, _INIT, name="dense")(x_PxF)
         x_PxD = residual_PxD + Dropout(self.config.dropout)(x_PxD, deterministic)
         return nn.LayerNorm(self.config.layer_norm_eps, dtype=self.dtype, name="LayerNorm")(x_PxD)
 
@@ -114,8 +119,9 @@ class BertIntermediate(nn.Module):
     @nn.compact
     def __call__(self, x_PxD: Float[Array, "P D"]) -> Float[Array, "P F"]:
         """Returns the hidden activations."""
-        dense = nn.Dense(self.config.intermediate_size, dtype=self.dtype, kernel_init=_INIT, name="dense")
-        return nn.gelu(dense(x_PxD), approximate=False)
+        x_PxF = Dense(self.config.intermediate_size, self.dtype, self.config.products, _INIT, name="dense")(x_PxD)
+        # jax.nn.gelu computes erfc, which takes an exponential as well.
+        return 0.5 * x_PxF * (1.0 + jax.lax.erf(x_PxF * math.sqrt(0.5)))
 
 
 class BertLayer(nn.Module):

@@ -5,7 +5,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BertConfig:
-    """Sizes and dropout rates of a BERT encoder; hashable, so that it can be a module's static field.
+    """Sizes and settings of a BERT encoder; hashable, so that it can be a module's static field.
 
     Attributes:
         vocab_size: Rows of the word embedding.
@@ -18,6 +18,7 @@ class BertConfig:
         layer_norm_eps: Added to the variance in every layer norm.
         dropout: Rate on the embeddings and on the outputs of both halves of a layer.
         attention_dropout: Rate on the attention weights.
+        products: Type that matrix products with weights take their inputs in: "float32" or "bfloat16".
     """
 
     vocab_size: int
@@ -30,3 +31,4 @@ class BertConfig:
     layer_norm_eps: float = 1e-12
     dropout: float
     attention_dropout: float
+    products: str = "float32"

@@ -107,7 +107,7 @@ def encoder_of(config: Config, dataset: Dataset) -> tuple[Tokenizer, BertConfig]
                 f"config.tokens.max_length: expected at most {sizes.max_positions}, the positions of "
                 f"{settings.pretrained}, found {config.tokens.max_length}"
             )
-        return pretrained.load_tokenizer(folder), sizes
+        return pretrained.load_tokenizer(folder), dataclasses.replace(sizes, products=settings.products)
     tokenizer = word_tokenizer(dataset.splits["train"])
     return tokenizer, BertConfig(
         vocab_size=tokenizer.get_vocab_size(),
@@ -116,6 +116,7 @@ def encoder_of(config: Config, dataset: Dataset) -> tuple[Tokenizer, BertConfig]
         heads=settings.heads,
         intermediate_size=settings.intermediate_size,
         max_positions=config.tokens.max_length,
+        products=settings.products,
         **rates,
     )
 

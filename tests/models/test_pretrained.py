@@ -382,7 +382,7 @@ needs_minilm = pytest.mark.skipif(
 def test_minilm_loads_whole():
     folder = pretrained.locate("minilm")
     config = pretrained.read_config(folder, dropout=0.1, attention_dropout=0.1)
-    assert dataclasses.astuple(config) == (30522, 384, 6, 12, 1536, 512, 2, 1e-12, 0.1, 0.1)
+    assert dataclasses.astuple(config) == (30522, 384, 6, 12, 1536, 512, 2, 1e-12, 0.1, 0.1, "float32")
     params = dict(flatten(pretrained.load_params(folder, config)))
     assert sum(array.size for array in params.values()) == 22_713_216 - 384 * 384 - 384  # all but the pooler
     assert all(np.isfinite(array).all() for array in params.values())
