@@ -8,6 +8,8 @@ DialogueTRM-U as one would write it with today's stock parts, eager:
 
 A batch is a list of whole conversations. The form ``padded`` pads all its token sequences to the longest, as a data
 collator does; ``sorted`` sorts them by length and runs the encoder over micro-batches, each padded to its own longest.
+``padded-bfloat16`` and ``sorted-bfloat16`` are the same under ``torch.autocast``, as every form is where the config's
+``model.dtype`` is bfloat16.
 
 Needs torch and transformers, which the project itself does not.
 """
@@ -24,7 +26,7 @@ from dtrm_jax.conversation import Conversation, LabelSpace, indi_context
 from dtrm_jax.errors import InputError
 from dtrm_jax.models.pretrained import locate
 
-FORMS = ("padded", "sorted")
+FORMS = ("padded", "sorted", "padded-bfloat16", "sorted-bfloat16")
 _UNLABELLED = -100  # what torch's cross-entropy ignores
 # The settings of the model and its training that the peer follows. It keeps the learning rates constant.
 _FOLLOWED = {
@@ -53,8 +55,9 @@ _FIXED = {
 }
 
 
-# Those that do nothing where text is all there is.
+# Those that do nothing where text is all there is; the products' type is the form's.
 _IDLE = {
+    "model.encoder.products",
     *("model.context.acoustic", "model.context.visual"),
     *(f"model.fusion.{name}" for name in ("kind", "layers", "heads", "feed_forward", "dropout")),
 }
@@ -134,7 +137,7 @@ class TorchPeer:
     Args:
         config: The experiment.
         labels: The emotions.
-        form: ``padded`` or ``sorted``.
+        form: One of ``FORMS``.
         micro_batch_tokens: Largest padded size of a micro-batch of the ``sorted`` form, in tokens.
         device: ``cuda`` or ``cpu``; if None, ``cuda`` where there is one.
 
@@ -156,7 +159,9 @@ class TorchPeer:
         _check_supported(config)
         torch.manual_seed(config.train.seed)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.config, self.labels, self.form, self.micro_batch_tokens = config, labels, form, micro_batch_tokens
+        self.config, self.labels, self.micro_batch_tokens = config, labels, micro_batch_tokens
+        self.sorted = form.startswith("sorted")
+        self.half = form.endswith("-bfloat16") or config.model.dtype == "bfloat16"
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(locate(config.model.encoder.pretrained))
         self.model = PeerModel(config, len(labels)).to(self.device)
         self.optimizer = self._adamw()
@@ -192,8 +197,7 @@ class TorchPeer:
         groups = self._micro_batches(sequences)
         order = torch.tensor([index for group in groups for index in group], device=self.device)
         rows = (self._pad([sequences[index] for index in group]) for group in groups)
-        half = self.config.model.dtype == "bfloat16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=half):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.half):
             return self.model(rows, order, [len(conversation) for conversation in conversations]).float()
 
     def sequences(self, conversation: Conversation) -> list[TokenSequence]:
@@ -236,7 +240,7 @@ class TorchPeer:
 
     def _micro_batches(self, sequences: Sequence[TokenSequence]) -> list[list[int]]:
         """Groups the sequences' indices into micro-batches."""
-        if self.form == "padded":
+        if not self.sorted:
             return [list(range(len(sequences)))]
         groups: list[list[int]] = [[]]
         for index in sorted(range(len(sequences)), key=lambda index: len(sequences[index].ids)):

@@ -37,9 +37,8 @@ from dtrm_jax.training import setup  # noqa: E402
 from dtrm_jax.training.step import AXIS, TrainState, make_train_step, parallelise  # noqa: E402
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
-_PEERS = flags.DEFINE_list(
-    "peers", ["padded", "sorted"], "Forms of the PyTorch peer, of padded and sorted; may be empty."
-)
+FORMS = ("padded", "sorted", "padded-bfloat16", "sorted-bfloat16")
+_PEERS = flags.DEFINE_list("peers", FORMS[:2], f"Forms of the PyTorch peer, of {', '.join(FORMS)}; may be empty.")
 _STEPS = flags.DEFINE_integer("steps", 10, "Optimizer steps of a round.", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "How often every contender runs the steps.", lower_bound=1)
 _JSON = flags.DEFINE_string("json", None, "File to write the numbers to.")
@@ -107,7 +106,7 @@ def measure(contenders: dict[str, Contender], rounds: int) -> dict[str, list[flo
     """Returns each contender's seconds in every round, after a round that is not counted."""
     for name, contender in contenders.items():
         losses = contender.run()
-        print(f"{name:<16} warmed up, loss of the first and the last step {losses[0]:.4f} {losses[-1]:.4f}", flush=True)
+        print(f"{name:<21} warmed up, loss of the first and the last step {losses[0]:.4f} {losses[-1]:.4f}", flush=True)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(rounds):
         # The order turns round, so that nobody always runs after the same neighbour.
@@ -152,6 +151,7 @@ def describe(experiment: setup.Experiment, utterances: int, tokens: int) -> dict
         "corpus": experiment.dataset.name,
         "encoder": settings.model.encoder.pretrained,
         "dtype": settings.model.dtype,
+        "products": settings.model.encoder.products,
         "device": jax.devices()[0].device_kind,
         "cpus": os.cpu_count(),
         "versions": versions,
@@ -165,8 +165,8 @@ def describe(experiment: setup.Experiment, utterances: int, tokens: int) -> dict
 
 def main() -> int:
     """Measures, prints and writes; returns the exit status."""
-    if unknown := [form for form in _PEERS.value if form not in ("padded", "sorted")]:
-        raise InputError(f"--peers: expected padded, sorted or both, found {', '.join(unknown)}")
+    if unknown := [form for form in _PEERS.value if form not in FORMS]:
+        raise InputError(f"--peers: expected some of {', '.join(FORMS)}, found {', '.join(unknown)}")
     experiment = setup.prepare(command_line.load_config(_CONFIG))
     steps = experiment.plan.steps[: _STEPS.value]
     used = [experiment.train[index] for step in steps for pack in step for index in pack]
@@ -184,11 +184,11 @@ def main() -> int:
         f"{len(steps)} steps a round: {utterances} utterances, {tokens} tokens, packs of {experiment.facts.shape.rows}"
     )
     results = summarise(measure(contenders, _ROUNDS.value), utterances, tokens)
-    print(f"\n{'':<16}{'utterances/s':>14}{'tokens/s':>12}   ours is faster by")
+    print(f"\n{'':<21}{'utterances/s':>14}{'tokens/s':>12}   ours is faster by")
     for name, row in results.items():
         low, high = row["ours_is_faster_by_range"]
         print(
-            f"{name:<16}{row['utterances_per_second']:>14.1f}{row['tokens_per_second']:>12.0f}"
+            f"{name:<21}{row['utterances_per_second']:>14.1f}{row['tokens_per_second']:>12.0f}"
             f"   {row['ours_is_faster_by']:.2f} ({low:.2f} to {high:.2f})"
         )
     if _JSON.value:

@@ -48,4 +48,7 @@ def test_throughput_of_ours_alone_needs_no_pytorch(tmp_path):
 def test_an_unknown_peer_is_one_line(tmp_path):
     result = run(tmp_path / "cache", "configs/demo.py", "--peers=quick")
     assert result.returncode == 2
-    assert result.stderr.splitlines()[-1] == "error: --peers: expected padded, sorted or both, found quick"
+    assert (
+        result.stderr.splitlines()[-1]
+        == "error: --peers: expected some of padded, sorted, padded-bfloat16, sorted-bfloat16, found quick"
+    )

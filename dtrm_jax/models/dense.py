@@ -100,14 +100,15 @@ def _product(x: Array, y: Array, contract_x: int, contract_y: int) -> Array:
 
 def _over_positions(x_PxI: Array, g_PxO: Array) -> Array:
     """Returns ``x^T g``, the gradient of a kernel."""
-    return lax.platform_dependent(
-        x_PxI, g_PxO, cpu=_over_positions_on_cpu, default=lambda x, g: _product(x, g, 0, 0)
-    )
+    return lax.platform_dependent(x_PxI, g_PxO, cpu=_over_positions_on_cpu, default=lambda x, g: _product(x, g, 0, 0))
 
 
 def _over_positions_on_cpu(x_PxI: Array, g_PxO: Array) -> Array:
-    """XLA's fast bfloat16 product takes no transposed first factor, and would take the transposition back into the
-    product; padding keeps it out. The narrower factor is the one that is transposed."""
+    """As ``_over_positions``, the narrower factor transposed.
+
+    XLA's fast bfloat16 product takes no transposed first factor, and would take the transposition back into the product;
+    padding keeps it out.
+    """
     if x_PxI.shape[1] <= g_PxO.shape[1]:
         return _padded_product(x_PxI, g_PxO)
     outputs = g_PxO.shape[1]
