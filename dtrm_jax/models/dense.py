@@ -106,8 +106,8 @@ def _over_positions(x_PxI: Array, g_PxO: Array) -> Array:
 def _over_positions_on_cpu(x_PxI: Array, g_PxO: Array) -> Array:
     """As ``_over_positions``, the narrower factor transposed.
 
-    XLA's fast bfloat16 product takes no transposed first factor, and would take the transposition back into the product;
-    padding keeps it out.
+    XLA's fast bfloat16 product takes no transposed first factor, and would take the transposition back into the
+    product; padding keeps it out.
     """
     if x_PxI.shape[1] <= g_PxO.shape[1]:
         return _padded_product(x_PxI, g_PxO)

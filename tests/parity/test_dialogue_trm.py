@@ -126,7 +126,9 @@ def test_logits_are_the_same(form, ours, config, sizes):
     logits = jax.jit(lambda params: model.apply({"params": params}, pack, deterministic=True))(
         our_params(peer, config, sizes)
     )
-    np.testing.assert_allclose(np.asarray(logits)[: len(expected)], expected, rtol=0, atol=TOLERANCE)
+    rounded = form.endswith("bfloat16")
+    difference = np.abs(np.asarray(logits)[: len(expected)] - expected).max()
+    assert (TOLERANCE if rounded else -1) < difference < (0.1 if rounded else TOLERANCE)
 
 
 def test_training_is_the_same(ours, config, sizes):
