@@ -23,18 +23,13 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
-from jax.sharding import Mesh  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
+from benchmarks.ours import Ours  # noqa: E402
 from dtrm_jax import command_line  # noqa: E402
-from dtrm_jax.data.pipeline import batches  # noqa: E402
 from dtrm_jax.errors import InputError  # noqa: E402
-from dtrm_jax.training import optimizer as optimizer_lib  # noqa: E402
 from dtrm_jax.training import setup  # noqa: E402
-from dtrm_jax.training.step import AXIS, TrainState, make_train_step, parallelise  # noqa: E402
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
 FORMS = ("padded", "sorted", "padded-bfloat16", "sorted-bfloat16")
@@ -52,31 +47,6 @@ class Contender(Protocol):
 
     def run(self) -> list[float]:
         """Takes all steps and returns each one's loss, when the last is done."""
-
-
-class Ours:
-    """This project's train step and input pipeline, on one device."""
-
-    def __init__(self, experiment: setup.Experiment, steps: list[list[list[int]]]):
-        self.experiment, self.steps = experiment, steps
-        settings, shape = experiment.config, experiment.facts.shape
-        optimizer = optimizer_lib.build_optimizer(settings.optimizer, experiment.facts.total_steps)
-        weights = jnp.asarray(setup.class_weights(experiment))
-        model = experiment.model(shape)
-        step = make_train_step(model, optimizer, weights, settings.train.label_smoothing, axis_name=AXIS)
-        self.train_step = parallelise(step, Mesh(np.asarray(jax.devices()[:1]), (AXIS,)))
-        params = setup.initial_params(experiment)
-        self.state = TrainState(jnp.zeros((), jnp.int32), params, jax.jit(optimizer.init)(params))
-        self.rng = jax.random.key(settings.train.seed)
-
-    def run(self) -> list[float]:
-        """Takes all steps; losses are read at the end, so that no step waits for the host."""
-        sums = []
-        train, shape = self.experiment.train, self.experiment.facts.shape
-        for batch in batches(train, self.steps, shape, host=0, hosts=1, prefetch=4):
-            self.state, step_sums = self.train_step(self.state, batch, self.rng)
-            sums.append(step_sums)
-        return [float(s.loss) / max(float(s.weight), 1.0) for s in sums]
 
 
 class Peer:

@@ -35,10 +35,15 @@ def saved_state(workdir: Path, which: str = "latest") -> tuple[int, Any]:
     checkpoints = RunDirectory(workdir).checkpoints("weighted_f1", read_only=True)
     try:
         step = checkpoints.resolve(which)
-        arguments = ocp.args.Composite(state=ocp.args.PyTreeRestore())
-        restored = checkpoints._manager.restore(step, args=arguments)["state"]
+        folder = checkpoints._manager.directory / str(step) / "state"
     finally:
         checkpoints.close()
+    checkpointer = ocp.PyTreeCheckpointer()
+    # As NumPy arrays, whatever devices they were saved from.
+    as_numpy = jax.tree.map(
+        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), checkpointer.metadata(folder).item_metadata.tree
+    )
+    restored = checkpointer.restore(folder, restore_args=as_numpy)
     return step, {jax.tree_util.keystr(path): np.asarray(x) for path, x in jax.tree.leaves_with_path(restored)}
 
 

@@ -10,6 +10,7 @@ FLOORS = {
     "errors": 0,
     "replacing": 0,
     "host_memory": 0,
+    "distributed": 1,
     "conversation": 1,
     "batch": 1,
     "config": 1,

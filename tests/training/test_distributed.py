@@ -1,0 +1,65 @@
+"""Two real processes train what one does; who joins whom."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dtrm_jax import distributed
+from dtrm_jax.errors import InputError
+from tests.runs import saved_state
+
+ROOT = Path(__file__).parents[2]
+# Packs of uneven fill; three steps of two packs, then checkpoints and a dev evaluation.
+SETTINGS = (
+    "--config=configs/demo.py",
+    *("--config.data.planted.train=24", "--config.data.planted.dev=4", "--config.data.planted.test=1"),
+    *("--config.model.modalities=u", "--config.model.encoder.layers=1", "--config.model.intra_modal.layers=1"),
+    *("--config.packing.packs_per_step=2", "--config.packing.tokens=1024", "--config.train.epochs=1"),
+    # A step of Adam moves every parameter by about the rate: a hundred times the tolerance.
+    *("--config.optimizer.learning_rate=1e-4", "--config.optimizer.encoder_learning_rate=1e-4"),
+)
+
+
+def start(workdir, cache, *arguments):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DTRM_")}
+    environment |= {"DTRM_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache/jax_tests")}
+    command = [sys.executable, "train.py", *SETTINGS, "--workdir", str(workdir), *arguments]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finish(*processes):
+    for process in processes:
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, output
+    return output
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        return one.getsockname()[1]
+
+
+def test_two_processes_train_what_one_does(tmp_path):
+    finish(start(tmp_path / "alone", tmp_path / "cache"))
+    meeting = f"localhost:{free_port()},2"
+    both = [start(tmp_path / "both", tmp_path / "cache", f"--distributed={meeting},{number}") for number in range(2)]
+    finish(*both)
+    (step, alone), (same_step, together) = saved_state(tmp_path / "alone"), saved_state(tmp_path / "both")
+    assert step == same_step > 1
+    assert alone.keys() == together.keys()
+    for path, value in alone.items():
+        np.testing.assert_allclose(together[path], value, rtol=0, atol=1e-6, err_msg=path)
+
+
+@pytest.mark.parametrize("meeting", ["here", "localhost,2,0", "localhost:1234,2", "localhost:1234,2,2", "a b:1,2,0"])
+def test_a_meeting_that_is_none_is_one_line(meeting):
+    with pytest.raises(InputError, match="expected auto or HOST:PORT,PROCESSES,NUMBER with numbers from 0, found"):
+        distributed.join(meeting)
