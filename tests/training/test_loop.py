@@ -9,14 +9,17 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from jax.sharding import Mesh
 
 from dtrm_jax.config import Config
 from dtrm_jax.errors import InputError
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.training import loop
 from dtrm_jax.training.log import read_records
+from dtrm_jax.training.step import AXIS
 from tests.runs import assert_same_state, saved_state, tiny_run_config
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +72,29 @@ def test_a_run_that_was_signalled_resumes_bit_for_bit(whole, cache, tmp_path, mo
     loop.train(tiny_run_config(cache), str(tmp_path))
     assert_same_state(saved_state(tmp_path), saved_state(whole))
     assert_same_state(saved_state(tmp_path, "best"), saved_state(whole, "best"))
+
+
+@pytest.mark.parametrize(("first", "then"), [(8, 1), (1, 8)])
+def test_a_checkpoint_of_eight_devices_is_restored_on_one_and_the_reverse(first, then, cache, tmp_path, monkeypatch):
+    config = tiny_run_config(cache)
+    config.packing.packs_per_step, config.train.epochs = 8, 6
+    config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 1e-4
+
+    def on(devices, workdir, patch):
+        patch.setattr(loop, "_mesh", lambda packs: Mesh(np.asarray(jax.devices()[:devices]), (AXIS,)))
+        loop.train(config, str(workdir))
+
+    with monkeypatch.context() as patch:
+        on(first, tmp_path / "whole", patch)
+    with monkeypatch.context() as patch, pytest.raises(loop.Interrupted, match="step 3;"):
+        _signal_at(patch, 3, signal.SIGTERM)
+        on(first, tmp_path / "run", patch)
+    with monkeypatch.context() as patch:
+        on(then, tmp_path / "run", patch)
+    (step, state), (last, expected) = saved_state(tmp_path / "run"), saved_state(tmp_path / "whole")
+    assert step == last > 4
+    for path, value in expected.items():
+        np.testing.assert_allclose(state[path], value, rtol=0, atol=1e-6, err_msg=path)
 
 
 def test_a_killed_run_resumes_bit_for_bit_and_its_log_has_no_gap_or_double(whole, cache, tmp_path):
