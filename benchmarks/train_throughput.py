@@ -33,7 +33,7 @@ from dtrm_jax.training import setup  # noqa: E402
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
 FORMS = ("padded", "sorted", "padded-bfloat16", "sorted-bfloat16")
-_PEERS = flags.DEFINE_list("peers", FORMS[:2], f"Forms of the PyTorch peer, of {', '.join(FORMS)}; may be empty.")
+_PEERS = flags.DEFINE_list("peers", list(FORMS[:2]), f"Forms of the PyTorch peer, of {', '.join(FORMS)}; may be empty.")
 _STEPS = flags.DEFINE_integer("steps", 10, "Optimizer steps of a round.", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "How often every contender runs the steps.", lower_bound=1)
 _JSON = flags.DEFINE_string("json", None, "File to write the numbers to.")
