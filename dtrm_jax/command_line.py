@@ -27,8 +27,7 @@ def run(main: Callable[..., int | None], commands: Sequence[str] = ()) -> None:
     def wrapped(arguments: list[str]) -> int | None:
         if not _DEBUG.value:
             logging.set_verbosity(logging.ERROR)  # the libraries' notices are no news to the user
-        keep_freed_memory()
-        _use_compilation_cache()
+        prepare_process()
         try:
             if commands and (len(arguments) != 2 or arguments[1] not in commands):
                 found = " ".join(arguments[1:]) or "nothing"
@@ -75,8 +74,12 @@ def load_config(flag: flags.FlagHolder) -> Config:
     return validate(flag.value)
 
 
-def _use_compilation_cache() -> None:
-    """Keeps compiled programs between runs, unless the user has set JAX's own variable."""
+def prepare_process() -> None:
+    """Sets this process up as every command does: freed memory is kept, and so are compiled programs between runs.
+
+    The user's own settings for either, glibc's and JAX's variables, hold.
+    """
+    keep_freed_memory()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = Path(os.environ.get("DTRM_CACHE") or "~/.cache/dtrm_jax").expanduser() / "xla"
         jax.config.update("jax_compilation_cache_dir", str(cache))
