@@ -80,6 +80,7 @@ class Contender:
     """
 
     def __init__(self, name: str, config: Config, steps: int):
+        self.name = name
         context = multiprocessing.get_context("spawn")
         self._orders, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, name, config, steps), daemon=True)
@@ -87,8 +88,13 @@ class Contender:
 
     def run(self) -> "Round":
         """Takes all steps."""
-        self._orders.send("run")
-        return self._orders.recv()
+        try:
+            self._orders.send("run")
+            return self._orders.recv()
+        except (EOFError, BrokenPipeError) as error:
+            raise InputError(
+                f"{self.name}: its process ended; if memory ran out, compare fewer --peers at once"
+            ) from error
 
     def end(self) -> None:
         """Ends the process."""

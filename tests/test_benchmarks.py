@@ -1,4 +1,4 @@
-"""The benchmark as a user runs it; with the PyTorch peers in ``tests/parity``."""
+"""The benchmarks as a user runs them; with the PyTorch peers in ``tests/parity``."""
 
 import json
 import os
@@ -11,12 +11,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def run(cache, config, *arguments):
-    """Runs the benchmark on a handful of generated conversations."""
+def run(cache, config, *arguments, script="train_throughput.py"):
+    """Runs a benchmark on a handful of generated conversations."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("DTRM_")}
     environment = {**kept, "DTRM_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache/jax_tests")}
     small = ("--config.data.planted.train=8", "--config.data.planted.dev=2", "--config.packing.tokens=256")
-    command = [sys.executable, "benchmarks/train_throughput.py", "--config", config, *small, *arguments]
+    command = [sys.executable, f"benchmarks/{script}", "--config", config, *small, *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -52,3 +52,30 @@ def test_an_unknown_peer_is_one_line(tmp_path):
         result.stderr.splitlines()[-1]
         == "error: --peers: expected some of padded, sorted, padded-bfloat16, sorted-bfloat16, found quick"
     )
+
+
+def test_the_profile_knows_what_every_operation_is_for(tmp_path):
+    file = tmp_path / "profile.json"
+    arguments = ("--config.model.modalities=u", "--steps=1", "--json", str(file))
+    result = run(tmp_path / "cache", "configs/demo.py", *arguments, script="profile_step.py")
+    assert result.returncode == 0, result.stderr
+    figures = json.loads(file.read_text())
+    assert sum(figures["shares"].values()) == pytest.approx(1)
+    assert {"products with weights", "attention: products", "layer norms", "optimizer"} <= figures["shares"].keys()
+    assert figures["shares"]["other: copies, conversions"] < 0.3
+    assert 0 < figures["model_flops_per_second"] < figures["fastest_products"]["float32"]
+    assert 0 <= figures["waiting_for_batches"] < 1
+
+
+def test_recomputing_activations_takes_less_memory(tmp_path):
+    needed = {}
+    for remat in ("true", "false"):
+        file = tmp_path / f"{remat}.json"
+        arguments = ("--config.packing.tokens=2048", f"--config.model.remat={remat}", "--json", str(file))
+        result = run(tmp_path / "cache", "configs/demo.py", *arguments, script="memory.py")
+        assert result.returncode == 0, result.stderr
+        record = json.loads(file.read_text())
+        needed[remat] = record["bytes"]
+        assert record["bytes"]["all"] == sum(size for name, size in record["bytes"].items() if name != "all")
+    assert needed["true"]["arguments"] == needed["false"]["arguments"] > 0
+    assert 0 < needed["true"]["temporaries"] < needed["false"]["temporaries"]
