@@ -8,7 +8,6 @@ ones from a folder beside a copy of the transcripts. Times are what real feature
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 import pickle
@@ -25,6 +24,7 @@ import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
+from benchmarks import record  # noqa: E402
 from dtrm_jax import command_line  # noqa: E402
 from dtrm_jax.config import Config  # noqa: E402
 from dtrm_jax.data.readers import iemocap  # noqa: E402
@@ -38,7 +38,6 @@ SIZES = {"utterance": 100, "acoustic": 100, "visual": 512}
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, on IEMOCAP.")
 _MODALITIES = flags.DEFINE_list("modalities", ["u", "uav"], "The models to time.")
-_JSON = flags.DEFINE_string("json", None, "Write the figures to this file too.")
 flags.mark_flag_as_required("config")
 
 
@@ -68,10 +67,10 @@ def time_epoch(config: Config, modalities: str, folder: pathlib.Path) -> dict[st
     data = dataclasses.replace(config.data, source=str(folder))
     run = RunDirectory(folder / f"run-{modalities}")
     loop.train(dataclasses.replace(config, model=model, train=train, data=data), str(run.path))
-    records = [record for record in read_records(run.metrics_file) if record["split"] == "train"]
+    records = [row for row in read_records(run.metrics_file) if row["split"] == "train"]
     began = time.perf_counter()
     metrics = evaluate_run(run, "test", "best", None)
-    speed = float(np.median([record["utterances_per_second"] for record in records]))
+    speed = float(np.median([row["utterances_per_second"] for row in records]))
     return {
         "features": dict(run.read_facts().shape.features),
         "steps": run.read_facts().total_steps,
@@ -97,10 +96,8 @@ def main() -> int:
         row["seconds_an_epoch"] = turns / row["utterances_per_second"]
         speed, seconds = row["utterances_per_second"], row["seconds_an_epoch"]
         print(f"{modalities:<4}{speed:>8.1f} utterances/s{seconds:>8.0f} s an epoch")
-    if _JSON.value:
-        device = {"device": jax.devices()[0].device_kind, "cpus": os.cpu_count()}
-        record = {"config": config.name, **device, "turns": turns, "results": results}
-        pathlib.Path(_JSON.value).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    device = {"device": jax.devices()[0].device_kind, "cpus": os.cpu_count()}
+    record.write({"config": config.name, **device, "turns": turns, "results": results})
     return 0
 
 

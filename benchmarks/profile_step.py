@@ -8,7 +8,6 @@ for its batch. Shares are of the operations' times, of which some run side by si
 """
 
 import collections
-import json
 import os
 import pathlib
 import re
@@ -26,16 +25,15 @@ import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
+from benchmarks import record  # noqa: E402
 from benchmarks.ours import Ours  # noqa: E402
 from dtrm_jax import command_line  # noqa: E402
 from dtrm_jax.data.packing import Example  # noqa: E402
-from dtrm_jax.data.pipeline import batches  # noqa: E402
 from dtrm_jax.training import setup  # noqa: E402
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
 _STEPS = flags.DEFINE_integer("steps", 3, "Optimizer steps to look at.", lower_bound=1)
 _OPERATIONS = flags.DEFINE_integer("operations", 0, "Print so many of the longest operations too.")
-_JSON = flags.DEFINE_string("json", None, "Write the figures to this file too.")
 flags.mark_flag_as_required("config")
 
 # The first pattern that an operation's name matches says what kind it is.
@@ -109,7 +107,7 @@ def kind_of(name: str) -> str:
 def time_steps(ours: Ours) -> tuple[float, float]:
     """Returns the seconds of all steps, and those of them that were spent waiting for batches."""
     waited, began = 0.0, time.perf_counter()
-    source = iter(batches(ours.experiment.train, ours.steps, ours.experiment.facts.shape, host=0, hosts=1, prefetch=4))
+    source = ours.batches()
     while True:
         asked = time.perf_counter()
         batch = next(source, None)
@@ -131,7 +129,7 @@ def measure(experiment: setup.Experiment) -> tuple[dict[str, Any], list[str]]:
     """Returns the figures, and a line for each of the longest operations."""
     plan, shape = experiment.plan.steps[: _STEPS.value], experiment.facts.shape
     ours = Ours(experiment, plan)
-    steps = list(batches(experiment.train, plan, shape, host=0, hosts=1, prefetch=4))
+    steps = list(ours.batches())
     name_of = names(ours.train_step.lower(ours.state, steps[0], ours.rng).compile().as_text())
     for _ in range(2):  # the first run compiles, the second has the heap at its size
         ours.run()
@@ -170,8 +168,7 @@ def main() -> int:
     )
     for name, peak in figures["fastest_products"].items():
         print(f"{speed / 1e9:.0f} GFLOP/s of the model, {speed / peak:.0%} of {peak / 1e9:.0f} in {name} products")
-    if _JSON.value:
-        pathlib.Path(_JSON.value).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    record.write(figures)
     return 0
 
 

@@ -1,5 +1,6 @@
 """A tiny experiment on generated conversations, trained in seconds."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import orbax.checkpoint as ocp
 
 from dtrm_jax.config import Config
 from dtrm_jax.run_directory import RunDirectory
+
+ROOT = Path(__file__).parents[1]
 
 
 def tiny_run_config(cache: Path) -> Config:
@@ -30,12 +33,18 @@ def tiny_run_config(cache: Path) -> Config:
     return config
 
 
+def environment(cache: Path) -> dict[str, str]:
+    """Returns the environment of a command that a test runs: its own cache, the suite's compilations."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DTRM_")}
+    return {**kept, "DTRM_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache/jax_tests")}
+
+
 def saved_state(workdir: Path, which: str = "latest") -> tuple[int, Any]:
     """Returns the step of a checkpoint and everything in it, as NumPy arrays by path."""
     checkpoints = RunDirectory(workdir).checkpoints("weighted_f1", read_only=True)
     try:
         step = checkpoints.resolve(which)
-        folder = checkpoints._manager.directory / str(step) / "state"
+        folder = Path(workdir).resolve() / "checkpoints" / str(step) / "state"
     finally:
         checkpoints.close()
     checkpointer = ocp.PyTreeCheckpointer()

@@ -1,23 +1,19 @@
 """The benchmarks as a user runs them; with the PyTorch peers in ``tests/parity``."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.runs import ROOT, environment
 
 
 def run(cache, config, *arguments, script="train_throughput.py"):
     """Runs a benchmark on a handful of generated conversations."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("DTRM_")}
-    environment = {**kept, "DTRM_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache/jax_tests")}
     small = ("--config.data.planted.train=8", "--config.data.planted.dev=2", "--config.packing.tokens=256")
     command = [sys.executable, f"benchmarks/{script}", "--config", config, *small, *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, env=environment(cache), capture_output=True, text=True, timeout=300)
 
 
 def check(record, names):

@@ -1,6 +1,5 @@
 """The scripts as a user runs them: one-line errors, exit codes, and the path from training to evaluation."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -9,18 +8,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.runs import ROOT, environment
+
 SMALL = ("--config.train.epochs=1", "--config.data.planted.train=12", "--config.data.planted.dev=4")
-
-
-def _environment(cache: Path) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("DTRM_")}
-    return {**kept, "DTRM_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache/jax_tests")}
 
 
 def _run(cache: Path, script: str, *arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, script, *arguments]
-    return subprocess.run(command, cwd=ROOT, env=_environment(cache), capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, env=environment(cache), capture_output=True, text=True, timeout=300)
 
 
 def test_train_then_eval(tmp_path):
@@ -59,7 +54,7 @@ def test_experiments_take_the_name_of_a_table(tmp_path):
     for arguments in ((), ("table9",), ("planted", "more")):
         command = [sys.executable, "-m", "dtrm_jax.experiments", *arguments, "--config", "configs/demo.py"]
         result = subprocess.run(
-            command, cwd=ROOT, env=_environment(tmp_path), capture_output=True, text=True, timeout=300, check=False
+            command, cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=300, check=False
         )
         assert result.returncode == 2
         assert result.stderr == f"error: expected one of planted, found {' '.join(arguments) or 'nothing'}\n"
@@ -72,7 +67,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     with subprocess.Popen(
         [*command, *SMALL, *arguments],
         cwd=ROOT,
-        env=_environment(tmp_path / "cache"),
+        env=environment(tmp_path / "cache"),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

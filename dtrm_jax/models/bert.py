@@ -61,9 +61,9 @@ class BertSelfAttention(nn.Module):
     ) -> Float[Array, "T D"]:
         """Returns the attended values of every token slot."""
         heads, width = self.config.heads, self.config.hidden_size
-        weights = [Weights(width, _INIT, name=name)(width) for name in ("query", "key", "value")]
+        projections = [Weights(width, _INIT, name=name)(width) for name in ("query", "key", "value")]
         # One product instead of three.
-        kernel, bias = (jnp.concatenate(parts, axis=-1) for parts in zip(*weights, strict=True))
+        kernel, bias = (jnp.concatenate(parts, axis=-1) for parts in zip(*projections, strict=True))
         qkv = affine(x_TxD, kernel, bias, self.dtype, self.config.products)
         q, k, v = (x.reshape(-1, heads, width // heads) for x in jnp.split(qkv, 3, axis=-1))
         drop = Dropout(self.config.attention_dropout)

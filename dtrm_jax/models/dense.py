@@ -130,10 +130,13 @@ def runs_in_bfloat16() -> bool:
     if jax.default_backend() != "cpu":
         return True
     with jax.ensure_compile_time_eval():
-        x, kernel = jnp.ones((96, 32)), jnp.ones((32, 48))
+        x, widening, narrowing = jnp.ones((96, 32)), jnp.ones((32, 48)), jnp.ones((48, 32))
+
+        def total(*factors: Array) -> Array:
+            return functools.reduce(bfloat16_product, factors).sum()
+
         try:
-            total = jax.jit(jax.grad(lambda x, w: bfloat16_product(x, w).sum(), argnums=(0, 1)))(x, kernel)
-            jax.block_until_ready(total)
+            jax.block_until_ready(jax.jit(jax.grad(total, argnums=(0, 1, 2)))(x, widening, narrowing))
         except jax.errors.JaxRuntimeError as error:
             warnings.warn(f"float32 products instead of bfloat16, which XLA does not run here: {error}", stacklevel=2)
             return False

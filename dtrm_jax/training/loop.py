@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tqdm
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -26,10 +25,10 @@ from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS
 from dtrm_jax.run_directory import Checkpoints, RunDirectory, placed, signed
 from dtrm_jax.training import optimizer as optimizer_lib
 from dtrm_jax.training.log import TrainingLog, progress_bar
-from dtrm_jax.training.setup import Experiment, class_weights, initial_params, prepare
-from dtrm_jax.training.step import AXIS, Sums, TrainState, make_train_step, parallelise
+from dtrm_jax.training.setup import Experiment, initial_params, prepare, pure_step
+from dtrm_jax.training.step import AXIS, Sums, TrainState, initial_state, parallelise
 
-_PREFETCH = 4  # batches; one takes a millisecond to build
+PREFETCH = 4  # batches; one takes a millisecond to build
 
 
 class Interrupted(Exception):
@@ -85,17 +84,8 @@ class Trainer:
         self.experiment, self.config, self.run_directory = experiment, config, run
         self.total = len(experiment.plan.steps)
         self.mesh = _mesh(config.packing.packs_per_step)
-        self.optimizer = optimizer_lib.build_optimizer(config.optimizer, self.total)
-        self.train_step = parallelise(
-            make_train_step(
-                experiment.model(experiment.facts.shape),
-                self.optimizer,
-                jnp.asarray(class_weights(experiment)),
-                config.train.label_smoothing,
-                axis_name=AXIS,
-            ),
-            self.mesh,
-        )
+        self.optimizer, train_step = pure_step(experiment)
+        self.train_step = parallelise(train_step, self.mesh)
         self.dev = self._evaluator()
         self.rng = jax.random.fold_in(jax.random.key(config.train.seed), 1)
         self.is_main = jax.process_index() == 0
@@ -138,7 +128,7 @@ class Trainer:
             return progress
         plan, shape = self.experiment.plan, self.experiment.facts.shape
         hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
-        iterator = batches(self.experiment.train, plan.steps, shape, **hosts, prefetch=_PREFETCH)
+        iterator = batches(self.experiment.train, plan.steps, shape, **hosts, prefetch=PREFETCH)
         if progress.data:
             iterator.set_state(progress.data)
         with (
@@ -171,10 +161,7 @@ class Trainer:
     def _start(self, checkpoints: Checkpoints) -> tuple[TrainState, Progress, int]:
         """Returns the newest state, progress and step: a checkpoint's, or the initial ones."""
         everywhere = NamedSharding(self.mesh, PartitionSpec())
-        create = jax.jit(
-            lambda params: TrainState(jnp.zeros((), jnp.int32), params, self.optimizer.init(params)),
-            out_shardings=everywhere,
-        )
+        create = jax.jit(lambda params: initial_state(params, self.optimizer), out_shardings=everywhere)
         step = checkpoints.latest()
         if step is None:
             rng = np.asarray(jax.random.key_data(self.rng)).tolist()

@@ -4,7 +4,9 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 from tokenizers import Tokenizer
 
 from dtrm_jax.batch import PackShape
@@ -22,6 +24,8 @@ from dtrm_jax.models import pretrained
 from dtrm_jax.models.bert_config import BertConfig
 from dtrm_jax.models.dialogue_trm import DialogueTRM, build_model
 from dtrm_jax.run_directory import RunFacts
+from dtrm_jax.training.optimizer import build_optimizer
+from dtrm_jax.training.step import AXIS, TrainStep, make_train_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,8 +138,16 @@ def initial_params(experiment: Experiment) -> Any:
     params = jax.jit(lambda key, pack: model.init(key, pack, deterministic=True)["params"])(key, pack)
     if facts.encoder is not None and config.model.encoder.pretrained:
         loaded = pretrained.load_params(pretrained.locate(config.model.encoder.pretrained), facts.encoder)
-        params = {**params, "encoder": jax.tree.map(jax.numpy.asarray, loaded)}
+        params = {**params, "encoder": jax.tree.map(jnp.asarray, loaded)}
     return params
+
+
+def pure_step(experiment: Experiment) -> tuple[optax.GradientTransformation, TrainStep]:
+    """Returns the experiment's optimizer and its train step, which sums over the axis ``step.AXIS`` of devices."""
+    config = experiment.config
+    optimizer = build_optimizer(config.optimizer, experiment.facts.total_steps)
+    model, weights_C = experiment.model(experiment.facts.shape), jnp.asarray(class_weights(experiment))
+    return optimizer, make_train_step(model, optimizer, weights_C, config.train.label_smoothing, axis_name=AXIS)
 
 
 def class_weights(experiment: Experiment) -> np.ndarray:

@@ -119,6 +119,11 @@ def make_train_step(
     return train_step
 
 
+def initial_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
+    """Returns the state before the first step."""
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+
 def parallelise(train_step: TrainStep, mesh: Mesh) -> TrainStep:
     """Compiles a train step with ``axis_name=AXIS`` over ``mesh``: state replicated and donated, packs shared out.
 

@@ -23,7 +23,7 @@ from dtrm_jax.errors import InputError  # noqa: E402
 from dtrm_jax.models import pretrained  # noqa: E402
 from dtrm_jax.models.dialogue_trm import build_model  # noqa: E402
 from dtrm_jax.training.optimizer import build_optimizer  # noqa: E402
-from dtrm_jax.training.step import TrainState, make_train_step  # noqa: E402
+from dtrm_jax.training.step import initial_state, make_train_step  # noqa: E402
 from tests.torch_names import discriminator_params, transformer_params  # noqa: E402
 
 TOLERANCE = 1e-5
@@ -138,7 +138,7 @@ def test_training_is_the_same(ours, config, sizes):
     params = our_params(peer, config, sizes)
     optimizer = build_optimizer(config.optimizer, total_steps=10**9)  # so long that the rates hardly decay
     step = jax.jit(make_train_step(model, optimizer, jnp.ones(len(MELD_LABELS)), 0.0))
-    state = TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+    state = initial_state(params, optimizer)
     batch = jax.tree.map(lambda x: x[None], pack)
     found, expected = [], []
     for _ in range(3):

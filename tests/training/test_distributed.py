@@ -1,19 +1,16 @@
 """Two real processes train what one does; who joins whom."""
 
-import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dtrm_jax import distributed
 from dtrm_jax.errors import InputError
-from tests.runs import saved_state
+from tests.runs import ROOT, environment, saved_state
 
-ROOT = Path(__file__).parents[2]
 # Packs of uneven fill; three steps of two packs, then checkpoints and a dev evaluation.
 SETTINGS = (
     "--config=configs/demo.py",
@@ -26,11 +23,9 @@ SETTINGS = (
 
 
 def start(workdir, cache, *arguments):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DTRM_")}
-    environment |= {"DTRM_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache/jax_tests")}
     command = [sys.executable, "train.py", *SETTINGS, "--workdir", str(workdir), *arguments]
     return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=ROOT, env=environment(cache), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
 
 
@@ -38,7 +33,6 @@ def finish(*processes):
     for process in processes:
         output, _ = process.communicate(timeout=240)
         assert process.returncode == 0, output
-    return output
 
 
 def free_port():

@@ -14,7 +14,7 @@ from dtrm_jax.data.packing import Example, build_pack
 from dtrm_jax.evaluation.evaluate import make_predict
 from dtrm_jax.models.dialogue_trm import build_model
 from dtrm_jax.training.losses import cross_entropy
-from dtrm_jax.training.step import AXIS, TrainState, make_train_step, parallelise
+from dtrm_jax.training.step import AXIS, initial_state, make_train_step, parallelise
 from tests.factories import LABELS, assert_trees_close, random_examples, random_params, stack, tiny_config, tiny_model
 
 SHAPE = PackShape(((29, 7),), 17)
@@ -37,7 +37,7 @@ def model_with(dropout=0.0):
 
 def fresh_state():
     params = random_params(model_with())
-    return TrainState(jnp.zeros((), jnp.int32), params, DESCENT.init(params))
+    return initial_state(params, DESCENT)
 
 
 def train_step(dropout=0.0, axis_name=None):
@@ -154,9 +154,7 @@ def test_real_values_descend_the_mean_squared_error_of_what_is_annotated():
 
     (_, total), gradients = jax.jit(mean_loss)(params)
     step = jax.jit(make_train_step(model, DESCENT, jnp.ones(3), 0.0))
-    state, [sums] = train(
-        step, batch, steps=1, state=TrainState(jnp.zeros((), jnp.int32), params, DESCENT.init(params))
-    )
+    state, [sums] = train(step, batch, steps=1, state=initial_state(params, DESCENT))
     assert_trees_close(state.params, jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients), atol=TOLERANCE)
     assert float(sums.loss) == pytest.approx(float(total), rel=1e-5)
     assert (float(sums.weight), float(sums.turns)) == (there.sum(), there.any(axis=2).sum())
@@ -212,7 +210,7 @@ def test_the_loss_falls_until_a_small_batch_is_known_by_heart():
     # Adam: plain descent at a rate that gets there in 150 steps may leap out again.
     adam, params = optax.adam(3e-3), random_params(model_with())
     step = jax.jit(make_train_step(model_with(), adam, CLASS_WEIGHTS, SMOOTHING))
-    start = TrainState(jnp.zeros((), jnp.int32), params, adam.init(params))
+    start = initial_state(params, adam)
     _, sums = train(step, batch, steps=150, state=start)
     first, last = (float(of_step.loss / of_step.weight) for of_step in (sums[0], sums[-1]))
     # Smoothed targets of 0.92 and four times 0.02 have an entropy of 0.39: nothing is below it.
