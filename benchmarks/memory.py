@@ -54,6 +54,7 @@ def main() -> int:
         "config": experiment.config.name,
         "window": experiment.config.tokens.window,
         "remat": model.remat,
+        "chunks": model.encoder.chunks,
         "dtype": model.dtype,
         "pack": {"rows": shape.rows, "tokens": shape.tokens, "utterances": shape.utterances},
         "bytes": sizes | {"all": sum(sizes.values())},

@@ -55,9 +55,9 @@ _FIXED = {
 }
 
 
-# Those that do nothing where text is all there is; the products' type is the form's.
+# Those that do nothing where text is all there is, or change no result; the type of products is the form's.
 _IDLE = {
-    "model.encoder.products",
+    *("model.encoder.products", "model.encoder.chunks"),
     *("model.context.acoustic", "model.context.visual"),
     *(f"model.fusion.{name}" for name in ("kind", "layers", "heads", "feed_forward", "dropout")),
 }
@@ -180,6 +180,12 @@ class TorchPeer:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.gradient_clip)
         self.optimizer.step()
         return loss.item()
+
+    @torch.inference_mode()
+    def predict(self, conversations: Sequence[Conversation]) -> torch.Tensor:
+        """Returns the probabilities of every turn, ``[turns of all conversations, classes]``."""
+        self.model.eval()
+        return self.logits(conversations).softmax(-1).cpu()
 
     def loss(self, conversations: Sequence[Conversation]) -> torch.Tensor:
         """Returns the mean cross-entropy of the labelled turns, ready to differentiate."""

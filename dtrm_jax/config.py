@@ -81,6 +81,9 @@ class EncoderConfig:
     # What products with weights take their inputs in, summing in float32: float32 | bfloat16, as TPUs do by default;
     # on a CPU with AVX-512 bfloat16 twice as fast.
     products: str = "float32"
+    # Takes the rows of a pack in so many parts, one after another, and recomputes each in the backward pass: the memory
+    # of one part, a third more work.
+    chunks: int = 1
 
 
 @dataclasses.dataclass
@@ -203,6 +206,7 @@ _BOUNDS = {
     "data.planted.turns": (1, float("inf")),
     "data.planted.acoustic": (1, float("inf")),
     "data.planted.visual": (1, float("inf")),
+    "model.encoder.chunks": (1, float("inf")),
     "train.epochs": (1, float("inf")),
     "train.log_every_steps": (1, float("inf")),
 }

@@ -55,7 +55,9 @@ def pack_shape(
     examples: Sequence[Example], labels: LabelSpace | ValueSpace, normalization: Normalization, config: Config
 ) -> PackShape:
     """Chooses the shape of packs that ``examples`` go into; see ``choose_shape``."""
-    shape = choose_shape([example.lengths for example in examples], config.packing)
+    shape = choose_shape(
+        [example.lengths for example in examples], config.packing, multiple=config.model.encoder.chunks
+    )
     values = len(labels) if isinstance(labels, ValueSpace) else 0
     return dataclasses.replace(shape, values=values, features=normalization.sizes)
 

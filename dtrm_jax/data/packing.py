@@ -208,7 +208,7 @@ def measure_fill(lengths: Sequence[Sequence[int]], packs: int, shape: PackShape,
     return Fill(tokens=real / slots, attention=real_scores / scores, work=work)
 
 
-def choose_shape(lengths: Sequence[Sequence[int]], config: PackingConfig) -> PackShape:
+def choose_shape(lengths: Sequence[Sequence[int]], config: PackingConfig, multiple: int = 1) -> PackShape:
     """Chooses how many rows of each length and how many utterance slots a pack has.
 
     A hill climb over the row counts: it starts from the share of tokens that each row length is the shortest home of,
@@ -219,6 +219,7 @@ def choose_shape(lengths: Sequence[Sequence[int]], config: PackingConfig) -> Pac
         lengths: For every conversation that must fit, the tokens of each of its sequences.
         config: Budget and row lengths; a row length for the longest sequence is added, those beyond it are left out.
             Where no text is encoded, ``utterances`` is the budget.
+        multiple: The number of rows of each length is a multiple of it.
     """
     longest = max(max(conversation) for conversation in lengths)
     if not longest:
@@ -241,7 +242,7 @@ def choose_shape(lengths: Sequence[Sequence[int]], config: PackingConfig) -> Pac
                 if cost < 0.999 * best:
                     best, counts, improved = cost, candidate, True
         step = step if improved else step // 2
-    rows = _rows(counts, row_lengths)
+    rows = _rows([_aligned(count, multiple) for count in counts], row_lengths)
     return PackShape(rows, _utterance_slots(lengths, rows, order))
 
 
@@ -309,5 +310,5 @@ def _utterance_slots(lengths: Sequence[Sequence[int]], rows: tuple[tuple[int, in
     return _aligned(max(math.ceil(_UTTERANCE_SLACK * sum(turns) / len(packs)), max(turns)))
 
 
-def _aligned(size: int) -> int:
-    return -(-size // _ALIGN) * _ALIGN
+def _aligned(size: int, multiple: int = _ALIGN) -> int:
+    return -(-size // multiple) * multiple

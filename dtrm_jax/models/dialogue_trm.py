@@ -6,11 +6,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from dtrm_jax.batch import Batch, PackShape
-from dtrm_jax.config import Config, ModelConfig
+from dtrm_jax.config import Config, EncoderConfig, ModelConfig
 from dtrm_jax.conversation import MODALITIES
 from dtrm_jax.errors import InputError
-from dtrm_jax.models.bert import Bert
+from dtrm_jax.models.bert import Bert, Rows
 from dtrm_jax.models.bert_config import BertConfig
+from dtrm_jax.models.chunks import in_chunks
 from dtrm_jax.models.discriminator import Discriminator
 from dtrm_jax.models.fusion import build_fusion
 from dtrm_jax.models.intra_modal import FeatureBranch, IntraModal
@@ -61,18 +62,23 @@ class DialogueTRM(nn.Module):
             return FeatureBranch(self.width, *settings, name=modality)(
                 batch.features_UxM[modality], present_U, batch.conversation_U, batch.turn_U, deterministic
             )
-        by_cls = config.encoder.pooling == "cls"
-        f = Bert(self.encoder_config, dtype, remat, name="encoder")(
-            batch.token_ids_T,
-            batch.position_ids_T,
-            batch.segment_ids_T,
-            batch.sequence_ids_T,
-            self.shape.rows,
-            read_U=batch.cls_U if by_cls else None,
-            deterministic=deterministic,
-        )
-        f_UxD = f if by_cls else mean_of_utterance(f, batch)
+        bert = Bert(self.encoder_config, dtype, remat, name="encoder")
+        f_UxD = encode_utterances(bert, batch, self.shape.rows, config.encoder, deterministic)
         return IntraModal(*settings, name="intra_modal")(f_UxD, batch.conversation_U, batch.turn_U, deterministic)
+
+
+def encode_utterances(
+    bert: Bert, batch: Batch, rows: Rows, config: EncoderConfig, deterministic: bool
+) -> Float[Array, "U D"]:
+    """Returns ``f_i`` (eq. 1) of every utterance slot: the state at its [CLS], or the mean over its segment 0."""
+    tokens = (batch.token_ids_T, batch.position_ids_T, batch.segment_ids_T, batch.sequence_ids_T)
+    by_cls = config.pooling == "cls"
+    if config.chunks > 1:
+        f_TxD = in_chunks(bert, tokens, rows, config.chunks, deterministic)
+        return f_TxD[batch.cls_U] if by_cls else mean_of_utterance(f_TxD, batch)
+    if by_cls:
+        return bert(*tokens, rows, read_U=batch.cls_U, deterministic=deterministic)
+    return mean_of_utterance(bert(*tokens, rows, deterministic=deterministic), batch)
 
 
 def presence(config: ModelConfig, batch: Batch) -> dict[str, Bool[Array, " U"]]:

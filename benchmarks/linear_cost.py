@@ -1,0 +1,93 @@
+"""What a turn costs in conversations of 100 to 10,000 turns: time and memory of the intra-modal Transformer.
+
+    python benchmarks/linear_cost.py [--turns=100,1000,10000] [--window=14] [--json FILE]
+
+One conversation alone in a pack, forward and backward, at the width of MiniLM with the paper's six layers. Attention is
+banded, so that both grow linearly with the conversation. Memory is the temporaries that the compiler plans; parameters
+and their gradients, which do not depend on the conversation, are not counted.
+"""
+
+import pathlib
+import statistics
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+from absl import flags  # noqa: E402
+
+from benchmarks import record  # noqa: E402
+from dtrm_jax import command_line  # noqa: E402
+from dtrm_jax.config import IntraModalConfig  # noqa: E402
+from dtrm_jax.models.intra_modal import IntraModal  # noqa: E402
+
+_TURNS = flags.DEFINE_list("turns", ["100", "300", "1000", "3000", "10000"], "Lengths of the conversation.")
+_WINDOW = flags.DEFINE_integer("window", 14, "K.", lower_bound=0)
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "How often every length is timed, in turns.", lower_bound=1)
+
+WIDTH = 384
+_TURNS_A_ROUND = 10_000  # short conversations are repeated, one after another, so that all rounds take as long
+
+
+def compile_gradient(turns: int, window: int) -> tuple[jax.stages.Compiled, tuple]:
+    """Returns the compiled gradient of a sum over the representations, and its arguments."""
+    model = IntraModal(IntraModalConfig(), "dependent", window, jnp.dtype("float32"))
+    f_UxD = jax.random.normal(jax.random.key(0), (turns, WIDTH))
+    place = (jnp.zeros(turns, jnp.int32), jnp.arange(turns, dtype=jnp.int32))
+    params = jax.jit(lambda: model.init(jax.random.key(1), f_UxD, *place, True)["params"])()
+
+    def total(params, f_UxD, conversation_U, turn_U, key):
+        r_UxD = model.apply({"params": params}, f_UxD, conversation_U, turn_U, False, rngs={"dropout": key})
+        return jnp.sum(r_UxD * f_UxD)
+
+    arguments = (params, f_UxD, *place, jax.random.key(2))
+    return jax.jit(jax.grad(total, argnums=(0, 1))).lower(*arguments).compile(), arguments
+
+
+def measure(lengths: list[int], window: int, rounds: int) -> dict[int, dict[str, float]]:
+    """Returns what a turn takes, for every length, in ascending order.
+
+    Seconds a turn, and how they compare with the longest conversation's in the same round; the program's temporary
+    bytes, and those that each turn beyond the next shorter conversation adds.
+    """
+    programs = {turns: compile_gradient(turns, window) for turns in lengths}
+    seconds: dict[int, list[float]] = {turns: [] for turns in lengths}
+    for _ in range(rounds + 1):
+        for turns, (program, arguments) in programs.items():
+            repeats = max(1, _TURNS_A_ROUND // turns)
+            began = time.perf_counter()
+            for _ in range(repeats):
+                jax.block_until_ready(program(*arguments))
+            seconds[turns].append((time.perf_counter() - began) / repeats / turns)
+    temporaries = {turns: program.memory_analysis().temp_size_in_bytes for turns, (program, _) in programs.items()}
+    results, shorter = {}, 0
+    for turns in lengths:
+        ratios = [ours / theirs for ours, theirs in zip(seconds[turns][1:], seconds[lengths[-1]][1:], strict=True)]
+        results[turns] = {
+            "seconds_a_turn": statistics.median(seconds[turns][1:]),
+            "time_beside_longest": statistics.median(ratios),
+            "bytes": temporaries[turns],
+            "bytes_a_further_turn": (temporaries[turns] - temporaries.get(shorter, 0)) / (turns - shorter),
+        }
+        shorter = turns
+    return results
+
+
+def main() -> int:
+    """Measures, prints and writes; returns the exit status."""
+    command_line.prepare_process()
+    results = measure(sorted(map(int, _TURNS.value)), _WINDOW.value, _ROUNDS.value)
+    print(f"{'turns':>7}{'us a turn':>12}{'of longest':>12}{'MB':>10}{'KB a further turn':>20}")
+    for turns, row in results.items():
+        print(
+            f"{turns:>7}{row['seconds_a_turn'] * 1e6:>12.1f}{row['time_beside_longest']:>12.2f}"
+            f"{row['bytes'] / 1e6:>10.0f}{row['bytes_a_further_turn'] / 1e3:>20.0f}"
+        )
+    record.write({"window": _WINDOW.value, "width": WIDTH, "rounds": _ROUNDS.value, "results": results})
+    return 0
+
+
+if __name__ == "__main__":
+    command_line.run(main)
