@@ -59,7 +59,7 @@ _FIXED = {
 _IDLE = {
     *("model.encoder.products", "model.encoder.chunks"),
     *("model.context.acoustic", "model.context.visual"),
-    *(f"model.fusion.{name}" for name in ("kind", "layers", "heads", "feed_forward", "dropout")),
+    *(f"model.fusion.{name}" for name in ("kind", "layers", "heads", "feed_forward", "dropout", "sketch", "seed")),
 }
 
 

@@ -110,12 +110,16 @@ class ContextConfig:
 class FusionConfig:
     """The inter-modal fusion (section 4.2), where there are two modalities or three."""
 
-    kind: str = "mgif"  # mgif (eq. 7 to 16) | additive | concat | max
-    # Sizes of MGIF's Transformer.
+    # mgif (eq. 7 to 16) | the others of Table 5: additive | concat | max | bilinear | gmu | mult (sees earlier turns of
+    # every modality, whatever its context setting) | mgif_without_representation | mgif_without_prototype
+    kind: str = "mgif"
+    # Sizes of MGIF's Transformer, and of each of MulT's: one for every ordered pair, one for every modality.
     layers: int = 4
     heads: int = 8
     feed_forward: int = 2048
     dropout: float = 0.1
+    sketch: int = 1024  # entries of bilinear's sketch
+    seed: int = 0  # of bilinear's hashes, which are drawn, not trained
 
 
 @dataclasses.dataclass
@@ -189,7 +193,10 @@ _CHOICES = {
     "model.context.utterance": ("dependent", "free"),
     "model.context.acoustic": ("dependent", "free"),
     "model.context.visual": ("dependent", "free"),
-    "model.fusion.kind": ("mgif", "additive", "concat", "max"),
+    "model.fusion.kind": (
+        *("mgif", "additive", "concat", "max", "bilinear", "gmu", "mult"),
+        *("mgif_without_representation", "mgif_without_prototype"),
+    ),
     "model.intra_modal.turn_distance": ("none", "learned"),
     "model.dtype": ("float32", "bfloat16"),
     "train.class_weights": ("none", "balanced"),
@@ -207,6 +214,7 @@ _BOUNDS = {
     "data.planted.acoustic": (1, float("inf")),
     "data.planted.visual": (1, float("inf")),
     "model.encoder.chunks": (1, float("inf")),
+    "model.fusion.sketch": (1, float("inf")),
     "train.epochs": (1, float("inf")),
     "train.log_every_steps": (1, float("inf")),
 }

@@ -183,6 +183,8 @@ def test_choices(path):
         ("model.encoder.attention_dropout", 0.99, 1.0),
         ("model.intra_modal.dropout", 0.99, 1.5),
         ("model.intra_modal.layers", 0, -1),
+        ("model.fusion.sketch", 1, 0),
+        ("model.fusion.seed", 0, -1),
         ("train.label_smoothing", 0.5, 1.1),
         ("optimizer.b1", 0.0, 1.0),
         ("optimizer.b2", 0.999, 1.0),

@@ -80,6 +80,7 @@ def banded_attention(
     window: int,
     drop: Drop,
     distance_bias_HxK1: Float[Array, "H K1"] | None = None,
+    seen_U: Bool[Array, " U"] | None = None,
 ) -> tuple[Float[Array, "U H E"], Float[Array, "B H C S"]]:
     """Context-dependent attention of eq. 3: each turn sees itself and ``window`` turns before it.
 
@@ -95,6 +96,7 @@ def banded_attention(
         window: K.
         drop: Applied to the attention weights.
         distance_bias_HxK1: Added to the scores by distance ``i - j`` in turns, 0 to K.
+        seen_U: Which turns may be seen; all if None. A turn that sees none gets zeros.
 
     Returns:
         The attended values, and the weights by block.
@@ -115,7 +117,13 @@ def banded_attention(
     if distance_bias_HxK1 is not None:
         distance = jnp.clip(turn_q[:, :, None] - turn_k[:, None, :], 0, window)
         bias = jnp.moveaxis(distance_bias_HxK1[:, distance], 0, 1)
+    if seen_U is not None:
+        mask &= cut.keys(seen_U, False, look_back)[:, None, :]
     output, weights = attend(q, k, v, mask, drop, bias)
+    if seen_U is not None:
+        # The softmax over no key at all is uniform over what is hidden.
+        sees = mask.any(axis=-1)
+        output, weights = jnp.where(sees[:, :, None, None], output, 0), jnp.where(sees[:, None, :, None], weights, 0)
     return output.reshape(-1, *output.shape[2:])[:utterances], weights
 
 

@@ -13,8 +13,9 @@ from dtrm_jax.models.bert import Bert, Rows
 from dtrm_jax.models.bert_config import BertConfig
 from dtrm_jax.models.chunks import in_chunks
 from dtrm_jax.models.discriminator import Discriminator
-from dtrm_jax.models.fusion import build_fusion
+from dtrm_jax.models.fusion import WITH_HEADS, build_fusion
 from dtrm_jax.models.intra_modal import FeatureBranch, IntraModal
+from dtrm_jax.models.representations import Place
 
 
 class DialogueTRM(nn.Module):
@@ -47,8 +48,8 @@ class DialogueTRM(nn.Module):
         if len(r_UxD) == 1:
             (o_UxD,) = r_UxD.values()
         else:
-            fuse = build_fusion(config.fusion, dtype, config.remat, name="fusion")
-            o_UxD = fuse(r_UxD, present_U, deterministic)
+            fuse = build_fusion(config.fusion, self.window, dtype, config.remat, name="fusion")
+            o_UxD = fuse(r_UxD, present_U, Place(batch.conversation_U, batch.turn_U), deterministic)
         return Discriminator(self.outputs, config.dropout, dtype, name="discriminator")(o_UxD, deterministic)
 
     @nn.nowrap
@@ -116,7 +117,7 @@ def build_model(config: Config, encoder_config: BertConfig | None, outputs: int,
     heads = {"intra_modal": model.intra_modal.heads} if model.intra_modal.layers else {}
     if encoder_config is not None:
         heads["encoder"] = encoder_config.heads
-    if len(model.modalities) > 1 and model.fusion.kind == "mgif":
+    if len(model.modalities) > 1 and model.fusion.kind in WITH_HEADS:
         heads["fusion"] = model.fusion.heads
     for part, count in heads.items():
         if not count or width % count:

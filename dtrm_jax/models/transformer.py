@@ -18,8 +18,8 @@ LINEAR_INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 Arrangement = Callable[[Array, Array, Array, Drop], tuple[Array, Array]]
 
 
-class SelfAttention(nn.Module):
-    """Multi-head self-attention with biases on all four projections.
+class Attention(nn.Module):
+    """Multi-head attention with biases on all four projections.
 
     Attributes:
         heads: H; must divide the width.
@@ -33,21 +33,42 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "... P D"], arrangement: Arrangement, deterministic: bool
+        self,
+        x: Float[Array, "... P D"],
+        arrangement: Arrangement,
+        deterministic: bool,
+        source: Float[Array, "... P D"] | None = None,
     ) -> Float[Array, "... P D"]:
-        """Projects, attends as ``arrangement`` says, projects back."""
+        """Projects, attends as ``arrangement`` says, projects back.
+
+        Args:
+            x: What the queries are of.
+            arrangement: Who sees whom.
+            deterministic: Without dropout.
+            source: What the keys and values are of; None: ``x``, self-attention.
+        """
+        source = x if source is None else source
         width = x.shape[-1]
         if width % self.heads:
             raise ValueError(f"attention: expected a width divisible by {self.heads} heads, found {width}")
         split = (*x.shape[:-1], self.heads, width // self.heads)
         q, k, v = (
-            nn.Dense(width, dtype=self.dtype, kernel_init=IN_PROJECTION_INIT, name=name)(x).reshape(split)
-            for name in ("query", "key", "value")
+            nn.Dense(width, dtype=self.dtype, kernel_init=IN_PROJECTION_INIT, name=name)(of).reshape(split)
+            for name, of in (("query", x), ("key", source), ("value", source))
         )
         drop_weights = Dropout(self.dropout)
         attended, weights = arrangement(q, k, v, lambda w: drop_weights(w, deterministic))
         self.sow("intermediates", "weights", weights)
         return nn.Dense(width, dtype=self.dtype, kernel_init=LINEAR_INIT, name="out")(attended.reshape(x.shape))
+
+
+def feed_forward(
+    x: Float[Array, "... P D"], size: int, drop: Dropout, dtype: jnp.dtype, deterministic: bool
+) -> Float[Array, "... P D"]:
+    """``W_2 drop(relu(W_1 x + b_1)) + b_2``; the weights, ``linear1`` and ``linear2``, are the calling module's."""
+    hidden = nn.relu(nn.Dense(size, dtype=dtype, kernel_init=LINEAR_INIT, name="linear1")(x))
+    hidden = drop(hidden, deterministic)
+    return nn.Dense(x.shape[-1], dtype=dtype, kernel_init=LINEAR_INIT, name="linear2")(hidden)
 
 
 class TransformerLayer(nn.Module):
@@ -64,11 +85,9 @@ class TransformerLayer(nn.Module):
     ) -> Float[Array, "... P D"]:
         """Returns the layer's output at every position."""
         drop = Dropout(self.dropout)
-        attended = SelfAttention(self.heads, self.dropout, self.dtype, name="attention")(x, arrangement, deterministic)
+        attended = Attention(self.heads, self.dropout, self.dtype, name="attention")(x, arrangement, deterministic)
         x = nn.LayerNorm(1e-5, dtype=self.dtype, name="norm1")(x + drop(attended, deterministic))
-        hidden = nn.relu(nn.Dense(self.feed_forward, dtype=self.dtype, kernel_init=LINEAR_INIT, name="linear1")(x))
-        hidden = drop(hidden, deterministic)
-        hidden = nn.Dense(x.shape[-1], dtype=self.dtype, kernel_init=LINEAR_INIT, name="linear2")(hidden)
+        hidden = feed_forward(x, self.feed_forward, drop, self.dtype, deterministic)
         return nn.LayerNorm(1e-5, dtype=self.dtype, name="norm2")(x + drop(hidden, deterministic))
 
 

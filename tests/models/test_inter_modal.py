@@ -10,10 +10,12 @@ import pytest
 from dtrm_jax.config import FusionConfig
 from dtrm_jax.models.inter_modal import MGIF, pairs, positions
 from tests.factories import random_params_like
+from tests.fusions import side_by_side
 
 # Pairwise distinct, so that swapped axes fail.
 UTTERANCES, WIDTH, HEADS, FEED_FORWARD, LAYERS = 5, 8, 2, 11, 4
 TOLERANCE = 1e-5
+PLACE = side_by_side([UTTERANCES])
 SUBSETS = (
     ("utterance", "acoustic"),
     ("utterance", "visual"),
@@ -36,9 +38,9 @@ def fused(r_UxD, present_U, params=None, config=CONFIG, **settings):
     """The module's parameters and its output."""
     module = MGIF(config, jnp.float32)
     if params is None:
-        shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), r_UxD, present_U, True)["params"])
+        shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), r_UxD, present_U, PLACE, True)["params"])
         params = random_params_like(shapes)
-    apply = jax.jit(lambda params, r, present: module.apply({"params": params}, r, present, True, **settings))
+    apply = jax.jit(lambda params, r, present: module.apply({"params": params}, r, present, PLACE, True, **settings))
     return params, apply(params, r_UxD, present_U)
 
 

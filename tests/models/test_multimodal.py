@@ -24,6 +24,7 @@ from tests.factories import (
     tiny_encoder,
     with_features,
 )
+from tests.fusions import KINDS
 
 SIZES = {"utterance": 7, "acoustic": 5, "visual": 3}
 TURNS = (6, 1, 9)
@@ -74,9 +75,13 @@ def jacobians(model, params, pack):
     return {name: np.abs(x).max(axis=(1, 3)) > 0 for name, x in result.items()}
 
 
-@pytest.mark.parametrize("kind", ["mgif", "additive", "concat", "max"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_modality_acts_on_exactly_the_turns_that_may_see_it(kind):
-    """Two layers of window 3: a context-dependent modality reaches 6 turns, a context-free one its own."""
+    """Two layers of window 3: a context-dependent modality reaches 6 turns, a context-free one its own.
+
+    MulT, with two layers of self-attention after crossmodal attention, reaches 9 more, which is further than the
+    conversations are long.
+    """
     config = configured(
         utterance="features",
         model__fusion__kind=kind,
@@ -92,6 +97,11 @@ def test_a_modality_acts_on_exactly_the_turns_that_may_see_it(kind):
     if kind == "max":  # no gradient where another modality is larger: then not every neighbour shows
         assert not (acts["utterance"] & ~reach).any() and not (acts["visual"] & ~reach).any()
         assert not (acts["acoustic"] & ~(same & (distance == 0))).any()
+        return
+    if kind == "mult":
+        used = pack.conversation_U >= 0
+        for name in SIZES:
+            np.testing.assert_array_equal(acts[name][used], (same & (distance >= 0))[used])
         return
     np.testing.assert_array_equal(acts["utterance"], reach)
     np.testing.assert_array_equal(acts["visual"], reach)
@@ -116,8 +126,10 @@ def test_text_and_features_meet_at_the_same_turn():
     assert np.flatnonzero(changed).tolist() == [4]
 
 
-@pytest.mark.parametrize("kind", ["mgif", "additive", "concat", "max"])
-@pytest.mark.parametrize("context", ["free", "dependent"])
+@pytest.mark.parametrize(
+    ("kind", "context"),
+    [*itertools.product(["mgif", "additive", "concat", "max"], ["free", "dependent"]), ("mult", "dependent")],
+)
 def test_what_a_turn_lacks_does_not_act(kind, context):
     config = configured(utterance="features", model__fusion__kind=kind, model__context__acoustic=context)
     model, pack = prepared(config, absent=[(0, 2, "acoustic"), (2, 8, "acoustic"), (2, 8, "visual")])
@@ -202,6 +214,13 @@ def test_heads_that_do_not_divide_the_width_are_one_line(setting, modalities, me
         prepared(configured(modalities, "features", **{setting: 4}))
 
 
+@pytest.mark.parametrize("kind", ["mgif", "mgif_without_prototype", "mult"])
+def test_heads_of_every_fusion_that_has_heads(kind):
+    with pytest.raises(InputError, match="config.model.fusion.heads: expected a divisor of the width 14, found 4"):
+        prepared(configured("ua", "features", model__fusion__heads=4, model__fusion__kind=kind))
+
+
 def test_heads_of_what_is_not_built_do_not_matter():
     prepared(configured("a", "features", model__fusion__heads=4))
-    prepared(configured("av", "features", model__fusion__heads=4, model__fusion__kind="additive"))
+    for kind in set(KINDS) - {"mgif", "mgif_without_prototype", "mult"}:
+        prepared(configured("av", "features", model__fusion__heads=4, model__fusion__kind=kind))
