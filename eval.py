@@ -1,5 +1,7 @@
 """Evaluates a trained model: ``python eval.py --checkpoint runs/meld [--split test] [--step best|latest|N]``."""
 
+import json
+
 from absl import flags
 
 from dtrm_jax import command_line
@@ -13,6 +15,7 @@ flags.mark_flag_as_required("checkpoint")
 
 def main() -> int:
     """Evaluates; returns the exit status."""
+    from dtrm_jax.evaluation.analysis_table import format_shifts
     from dtrm_jax.evaluation.restored import evaluate_run
     from dtrm_jax.evaluation.table import format_metrics
     from dtrm_jax.run_directory import RunDirectory
@@ -21,7 +24,10 @@ def main() -> int:
     metrics = evaluate_run(run, _SPLIT.value, _STEP.value, _SOURCE.value)
     print(f"{metrics['corpus']} {metrics['split']}, checkpoint of step {metrics['step']} ({metrics['checkpoint']})\n")
     print(format_metrics(metrics))
-    print(f"\nwritten to {run.evaluation(_SPLIT.value)}")
+    folder = run.evaluation(_SPLIT.value)
+    if "per_class" in metrics:
+        print("\n" + format_shifts(json.loads((folder / "analysis.json").read_text(encoding="utf-8"))))
+    print(f"\nwritten to {folder}")
     return 0
 
 

@@ -25,6 +25,7 @@ def test_train_then_eval(tmp_path):
     assert f"python eval.py --checkpoint {workdir}" in trained.stdout
     evaluated = _run(tmp_path / "cache", "eval.py", "--checkpoint", str(workdir), "--split", "dev", "--step", "latest")
     assert evaluated.returncode == 0, evaluated.stderr
+    assert "Intra-ES" in evaluated.stdout
     assert "weighted F1" in evaluated.stdout and str(workdir / "eval" / "dev") in evaluated.stdout
     assert evaluated.stderr == ""
 

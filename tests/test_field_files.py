@@ -154,6 +154,7 @@ def test_avec_from_its_files_to_pearsons_r(tmp_path):
     assert metrics["per_target"].keys() == {"valence", "expectancy"}
     assert min(scores["pearson_r"] for scores in metrics["per_target"].values()) > 0.6
     assert json.loads((tmp_path / "run/eval/test/metrics.json").read_text())["mae"] == metrics["mae"]
+    assert not (tmp_path / "run/eval/test/analysis.json").exists(), "real values have no classes to analyse"
     with (tmp_path / "run/eval/test/predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     found = np.array([[float(row["label_expectancy"]), float(row["prediction_expectancy"])] for row in rows])

@@ -1,10 +1,10 @@
-"""The files of an evaluation: ``predictions.csv``, a row a turn, and ``metrics.json``.
+"""The files of an evaluation: ``predictions.csv``, a row a turn, ``metrics.json`` and ``analysis.json``.
 
 ``predictions.csv`` is UTF-8 and follows RFC 4180. Its columns are ``dialogue_id``, ``turn`` (the turn's id in its
 source), ``speaker``, ``utterance``, ``label`` (empty if the turn is not annotated), ``prediction``, then the
 probability of every emotion in a column ``p_<label>``, in the order of the label space. Where emotions are real values,
 each has two columns instead, ``label_<name>`` (empty if not annotated) and ``prediction_<name>``. Conversations follow
-each other in the order of the split, turns in the order they were spoken. Both files appear complete or not at all.
+each other in the order of the split, turns in the order they were spoken. Every file appears complete or not at all.
 """
 
 import csv
@@ -98,7 +98,7 @@ def read(path: str | os.PathLike) -> tuple[list[PredictedTurn], LabelSpace]:
 
 
 def write_metrics(path: str | os.PathLike, metrics: dict[str, Any]) -> None:
-    """Writes ``metrics.json``, with the folders above it; a file that is there is replaced.
+    """Writes ``metrics.json`` or ``analysis.json``, with the folders above it; a file that is there is replaced.
 
     Single numbers come first, then lists and tables, each in the order given; a list or table of numbers keeps to one
     line, so that a confusion matrix reads as one.

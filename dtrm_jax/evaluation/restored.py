@@ -6,12 +6,13 @@ from typing import Any
 import jax
 
 from dtrm_jax.config import Config
-from dtrm_jax.conversation import Conversation, Dataset
+from dtrm_jax.conversation import Conversation, Dataset, LabelSpace
 from dtrm_jax.data import protocol
 from dtrm_jax.data.examples import make_examples, pack_shape, reads_text
 from dtrm_jax.data.packing import Example
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation import predictions
+from dtrm_jax.evaluation.analysis import analyse
 from dtrm_jax.evaluation.evaluate import Evaluator, parameter_shapes
 from dtrm_jax.models.dialogue_trm import DialogueTRM, build_model
 from dtrm_jax.run_directory import RunDirectory, placed
@@ -62,7 +63,9 @@ def restore_run(run: RunDirectory, split: str, which: str, source: str | None) -
 
 
 def evaluate_run(run: RunDirectory, split: str, which: str, source: str | None) -> dict[str, Any]:
-    """Scores a checkpoint on a split and writes ``eval/<split>/metrics.json`` and ``predictions.csv``.
+    """Scores a checkpoint on a split and writes ``predictions.csv`` and ``metrics.json`` to ``eval/<split>/``.
+
+    Classes are also analysed, from ``predictions.csv`` alone, as anyone can repeat: ``analysis.json``.
 
     Args and errors are those of ``restore_run``.
 
@@ -77,6 +80,8 @@ def evaluate_run(run: RunDirectory, split: str, which: str, source: str | None) 
     metrics = about | evaluator.score(outputs)
     folder = run.evaluation(split)
     predictions.write(folder / "predictions.csv", restored.conversations, outputs, labels)
+    if isinstance(labels, LabelSpace):
+        predictions.write_metrics(folder / "analysis.json", analyse(*predictions.read(folder / "predictions.csv")))
     predictions.write_metrics(folder / "metrics.json", metrics)
     return metrics
 

@@ -23,14 +23,14 @@ def format_metrics(metrics: dict[str, Any]) -> str:
 
 def _class_table(metrics: dict[str, Any]) -> str:
     headline = {
-        "accuracy": _percent(metrics["accuracy"]),
-        "weighted F1": _percent(metrics["weighted_f1"]),
-        "macro F1": _percent(metrics["macro_f1"]),
+        "accuracy": percent(metrics["accuracy"]),
+        "weighted F1": percent(metrics["weighted_f1"]),
+        "macro F1": percent(metrics["macro_f1"]),
         **({"loss": f"{metrics['loss']:.4f}"} if "loss" in metrics else {}),
         "n": str(metrics["n"]),
     }
     classes = [
-        [name, *(_percent(scores[key]) for key in ("precision", "recall", "f1")), str(scores["support"])]
+        [name, *(percent(scores[key]) for key in ("precision", "recall", "f1")), str(scores["support"])]
         for name, scores in metrics["per_class"].items()
     ]
     per_class = [["class", "precision", "recall", "F1", "support"], *classes]
@@ -47,7 +47,8 @@ def _value_table(metrics: dict[str, Any]) -> str:
     return "\n".join([*align(headline, names=False), "", *align(rows)])
 
 
-def _percent(fraction: float) -> str:
+def percent(fraction: float) -> str:
+    """Returns a score in percent, with two decimals."""
     return f"{100 * fraction:.2f}"
 
 

@@ -7,9 +7,11 @@ from collections import Counter
 import pytest
 
 from dtrm_jax.config import DataConfig
-from dtrm_jax.conversation import Dataset
+from dtrm_jax.conversation import IEMOCAP_LABELS, Dataset
 from dtrm_jax.data import builders
 from dtrm_jax.data.readers import iemocap, meld
+from dtrm_jax.evaluation import groups
+from dtrm_jax.evaluation.predictions import PredictedTurn
 
 needs_meld = pytest.mark.skipif("DTRM_MELD_SOURCE" not in os.environ, reason="$DTRM_MELD_SOURCE is not set")
 needs_iemocap = pytest.mark.skipif("DTRM_IEMOCAP_SOURCE" not in os.environ, reason="$DTRM_IEMOCAP_SOURCE is not set")
@@ -72,3 +74,14 @@ def test_iemocap_emotion_shifts_are_the_papers():
             own += last.get(turn.speaker, turn.label) != turn.label
             last[turn.speaker] = turn.label
     assert (own, adjacent) == (410, 683)
+    turns = [
+        PredictedTurn(one.id, turn.id, turn.speaker, turn.text, turn.label, "sad", (0, 1, 0, 0, 0, 0))
+        for one in test
+        for turn in one.turns
+    ]
+    table = groups.shifts(turns, IEMOCAP_LABELS)
+    assert [table[name]["n"] for name in ("all", "intra", "inter")] == [1623, 410, 683]
+    assert [f"{table[name]['per_conversation']:.1f}" for name in ("intra", "inter")] == ["13.2", "22.0"]
+    # "yeah." occurs 23 times according to the paper, which is both spellings together.
+    yeahs = Counter(turn.utterance for turn in groups.with_text(turns, "yeah"))
+    assert yeahs["yeah."] + yeahs["yeah"] == 23

@@ -11,6 +11,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from dtrm_jax.data import builders
 from dtrm_jax.errors import InputError
+from dtrm_jax.evaluation import predictions as prediction_files
+from dtrm_jax.evaluation.analysis import analyse
 from dtrm_jax.evaluation.restored import evaluate_run
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.training import loop
@@ -46,6 +48,20 @@ def test_a_moved_run_is_evaluated_and_every_turn_is_scored_once(trained, cache, 
     assert metrics["weighted_f1"] == pytest.approx(f1_score(labels, predictions, average="weighted"))
     probabilities = np.asarray([[float(row[key]) for key in row if key.startswith("p_")] for row in rows])
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_an_evaluation_leaves_its_analysis(trained):
+    metrics = evaluate_run(RunDirectory(trained), "test", "best", None)
+    folder = trained / "eval/test"
+    assert {file.name for file in folder.iterdir()} == {"predictions.csv", "metrics.json", "analysis.json"}
+    analysis = json.loads((folder / "analysis.json").read_text(encoding="utf-8"))
+    assert analysis == analyse(*prediction_files.read(folder / "predictions.csv"))
+    assert analysis["n"] == metrics["n"] and analysis["conversations"] == 7
+    for name in ("accuracy", "weighted_f1"):
+        assert analysis["shifts"]["all"][name] == metrics[name]
+    for name in ("accuracy", "weighted_f1", "macro_f1"):
+        assert analysis["intervals"][name]["value"] == pytest.approx(metrics[name])
+    assert analysis["calibration"]["negative_log_likelihood"] == pytest.approx(metrics["loss"], abs=1e-6)
 
 
 def test_dev_scores_are_those_of_training(trained):
