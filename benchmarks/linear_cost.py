@@ -1,6 +1,6 @@
 """What a turn costs in conversations of 100 to 10,000 turns: time and memory of the intra-modal Transformer.
 
-    python benchmarks/linear_cost.py [--turns=100,1000,10000] [--window=14] [--json FILE]
+    python benchmarks/linear_cost.py [--turns=100,1000,10000] [--window=14] [--layers=6] [--json FILE]
 
 One conversation alone in a pack, forward and backward, at the width of MiniLM with the paper's six layers. Attention is
 banded, so that both grow linearly with the conversation. Memory is the temporaries that the compiler plans; parameters
@@ -26,14 +26,14 @@ from dtrm_jax.models.intra_modal import IntraModal  # noqa: E402
 _TURNS = flags.DEFINE_list("turns", ["100", "300", "1000", "3000", "10000"], "Lengths of the conversation.")
 _WINDOW = flags.DEFINE_integer("window", 14, "K.", lower_bound=0)
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "How often every length is timed, in turns.", lower_bound=1)
+_LAYERS = flags.DEFINE_integer("layers", 6, "Layers of the intra-modal Transformer.", lower_bound=1)
 
 WIDTH = 384
-_TURNS_A_ROUND = 10_000  # short conversations are repeated, one after another, so that all rounds take as long
 
 
-def compile_gradient(turns: int, window: int) -> tuple[jax.stages.Compiled, tuple]:
+def compile_gradient(turns: int, window: int, layers: int) -> tuple[jax.stages.Compiled, tuple]:
     """Returns the compiled gradient of a sum over the representations, and its arguments."""
-    model = IntraModal(IntraModalConfig(), "dependent", window, jnp.dtype("float32"))
+    model = IntraModal(IntraModalConfig(layers=layers), "dependent", window, jnp.dtype("float32"))
     f_UxD = jax.random.normal(jax.random.key(0), (turns, WIDTH))
     place = (jnp.zeros(turns, jnp.int32), jnp.arange(turns, dtype=jnp.int32))
     params = jax.jit(lambda: model.init(jax.random.key(1), f_UxD, *place, True)["params"])()
@@ -46,17 +46,17 @@ def compile_gradient(turns: int, window: int) -> tuple[jax.stages.Compiled, tupl
     return jax.jit(jax.grad(total, argnums=(0, 1))).lower(*arguments).compile(), arguments
 
 
-def measure(lengths: list[int], window: int, rounds: int) -> dict[int, dict[str, float]]:
+def measure(lengths: list[int], window: int, layers: int, rounds: int) -> dict[int, dict[str, float]]:
     """Returns what a turn takes, for every length, in ascending order.
 
     Seconds a turn, and how they compare with the longest conversation's in the same round; the program's temporary
     bytes, and those that each turn beyond the next shorter conversation adds.
     """
-    programs = {turns: compile_gradient(turns, window) for turns in lengths}
+    programs = {turns: compile_gradient(turns, window, layers) for turns in lengths}
     seconds: dict[int, list[float]] = {turns: [] for turns in lengths}
     for _ in range(rounds + 1):
         for turns, (program, arguments) in programs.items():
-            repeats = max(1, _TURNS_A_ROUND // turns)
+            repeats = lengths[-1] // turns  # all take as long
             began = time.perf_counter()
             for _ in range(repeats):
                 jax.block_until_ready(program(*arguments))
@@ -78,14 +78,15 @@ def measure(lengths: list[int], window: int, rounds: int) -> dict[int, dict[str,
 def main() -> int:
     """Measures, prints and writes; returns the exit status."""
     command_line.prepare_process()
-    results = measure(sorted(map(int, _TURNS.value)), _WINDOW.value, _ROUNDS.value)
+    results = measure(sorted(map(int, _TURNS.value)), _WINDOW.value, _LAYERS.value, _ROUNDS.value)
     print(f"{'turns':>7}{'us a turn':>12}{'of longest':>12}{'MB':>10}{'KB a further turn':>20}")
     for turns, row in results.items():
         print(
             f"{turns:>7}{row['seconds_a_turn'] * 1e6:>12.1f}{row['time_beside_longest']:>12.2f}"
             f"{row['bytes'] / 1e6:>10.0f}{row['bytes_a_further_turn'] / 1e3:>20.0f}"
         )
-    record.write({"window": _WINDOW.value, "width": WIDTH, "rounds": _ROUNDS.value, "results": results})
+    about = {"window": _WINDOW.value, "layers": _LAYERS.value, "width": WIDTH, "rounds": _ROUNDS.value}
+    record.write(about | {"results": results})
     return 0
 
 

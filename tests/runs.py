@@ -13,6 +13,13 @@ from dtrm_jax.run_directory import RunDirectory
 
 ROOT = Path(__file__).parents[1]
 
+# Of a config, for commands: the smallest DialogueTRM-U, which compiles in a few seconds.
+ONE_LAYER = (
+    "--config.model.modalities=u",
+    "--config.model.encoder.layers=1",
+    "--config.model.intra_modal.layers=1",
+)
+
 
 def tiny_run_config(cache: Path) -> Config:
     """Returns a config with dropout on, so that resuming has randomness to get right."""

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from tests.runs import ROOT, environment
+from tests.runs import ONE_LAYER, ROOT, environment
 
 
 def run(cache, config, *arguments, script="train_throughput.py"):
-    """Runs a benchmark on a handful of generated conversations."""
+    """Runs a benchmark on a handful of generated conversations, with one layer of each kind."""
     small = ("--config.data.planted.train=8", "--config.data.planted.dev=2", "--config.packing.tokens=256")
-    command = [sys.executable, f"benchmarks/{script}", "--config", config, *small, *arguments]
+    command = [sys.executable, f"benchmarks/{script}", "--config", config, *small, *ONE_LAYER, *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment(cache), capture_output=True, text=True, timeout=300)
 
 
@@ -52,7 +52,7 @@ def test_an_unknown_peer_is_one_line(tmp_path):
 
 def test_the_profile_knows_what_every_operation_is_for(tmp_path):
     file = tmp_path / "profile.json"
-    arguments = ("--config.model.modalities=u", "--steps=1", "--json", str(file))
+    arguments = ("--steps=1", "--json", str(file))
     result = run(tmp_path / "cache", "configs/demo.py", *arguments, script="profile_step.py")
     assert result.returncode == 0, result.stderr
     figures = json.loads(file.read_text())
@@ -65,7 +65,8 @@ def test_the_profile_knows_what_every_operation_is_for(tmp_path):
 
 def test_a_turn_costs_the_same_in_short_and_long_conversations(tmp_path):
     file = tmp_path / "cost.json"
-    command = [sys.executable, "benchmarks/linear_cost.py", "--turns=40,80,160", "--rounds=1", "--json", str(file)]
+    command = [sys.executable, "benchmarks/linear_cost.py", "--turns=40,80,160", "--rounds=1", "--layers=1"]
+    command += ["--json", str(file)]
     subprocess.run(command, cwd=ROOT, env=environment(tmp_path / "cache"), check=True, timeout=300)
     rows = json.loads(file.read_text())["results"]
     assert all(row["seconds_a_turn"] > 0 for row in rows.values())

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.runs import ROOT, environment
+from tests.runs import ONE_LAYER, ROOT, environment
 
-SMALL = ("--config.train.epochs=1", "--config.data.planted.train=12", "--config.data.planted.dev=4")
+SMALL = ("--config.train.epochs=1", "--config.data.planted.train=12", "--config.data.planted.dev=4", *ONE_LAYER)
 
 
 def _run(cache: Path, script: str, *arguments: str) -> subprocess.CompletedProcess:
