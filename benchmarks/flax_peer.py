@@ -21,7 +21,7 @@ from dtrm_jax.data.packing import Example, build_pack
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.evaluate import make_predict
 from dtrm_jax.models.bert_config import BertConfig
-from dtrm_jax.models.dialogue_trm import mean_of_utterance
+from dtrm_jax.models.dialogue_trm import mean_of_utterance, utterance_of_own
 from dtrm_jax.models.discriminator import Discriminator
 from dtrm_jax.models.intra_modal import IntraModal
 from dtrm_jax.training import setup
@@ -71,7 +71,10 @@ class PaddedDialogueTRM(nn.Module):
         states = bert(ids, mask, segments, positions, None, deterministic=deterministic).last_hidden_state
         states_TxD = states.reshape(-1, states.shape[-1])
         by_cls = config.encoder.pooling == "cls"
-        f_UxD = states_TxD[batch.cls_U] if by_cls else mean_of_utterance(states_TxD, batch)
+        if by_cls:
+            f_UxD = states_TxD[batch.cls_U]
+        else:
+            f_UxD = mean_of_utterance(states_TxD, utterance_of_own(batch), self.shape.utterances)
         intra_modal = IntraModal(config.intra_modal, config.context.utterance, self.window, dtype, name="intra_modal")
         r_UxD = intra_modal(f_UxD, batch.conversation_U, batch.turn_U, deterministic)
         return Discriminator(self.outputs, config.dropout, dtype, name="discriminator")(r_UxD, deterministic)

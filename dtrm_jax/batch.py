@@ -34,12 +34,15 @@ class PackShape:
         utterances: Utterance slots, U.
         values: Real-valued targets, V.
         features: ``(modality, M)`` pairs of the modalities that are taken as features.
+        own_tokens: Room for the pack's own tokens, those of segment 0, which a mean over the utterance reads; 0: every
+            token slot may be one.
     """
 
     rows: tuple[tuple[int, int], ...]
     utterances: int
     values: int = 0
     features: tuple[tuple[str, int], ...] = ()
+    own_tokens: int = 0
 
     @property
     def tokens(self) -> int:

@@ -78,6 +78,7 @@ class RunFacts:
                 shape["utterances"],
                 shape["values"],
                 tuple(map(tuple, shape["features"])),
+                shape["own_tokens"],
             ),
             total_steps=values["total_steps"],
         )

@@ -10,7 +10,7 @@ import bisect
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -45,6 +45,11 @@ class Example:
     def lengths(self) -> list[int]:
         """Tokens of each turn's sequence; zeros if no text is encoded."""
         return [len(sequence) for sequence in self.sequences] or [0] * len(self.labels)
+
+    @property
+    def own_tokens(self) -> int:
+        """Tokens of segment 0, over all turns."""
+        return sum(sequence.first_segment for sequence in self.sequences)
 
 
 class PackFiller:
@@ -123,12 +128,30 @@ def plan_packs(lengths: Sequence[Sequence[int]], order: Sequence[int], shape: Pa
     return packs
 
 
+def with_own_tokens(shape: PackShape, packs: Iterable[Sequence[int]], examples: Sequence[Example]) -> PackShape:
+    """Returns the shape with just enough room for the own tokens of every pack of a plan.
+
+    The last layer of an encoder that is read by its mean then finishes no other token.
+
+    Args:
+        shape: Shape of every pack.
+        packs: Conversation indices of each pack.
+        examples: The conversations.
+    """
+    own = [example.own_tokens for example in examples]
+    needed = max((sum(own[index] for index in pack) for pack in packs), default=0)
+    return dataclasses.replace(shape, own_tokens=min(_aligned(needed), shape.tokens))
+
+
 def build_pack(conversations: Sequence[Example], shape: PackShape) -> Batch:
     """Lays conversations out in one pack of ``shape`` (no leading axis).
 
     Raises:
         ValueError: They do not fit; plan with ``plan_packs`` in the same order.
     """
+    own_tokens = sum(conversation.own_tokens for conversation in conversations)
+    if own_tokens > (shape.own_tokens or shape.tokens):
+        raise ValueError(f"expected at most {shape.own_tokens} tokens in segment 0 of a pack, found {own_tokens}")
     pack = _empty_pack(shape)
     filler, slot = PackFiller(shape), 0
     for number, conversation in enumerate(conversations):

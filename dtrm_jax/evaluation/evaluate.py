@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.conversation import LabelSpace, ValueSpace
-from dtrm_jax.data.packing import Example, build_pack, plan_packs
+from dtrm_jax.data.packing import Example, build_pack, plan_packs, with_own_tokens
 from dtrm_jax.evaluation.metrics import classification_metrics, value_metrics
 from dtrm_jax.models.dialogue_trm import DialogueTRM
 
@@ -64,7 +64,8 @@ class Evaluator:
         lengths = [example.lengths for example in examples]
         order = sorted(range(len(lengths)), key=lambda index: (-sum(lengths[index]), -len(lengths[index])))
         packs = plan_packs(lengths, order, model.shape)
-        return cls(make_predict(model), examples, labels, model.shape, packs)
+        shape = with_own_tokens(model.shape, packs, examples)
+        return cls(make_predict(model.clone(shape=shape)), examples, labels, shape, packs)
 
     def outputs(self, params: Any) -> list[np.ndarray]:
         """Returns ``[turns, C]`` float32 probabilities or real values of every conversation, in the split's order.

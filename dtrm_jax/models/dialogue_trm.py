@@ -3,13 +3,13 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.config import Config, EncoderConfig, ModelConfig
 from dtrm_jax.conversation import MODALITIES
 from dtrm_jax.errors import InputError
-from dtrm_jax.models.bert import Bert, Rows
+from dtrm_jax.models.bert import Bert
 from dtrm_jax.models.bert_config import BertConfig
 from dtrm_jax.models.chunks import in_chunks
 from dtrm_jax.models.discriminator import Discriminator
@@ -64,22 +64,24 @@ class DialogueTRM(nn.Module):
                 batch.features_UxM[modality], present_U, batch.conversation_U, batch.turn_U, deterministic
             )
         bert = Bert(self.encoder_config, dtype, remat, name="encoder")
-        f_UxD = encode_utterances(bert, batch, self.shape.rows, config.encoder, deterministic)
+        f_UxD = encode_utterances(bert, batch, self.shape, config.encoder, deterministic)
         return IntraModal(*settings, name="intra_modal")(f_UxD, batch.conversation_U, batch.turn_U, deterministic)
 
 
 def encode_utterances(
-    bert: Bert, batch: Batch, rows: Rows, config: EncoderConfig, deterministic: bool
+    bert: Bert, batch: Batch, shape: PackShape, config: EncoderConfig, deterministic: bool
 ) -> Float[Array, "U D"]:
     """Returns ``f_i`` (eq. 1) of every utterance slot: the state at its [CLS], or the mean over its segment 0."""
     tokens = (batch.token_ids_T, batch.position_ids_T, batch.segment_ids_T, batch.sequence_ids_T)
     by_cls = config.pooling == "cls"
     if config.chunks > 1:
-        f_TxD = in_chunks(bert, tokens, rows, config.chunks, deterministic)
-        return f_TxD[batch.cls_U] if by_cls else mean_of_utterance(f_TxD, batch)
+        f_TxD = in_chunks(bert, tokens, shape.rows, config.chunks, deterministic)
+        return f_TxD[batch.cls_U] if by_cls else mean_of_utterance(f_TxD, utterance_of_own(batch), shape.utterances)
     if by_cls:
-        return bert(*tokens, rows, read_U=batch.cls_U, deterministic=deterministic)
-    return mean_of_utterance(bert(*tokens, rows, deterministic=deterministic), batch)
+        return bert(*tokens, shape.rows, read_U=batch.cls_U, deterministic=deterministic)
+    read_O, utterance_O = own_tokens(batch, shape)
+    f_OxD = bert(*tokens, shape.rows, read_U=read_O, deterministic=deterministic)
+    return mean_of_utterance(f_OxD, utterance_O, shape.utterances)
 
 
 def presence(config: ModelConfig, batch: Batch) -> dict[str, Bool[Array, " U"]]:
@@ -90,20 +92,38 @@ def presence(config: ModelConfig, batch: Batch) -> dict[str, Bool[Array, " U"]]:
     return {name: everywhere if name == text else batch.present_U[name] for name in names}
 
 
-def mean_of_utterance(x_TxD: Float[Array, "T D"], batch: Batch) -> Float[Array, "U D"]:
-    """Returns the mean state of each utterance's segment 0: the utterance with its [CLS] and [SEP], without context.
+def utterance_of_own(batch: Batch) -> Int[Array, " T"]:
+    """Returns the utterance slot whose segment 0 each token belongs to; U for all other tokens.
 
-    With segments switched off (``tokens.segments``) everything is segment 0, so that the context is averaged too.
+    Segment 0 is the utterance with its [CLS] and [SEP], without context. With segments switched off
+    (``tokens.segments``) everything is segment 0.
+    """
+    own_T = (batch.segment_ids_T == 0) & (batch.sequence_ids_T >= 0)
+    return jnp.where(own_T, batch.sequence_ids_T, batch.turn_U.shape[0])
+
+
+def own_tokens(batch: Batch, shape: PackShape) -> tuple[Int[Array, " O"] | None, Int[Array, " O"]]:
+    """Returns the token slots of all segments 0, None for all slots, and their utterances; U in unused places."""
+    utterance_T = utterance_of_own(batch)
+    if shape.own_tokens in (0, shape.tokens):
+        return None, utterance_T
+    own_T = utterance_T < shape.utterances
+    (read_O,) = jnp.nonzero(own_T, size=shape.own_tokens, fill_value=0)
+    return read_O, jnp.where(jnp.arange(shape.own_tokens) < own_T.sum(), utterance_T[read_O], shape.utterances)
+
+
+def mean_of_utterance(
+    x_PxD: Float[Array, "P D"], utterance_P: Int[Array, " P"], utterances: int
+) -> Float[Array, "U D"]:
+    """Returns the mean state of each utterance; ``utterance_P`` says whose a state is, ``utterances`` for nobody's.
+
     Sentence encoders such as all-MiniLM-L6-v2 are trained to be read by their mean; nothing has trained their [CLS].
     """
-    utterances = batch.turn_U.shape[0]
-    own_T = ((batch.segment_ids_T == 0) & (batch.sequence_ids_T >= 0)).astype(jnp.float32)
-    # Unused slots (-1) go to a slot of their own, which is cut off.
-    slot_T = jnp.where(batch.sequence_ids_T < 0, utterances, batch.sequence_ids_T)
-    # In float32: bfloat16 cannot count beyond 256.
-    sums_UxD = jax.ops.segment_sum(x_TxD.astype(jnp.float32) * own_T[:, None], slot_T, utterances + 1)[:utterances]
-    counts_U = jax.ops.segment_sum(own_T, slot_T, utterances + 1)[:utterances]
-    return (sums_UxD / jnp.maximum(counts_U, 1)[:, None]).astype(x_TxD.dtype)
+    # In float32: bfloat16 cannot count beyond 256. Nobody's states go to a slot of their own, which is cut off.
+    sums_UxD = jax.ops.segment_sum(x_PxD.astype(jnp.float32), utterance_P, utterances + 1)[:utterances]
+    ones_P = jnp.ones(utterance_P.shape, jnp.float32)
+    counts_U = jax.ops.segment_sum(ones_P, utterance_P, utterances + 1)[:utterances]
+    return (sums_UxD / jnp.maximum(counts_U, 1)[:, None]).astype(x_PxD.dtype)
 
 
 def build_model(config: Config, encoder_config: BertConfig | None, outputs: int, shape: PackShape) -> DialogueTRM:

@@ -15,7 +15,7 @@ from dtrm_jax.conversation import Dataset, ValueSpace
 from dtrm_jax.data import protocol
 from dtrm_jax.data.examples import feature_modalities, make_examples, pack_shape, reads_text
 from dtrm_jax.data.features import Normalization
-from dtrm_jax.data.packing import Example, build_pack
+from dtrm_jax.data.packing import Example, build_pack, with_own_tokens
 from dtrm_jax.data.pipeline import TrainPlan, plan_training
 from dtrm_jax.data.tokenize import word_tokenizer
 from dtrm_jax.errors import InputError
@@ -80,6 +80,7 @@ def prepare(config: Config) -> Experiment:
     shape = pack_shape(train, dataset.labels, normalization, config)
     lengths = [example.lengths for example in train]
     plan = plan_training(lengths, shape, config.packing.packs_per_step, config.train.epochs, config.train.seed)
+    shape = with_own_tokens(shape, (pack for step in plan.steps for pack in step), train)
     facts = RunFacts(dataset.name, dataset.labels, encoder, shape, len(plan.steps))
     return Experiment(config, dataset, tokenizer, normalization, train, dev, facts, plan)
 

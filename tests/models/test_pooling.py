@@ -1,12 +1,14 @@
 """Reading an utterance by the mean of its segment 0 instead of its [CLS]."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dtrm_jax.batch import PackShape
-from dtrm_jax.data.packing import build_pack
+from dtrm_jax.data.packing import build_pack, with_own_tokens
 from dtrm_jax.models.dialogue_trm import mean_of_utterance
 from tests.factories import random_examples, random_params, tiny_config, tiny_model
 
@@ -19,11 +21,8 @@ def pack():
 
 
 def test_a_long_utterance_is_counted_exactly_in_bfloat16():
-    shape = PackShape(rows=((400, 1),), utterances=1)
-    config = tiny_config(tokens__max_length=400)
-    pack = build_pack(random_examples(0, (1,), config, words=2), shape)
-    pack = pack.replace(sequence_ids_T=np.zeros(400, np.int32))
-    np.testing.assert_array_equal(mean_of_utterance(jnp.ones((400, 2), jnp.bfloat16), pack), np.ones((1, 2)))
+    mean = mean_of_utterance(jnp.ones((400, 2), jnp.bfloat16), jnp.zeros(400, jnp.int32), 1)
+    np.testing.assert_array_equal(mean, np.ones((1, 2)))
 
 
 def test_pooling_changes_the_outcome_and_context_reaches_the_mean_through_attention(pack):
@@ -36,3 +35,40 @@ def test_pooling_changes_the_outcome_and_context_reaches_the_mean_through_attent
     context = (pack.segment_ids_T == 1) & (pack.token_ids_T > 3)
     changed = pack.replace(token_ids_T=np.where(context, 4, pack.token_ids_T))
     assert np.abs(by_mean - logits(changed, model__encoder__pooling="mean")).max() > 1e-3
+
+
+def test_the_last_layer_need_not_finish_what_nobody_reads(pack):
+    examples = random_examples(3, (5, 1, 3), tiny_config())
+    own = with_own_tokens(SHAPE, [[0, 1, 2]], examples)
+    assert sum(example.own_tokens for example in examples) <= own.own_tokens < SHAPE.tokens / 2
+    config = tiny_config(model__encoder__pooling="mean")
+    params = random_params(tiny_model(config, SHAPE))
+
+    def outcome(shape):
+        model = tiny_model(config, shape)
+
+        def total(params):
+            logits = model.apply({"params": params}, pack, deterministic=True)
+            return jnp.sum(jnp.sin(logits) * pack.weight_U[:, None]), logits
+
+        return jax.jit(jax.grad(total, has_aux=True))(params)
+
+    (gradient, logits), (all_gradient, all_logits) = outcome(own), outcome(SHAPE)
+    used = pack.turn_U.shape[0] - int((pack.conversation_U < 0).sum())
+    np.testing.assert_allclose(logits[:used], all_logits[:used], atol=1e-5)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=2e-5), gradient, all_gradient)
+
+
+def test_a_pack_with_more_own_tokens_than_there_is_room_for_is_refused():
+    examples = random_examples(3, (5, 1, 3), tiny_config())
+    first, every = (with_own_tokens(SHAPE, packs, examples) for packs in ([[1]], [[1], [0, 1, 2]]))
+    assert first.own_tokens < every.own_tokens
+    build_pack(examples, every)
+    with pytest.raises(ValueError, match=f"at most {first.own_tokens} tokens in segment 0"):
+        build_pack(examples, first)
+
+
+def test_where_everything_is_segment_0_everything_is_read():
+    examples = random_examples(3, (5, 1, 3), tiny_config(tokens__segments=False))
+    assert sum(example.own_tokens for example in examples) == sum(sum(example.lengths) for example in examples)
+    assert with_own_tokens(dataclasses.replace(SHAPE, rows=((29, 3),)), [[0, 1, 2]], examples).own_tokens <= 29 * 3
