@@ -3,32 +3,40 @@
 ``predictions.csv`` is UTF-8 and follows RFC 4180. Its columns are ``dialogue_id``, ``turn`` (the turn's id in its
 source), ``speaker``, ``utterance``, ``label`` (empty if the turn is not annotated), ``prediction``, then the
 probability of every emotion in a column ``p_<label>``, in the order of the label space. Where emotions are real values,
-each has two columns instead, ``label_<name>`` (empty if not annotated) and ``prediction_<name>``. Conversations follow
-each other in the order of the split, turns in the order they were spoken. Every file appears complete or not at all.
+each has two columns instead, ``label_<name>`` (empty if not annotated) and ``prediction_<name>``. Last come columns on
+the insides of the model, as far as it has them: ``attended_turn_u``, ``gate_ua`` and more, which
+``evaluation.inside_columns`` documents. Conversations follow each other in the order of the split, turns in the order
+they were spoken. Every file appears complete or not at all.
 """
 
 import csv
 import dataclasses
+import itertools
 import json
 import math
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn, ValueSpace
 from dtrm_jax.errors import InputError
+from dtrm_jax.evaluation import inside_columns
+from dtrm_jax.evaluation.inside_columns import TurnInsides
 from dtrm_jax.replacing import replacing
 
 TURN_COLUMNS = ("dialogue_id", "turn", "speaker", "utterance")
 COLUMNS = (*TURN_COLUMNS, "label", "prediction")
 PROBABILITY_PREFIX = "p_"
+VALUE_PREFIXES = ("label_", "prediction_")
+
+Row = TypeVar("Row", "PredictedTurn", "ValuedTurn")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PredictedTurn:
-    """One row of ``predictions.csv``; ``probabilities`` are in the order of the label space."""
+    """One row of ``predictions.csv`` of classes; ``probabilities`` are in the order of the label space."""
 
     dialogue_id: str
     turn: str
@@ -37,6 +45,20 @@ class PredictedTurn:
     label: str | None
     prediction: str
     probabilities: tuple[float, ...]
+    insides: TurnInsides = TurnInsides()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ValuedTurn:
+    """One row of ``predictions.csv`` of real values; those and their annotations are in the order of the targets."""
+
+    dialogue_id: str
+    turn: str
+    speaker: str
+    utterance: str
+    labels: tuple[float | None, ...]
+    predictions: tuple[float, ...]
+    insides: TurnInsides = TurnInsides()
 
 
 def write(
@@ -44,6 +66,7 @@ def write(
     conversations: Sequence[Conversation],
     outputs: Sequence[np.ndarray],
     labels: LabelSpace | ValueSpace,
+    insides: Sequence[Mapping[str, np.ndarray]] | None = None,
 ) -> None:
     """Writes ``predictions.csv``, with the folders above it; a file that is there is replaced.
 
@@ -54,26 +77,35 @@ def write(
             the prediction (the first of equals), or its real values. float32 values are written so that they are read
             back exactly.
         labels: The C emotions.
+        insides: For each conversation, what ``insides.summarise`` says of its turns; None: no such columns.
 
     Raises:
         ValueError: The arrays do not match the conversations, are not finite, or a turn's label is not in ``labels``.
     """
-    what, header = "probabilities", [*COLUMNS, *(PROBABILITY_PREFIX + name for name in labels.names)]
+    what, header, cells = (
+        "probabilities",
+        [*COLUMNS, *(PROBABILITY_PREFIX + name for name in labels.names)],
+        _class_cells,
+    )
     if isinstance(labels, ValueSpace):
-        pairs = ((f"label_{name}", f"prediction_{name}") for name in labels.names)
-        what, header = "values", [*TURN_COLUMNS, *(column for pair in pairs for column in pair)]
+        pairs = ([prefix + name for prefix in VALUE_PREFIXES] for name in labels.names)
+        what, header, cells = "values", [*TURN_COLUMNS, *(column for pair in pairs for column in pair)], _value_cells
     if len(conversations) != len(outputs):
         raise ValueError(f"expected {what} of {len(conversations)} conversations, found those of {len(outputs)}")
+    insides = [{} for _ in conversations] if insides is None else insides
     with replacing(path) as file:
         writer = csv.writer(file)  # the csv module's own dialect is RFC 4180's
-        writer.writerow(header)
-        for conversation, outputs_LxC in zip(conversations, outputs, strict=True):
-            for turn, outputs_C in zip(
-                conversation.turns, _checked(conversation, outputs_LxC, labels, what), strict=True
-            ):
-                cells = _value_cells if isinstance(labels, ValueSpace) else _class_cells
+        writer.writerow([*header, *inside_columns.ordered(insides[0] if insides else {})])
+        for conversation, outputs_LxC, insides_L in zip(conversations, outputs, insides, strict=True):
+            rows = zip(
+                conversation.turns,
+                _checked(conversation, outputs_LxC, labels, what),
+                inside_columns.cells(insides_L, [turn.id for turn in conversation.turns]),
+                strict=True,
+            )
+            for turn, outputs_C, inside_cells in rows:
                 turn_cells = (conversation.id, turn.id, turn.speaker, turn.text)
-                writer.writerow([*turn_cells, *cells(turn, outputs_C, labels)])
+                writer.writerow([*turn_cells, *cells(turn, outputs_C, labels), *inside_cells])
 
 
 def read(path: str | os.PathLike) -> tuple[list[PredictedTurn], LabelSpace]:
@@ -85,16 +117,12 @@ def read(path: str | os.PathLike) -> tuple[list[PredictedTurn], LabelSpace]:
     Raises:
         InputError: Names the file, the line and what was expected.
     """
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            try:
-                labels = _read_header(next(reader, []))
-                return [_read_row(fields, labels) for fields in reader], labels
-            except (ValueError, csv.Error) as error:
-                raise InputError(f"{path}, line {reader.line_num}: {error}") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    return _read(path, _class_header, _class_row)
+
+
+def read_values(path: str | os.PathLike) -> tuple[list[ValuedTurn], ValueSpace]:
+    """Reads ``predictions.csv`` of real values; see ``read``."""
+    return _read(path, _value_header, _value_row)
 
 
 def write_metrics(path: str | os.PathLike, metrics: dict[str, Any]) -> None:
@@ -142,34 +170,82 @@ def _value_cells(turn: Turn, values_V: np.ndarray, _: ValueSpace) -> list[str]:
     return [cell for pair in zip(labels_V, map(str, values_V), strict=True) for cell in pair]
 
 
-def _read_header(header: list[str]) -> LabelSpace:
+def _read(
+    path: str | os.PathLike,
+    read_header: Callable[[list[str]], tuple[Any, int]],
+    read_row: Callable[[list[str], Any, TurnInsides], Row],
+) -> tuple[list[Row], Any]:
+    """Reads a file of either kind: ``read_header`` says how many columns are its own, the rest are of the insides."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            try:
+                header = next(reader, [])
+                labels, own = read_header(header)
+                inside_columns.check_header(header[own:])
+                rows: list[Row] = []
+                ids: dict[str, set[str]] = {}
+                for fields in reader:
+                    if len(fields) != len(header):
+                        raise ValueError(f"expected {len(header)} fields, found {len(fields)}")
+                    earlier = ids.setdefault(fields[0], set())
+                    rows.append(
+                        read_row(fields[:own], labels, inside_columns.parse(header[own:], fields[own:], earlier))
+                    )
+                    earlier.add(fields[1])
+                return rows, labels
+            except (ValueError, csv.Error) as error:
+                raise InputError(f"{path}, line {reader.line_num}: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _class_header(header: list[str]) -> tuple[LabelSpace, int]:
     fixed, rest = header[: len(COLUMNS)], header[len(COLUMNS) :]
-    names = tuple(name.removeprefix(PROBABILITY_PREFIX) for name in rest)
-    named = all(name.startswith(PROBABILITY_PREFIX) for name in rest)
-    if tuple(fixed) != COLUMNS or not names or not named or len(set(names)) < len(names):
+    names = [name.removeprefix(PROBABILITY_PREFIX) for name in _leading(rest, PROBABILITY_PREFIX)]
+    if tuple(fixed) != COLUMNS or not names or len(set(names)) < len(names):
         expected = ", ".join(COLUMNS)
         raise ValueError(f"expected the columns {expected} and one {PROBABILITY_PREFIX}<label> a label, found {header}")
-    return LabelSpace(names)
+    return LabelSpace(tuple(names)), len(COLUMNS) + len(names)
 
 
-def _read_row(fields: list[str], labels: LabelSpace) -> PredictedTurn:
-    expected = len(COLUMNS) + len(labels)
-    if len(fields) != expected:
-        raise ValueError(f"expected {expected} fields, found {len(fields)}")
+def _value_header(header: list[str]) -> tuple[ValueSpace, int]:
+    fixed, rest = header[: len(TURN_COLUMNS)], header[len(TURN_COLUMNS) :]
+    labels, predictions = _leading(rest[::2], VALUE_PREFIXES[0]), _leading(rest[1::2], VALUE_PREFIXES[1])
+    names = [name.removeprefix(VALUE_PREFIXES[0]) for name in labels]
+    paired = names == [name.removeprefix(VALUE_PREFIXES[1]) for name in predictions]
+    if tuple(fixed) != TURN_COLUMNS or not names or not paired or len(set(names)) < len(names):
+        kinds = " and ".join(f"{prefix}<name>" for prefix in VALUE_PREFIXES)
+        raise ValueError(f"expected the columns {', '.join(TURN_COLUMNS)} and {kinds} a target, found {header}")
+    return ValueSpace(tuple(names)), len(TURN_COLUMNS) + 2 * len(names)
+
+
+def _leading(names: Sequence[str], prefix: str) -> list[str]:
+    return list(itertools.takewhile(lambda name: name.startswith(prefix), names))
+
+
+def _class_row(fields: list[str], labels: LabelSpace, insides: TurnInsides) -> PredictedTurn:
     dialogue_id, turn, speaker, utterance, label, prediction = fields[: len(COLUMNS)]
     for name in (label, prediction) if label else (prediction,):
         labels.index(name)
-    probabilities = tuple(_read_number(field) for field in fields[len(COLUMNS) :])
-    return PredictedTurn(dialogue_id, turn, speaker, utterance, label or None, prediction, probabilities)
+    probabilities = tuple(_read_number(field, "a probability") for field in fields[len(COLUMNS) :])
+    return PredictedTurn(dialogue_id, turn, speaker, utterance, label or None, prediction, probabilities, insides)
 
 
-def _read_number(field: str) -> float:
+def _value_row(fields: list[str], _: ValueSpace, insides: TurnInsides) -> ValuedTurn:
+    values = fields[len(TURN_COLUMNS) :]
+    labels = tuple(_read_number(field, "a value or nothing") if field else None for field in values[::2])
+    predictions = tuple(_read_number(field, "a value") for field in values[1::2])
+    return ValuedTurn(*fields[: len(TURN_COLUMNS)], labels, predictions, insides)
+
+
+def _read_number(field: str, what: str) -> float:
     try:
         number = float(field)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"expected a probability, found {field!r}")
+        raise ValueError(f"expected {what}, found {field!r}")
     return number
 
 

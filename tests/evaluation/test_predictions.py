@@ -10,6 +10,7 @@ import pytest
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation import predictions
+from dtrm_jax.evaluation.inside_columns import Attended
 
 LABELS = LabelSpace(("calm", "joy, loud", "überrascht"))
 NASTY = (
@@ -113,6 +114,62 @@ def test_files_have_the_permissions_of_any_new_file(path):
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((path.parent / "other").stat().st_mode)
 
 
+def insides(turns, rng):
+    """Columns of the insides, in no particular order; the acoustic modality is missing at the last turn."""
+    share = rng.random((7, turns)).astype(np.float32)
+    share[3:5, -1] = np.nan
+    return {
+        "gate_uv": share[0],
+        "attended_self_a": share[3],
+        "attended_weight_a": np.where(np.arange(turns) > 0, share[4], np.nan),
+        "attended_turn_a": np.where(np.isnan(share[3]), -1, np.arange(turns) - 1).astype(np.int32),
+        "fusion_vu": share[5],
+        "fusion_e_CLS": share[6],
+    }
+
+
+def test_insides_come_last_and_are_read_back(path):
+    rng = np.random.default_rng(0)
+    written = [conversation(name, "abc", ("calm", None, "calm")) for name in ("d1", "d2")]
+    columns = [insides(3, rng) for _ in written]
+    predictions.write(path, written, [np.eye(3)] * 2, LABELS, columns)
+    header = path.read_text(encoding="utf-8").splitlines()[0]
+    assert header.endswith(
+        ",p_überrascht,attended_turn_a,attended_weight_a,attended_self_a,gate_uv,fusion_e_CLS,fusion_vu"
+    )
+    rows, labels = predictions.read(path)
+    assert labels == LABELS and rows[0].probabilities == (1, 0, 0)
+    for row, (one, place) in zip(rows, [(one, place) for one in columns for place in range(3)], strict=True):
+        exact = {name: float(column[place]) for name, column in one.items()}
+        attended = {
+            0: {"a": Attended(None, None, exact["attended_self_a"])},
+            1: {"a": Attended("u0", exact["attended_weight_a"], exact["attended_self_a"])},
+            2: {},
+        }[place]
+        found = row.insides
+        assert np.float32(found.gates["uv"]) == np.float32(exact["gate_uv"]) and set(found.gates) == {"uv"}
+        assert list(found.fusion) == ["e_CLS", "vu"]
+        assert np.float32(found.fusion["vu"]) == np.float32(exact["fusion_vu"])
+        assert found.attended.keys() == attended.keys()
+        for letter, expected in attended.items():
+            assert found.attended[letter].turn == expected.turn
+            assert np.float32(found.attended[letter].itself) == np.float32(expected.itself)
+            assert (found.attended[letter].weight is None) == (expected.weight is None)
+    assert [row.insides.attended["a"].turn for row in rows if row.turn == "u1"] == ["u0", "u0"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"gate_ua": np.zeros(3)}, "gate_ua: expected 2 turns, found 3"),
+        ({"gate_au": np.zeros(2)}, "found 'gate_au'"),
+    ],
+)
+def test_insides_that_do_not_fit_are_refused(path, columns, message):
+    with pytest.raises(ValueError, match=message):
+        predictions.write(path, [conversation()], [np.eye(3)[:2]], LABELS, [columns])
+
+
 HEADER = "dialogue_id,turn,speaker,utterance,label,prediction,p_a,p_b\n"
 
 
@@ -134,6 +191,33 @@ HEADER = "dialogue_id,turn,speaker,utterance,label,prediction,p_a,p_b\n"
     ],
 )
 def test_reading_names_the_file_and_the_line(path, content, message):
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(InputError, match=rf"predictions\.csv, {message}"):
+        predictions.read(path)
+
+
+ATTENDED = HEADER.replace("p_b", "p_b,attended_turn_u,attended_weight_u,attended_self_u,gate_ua")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (ATTENDED.replace("gate_ua", "gate_ub"), "line 1: expected the columns attended_turn_<m>,.*found 'gate_ub'"),
+        (ATTENDED.replace("gate_ua", "attended_self_u"), "line 1: expected distinct columns"),
+        (ATTENDED.replace("attended_weight_u,", ""), "line 1: expected all of attended_turn_u, attended_weight_u"),
+        (HEADER.replace("p_a,p_b", "p_a,gate_ua,p_b"), "line 1: expected the columns.*found 'p_b'"),
+        (ATTENDED + "d,0,s,hi,a,a,0.5,0.5,,,1\n", "line 2: expected 12 fields, found 11"),
+        (ATTENDED + "d,0,s,hi,a,a,0.5,0.5,,,1,1.5\n", "line 2: expected a number from 0 to 1, found '1.5'"),
+        (ATTENDED + "d,0,s,hi,a,a,0.5,0.5,,,x,\n", "line 2: expected a number from 0 to 1, found 'x'"),
+        (ATTENDED + "d,0,s,hi,a,a,0.5,0.5,0,0.5,0.5,\n", "line 2: expected an earlier turn of the conversation"),
+        (ATTENDED + "d,0,s,hi,a,a,0.5,0.5,,0.5,0.5,\n", "line 2: expected an earlier turn of the conversation"),
+        (ATTENDED + "d,0,s,hi,a,a,1,0,,,1,\nd,1,s,hi,a,a,1,0,0,,1,\n", "line 3: expected an earlier turn"),
+        (ATTENDED + "d,0,s,hi,a,a,1,0,,,1,\nd,1,s,hi,a,a,1,0,0,1,,\n", "line 3: expected a number in attended_self"),
+        (ATTENDED + "d,0,s,hi,a,a,1,0,,,1,\ne,1,s,hi,a,a,1,0,0,1,1,\n", "line 3: .* earlier turn .* found '0'"),
+    ],
+)
+def test_reading_insides_names_the_file_and_the_line(path, content, message):
     path.parent.mkdir(parents=True)
     path.write_text(content)
     with pytest.raises(InputError, match=rf"predictions\.csv, {message}"):

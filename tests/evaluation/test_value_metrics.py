@@ -123,5 +123,31 @@ def test_predictions_have_a_label_and_a_prediction_a_target(tmp_path):
     found = np.array([[row[f"prediction_{name}"] for name in SPACE.names] for row in rows], np.float32)
     np.testing.assert_array_equal(found, outputs)
     assert [rows[0]["label_valence"], rows[0]["label_power"], rows[1]["label_arousal"]] == ["0.25", "-1.0", "0.125"]
+    read, space = predictions.read_values(path)
+    assert space == SPACE and [turn.labels for turn in read] == [(0.25, None, -1.0), (0.5, 0.125, None)]
+    np.testing.assert_array_equal(np.array([turn.predictions for turn in read], np.float32), outputs)
     with pytest.raises(ValueError, match="conversation c: expected values of shape"):
         predictions.write(path, [Conversation("c", turns)], [outputs[:1]], SPACE)
+
+
+VALUES = "dialogue_id,turn,speaker,utterance,label_a,prediction_a,label_b,prediction_b"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (VALUES.replace("prediction_b", "prediction_c"), "line 1: expected the columns dialogue_id,.* found"),
+        (VALUES.replace(",label_b,prediction_b", ",label_b"), "line 1: expected the columns dialogue_id"),
+        (VALUES.replace("_b", "_a"), "line 1: expected the columns dialogue_id"),
+        (VALUES.replace("label_a,", ""), "line 1: expected the columns dialogue_id"),
+        (VALUES + ",gate_xx", "line 1: expected the columns attended_turn_<m>"),
+        (VALUES + "\nd,0,s,hi,,0.5,0.25\n", "line 2: expected 8 fields, found 7"),
+        (VALUES + "\nd,0,s,hi,,,0.25,1\n", "line 2: expected a value, found ''"),
+        (VALUES + "\nd,0,s,hi,x,1,0.25,1\n", "line 2: expected a value or nothing, found 'x'"),
+    ],
+)
+def test_reading_values_names_the_file_and_the_line(tmp_path, content, message):
+    path = tmp_path / "predictions.csv"
+    path.write_text(content)
+    with pytest.raises(InputError, match=rf"predictions\.csv, {message}"):
+        predictions.read_values(path)
