@@ -27,7 +27,7 @@ def main() -> int:
     folder = run.evaluation(_SPLIT.value)
     if "per_class" in metrics:
         print("\n" + format_shifts(json.loads((folder / "analysis.json").read_text(encoding="utf-8"))))
-    print(f"\nwritten to {folder}")
+    print(f"\nwritten to {folder}; to read: {folder / 'report.html'}")
     return 0
 
 

@@ -14,6 +14,7 @@ from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation import predictions
 from dtrm_jax.evaluation.analysis import analyse
 from dtrm_jax.evaluation.evaluate import Evaluator, parameter_shapes
+from dtrm_jax.evaluation.report import write_report
 from dtrm_jax.models.dialogue_trm import DialogueTRM, build_model
 from dtrm_jax.run_directory import RunDirectory, placed
 
@@ -65,7 +66,8 @@ def restore_run(run: RunDirectory, split: str, which: str, source: str | None) -
 def evaluate_run(run: RunDirectory, split: str, which: str, source: str | None) -> dict[str, Any]:
     """Scores a checkpoint on a split and writes ``predictions.csv`` and ``metrics.json`` to ``eval/<split>/``.
 
-    Classes are also analysed, from ``predictions.csv`` alone, as anyone can repeat: ``analysis.json``.
+    Classes are also analysed, from ``predictions.csv`` alone, as anyone can repeat: ``analysis.json``. From these files
+    ``report.html`` is drawn.
 
     Args and errors are those of ``restore_run``.
 
@@ -75,14 +77,15 @@ def evaluate_run(run: RunDirectory, split: str, which: str, source: str | None) 
     restored = restore_run(run, split, which, source)
     labels = restored.dataset.labels
     evaluator = Evaluator.build(restored.model, restored.examples, labels)
-    outputs = evaluator.outputs(restored.params)
+    outputs, insides = evaluator.outputs_and_insides(restored.params)
     about = {"corpus": restored.dataset.name, "split": split, "step": restored.step, "checkpoint": which}
     metrics = about | evaluator.score(outputs)
     folder = run.evaluation(split)
-    predictions.write(folder / "predictions.csv", restored.conversations, outputs, labels)
+    predictions.write(folder / "predictions.csv", restored.conversations, outputs, labels, insides)
     if isinstance(labels, LabelSpace):
         predictions.write_metrics(folder / "analysis.json", analyse(*predictions.read(folder / "predictions.csv")))
     predictions.write_metrics(folder / "metrics.json", metrics)
+    write_report(run, split)
     return metrics
 
 

@@ -13,7 +13,9 @@ from dtrm_jax.data import builders
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation import predictions as prediction_files
 from dtrm_jax.evaluation.analysis import analyse
+from dtrm_jax.evaluation.inspection import inspect_conversation
 from dtrm_jax.evaluation.restored import evaluate_run
+from dtrm_jax.models import attention
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.training import loop
 from dtrm_jax.training.log import read_records
@@ -53,7 +55,8 @@ def test_a_moved_run_is_evaluated_and_every_turn_is_scored_once(trained, cache, 
 def test_an_evaluation_leaves_its_analysis(trained):
     metrics = evaluate_run(RunDirectory(trained), "test", "best", None)
     folder = trained / "eval/test"
-    assert {file.name for file in folder.iterdir()} == {"predictions.csv", "metrics.json", "analysis.json"}
+    files = {"predictions.csv", "metrics.json", "analysis.json", "report.html"}
+    assert {file.name for file in folder.iterdir()} == files
     analysis = json.loads((folder / "analysis.json").read_text(encoding="utf-8"))
     assert analysis == analyse(*prediction_files.read(folder / "predictions.csv"))
     assert analysis["n"] == metrics["n"] and analysis["conversations"] == 7
@@ -62,6 +65,28 @@ def test_an_evaluation_leaves_its_analysis(trained):
     for name in ("accuracy", "weighted_f1", "macro_f1"):
         assert analysis["intervals"][name]["value"] == pytest.approx(metrics[name])
     assert analysis["calibration"]["negative_log_likelihood"] == pytest.approx(metrics["loss"], abs=1e-6)
+
+
+def test_the_turns_that_attention_looks_at_are_those_of_the_model(trained, monkeypatch):
+    run = RunDirectory(trained)
+    evaluate_run(run, "test", "best", None)
+    turns, _ = prediction_files.read(run.evaluation("test") / "predictions.csv")
+    name = turns[-1].dialogue_id
+    turns = [turn for turn in turns if turn.dialogue_id == name]
+    monkeypatch.setattr(attention, "_block_size", lambda window: 1000)  # dense: all turns in one block
+    inside = inspect_conversation(run, "test", name)
+    (weights_HxLxL,) = inside["intra_modal/transformer/layer_0/attention/weights"]
+    for index, turn in enumerate(turns):
+        weights_L = weights_HxLxL[:, index, : len(turns)].mean(axis=0)
+        attended = turn.insides.attended["u"]
+        assert attended.itself == pytest.approx(weights_L[index], abs=1e-5)
+        assert not weights_L[: max(0, index - 3)].any() and not weights_L[index + 1 :].any()
+        if index:
+            assert attended.turn == turns[int(weights_L[:index].argmax())].turn
+            assert attended.weight == pytest.approx(weights_L[:index].max(), abs=1e-5)
+        else:
+            assert attended.turn is None
+    assert turn.insides.gates == turn.insides.fusion == {}
 
 
 def test_dev_scores_are_those_of_training(trained):
