@@ -20,9 +20,11 @@ from dtrm_jax.evaluation.inside_columns import Attended, TurnInsides
 from dtrm_jax.evaluation.metrics import classification_metrics, value_metrics
 from dtrm_jax.evaluation.report import write_report
 from dtrm_jax.evaluation.report.__main__ import main
+from dtrm_jax.evaluation.report.about import about
 from dtrm_jax.evaluation.report.cases import cases
 from dtrm_jax.evaluation.report.inside_tables import attention_summaries, fusion_table, gate_table
 from dtrm_jax.evaluation.report.plot import BOTTOM, LEFT, RIGHT, TOP, Series, make_plot, thinned, ticks
+from dtrm_jax.evaluation.report.sources import read_evaluation
 from dtrm_jax.evaluation.table import percent
 from dtrm_jax.run_directory import RunDirectory
 from tests.factories import tiny_config
@@ -83,9 +85,9 @@ def evaluated(path, turns, labels=LABELS, insides=None, records=RECORDS):
     ]
     predictions.write(folder / "predictions.csv", conversations, probabilities, labels, insides)
     read, _ = predictions.read(folder / "predictions.csv")
-    about = {"corpus": "made up", "split": "test", "step": 4, "checkpoint": "best"}
+    facts = {"corpus": "made up", "split": "test", "step": 4, "checkpoint": "best"}
     metrics = classification_metrics(*class_indices(labelled(read), labels), labels, 0.7)
-    return _finished(run, about | metrics, analyse(read, labels), records), read
+    return _finished(run, facts | metrics, analyse(read, labels), records), read
 
 
 def valued(path, count=23):
@@ -101,9 +103,9 @@ def valued(path, count=23):
     run = RunDirectory(path)
     split = [Conversation("one", turns[:7]), Conversation("two", turns[7:])]
     predictions.write(run.evaluation("test") / "predictions.csv", split, [outputs[:7], outputs[7:]], TARGETS)
-    about = {"corpus": "avec", "split": "test", "step": 4, "checkpoint": "latest"}
+    facts = {"corpus": "avec", "split": "test", "step": 4, "checkpoint": "latest"}
     records = [RECORDS[0], {"step": 4, "split": "dev", "loss": 1.0, "pearson_r": 0.5, "mae": 0.25}]
-    return _finished(run, about | value_metrics(values, outputs, TARGETS), None, records), values, outputs
+    return _finished(run, facts | value_metrics(values, outputs, TARGETS), None, records), values, outputs
 
 
 def _finished(run, metrics, analysis, records):
@@ -166,17 +168,48 @@ def test_scores_are_those_of_the_files(full):
 
 def test_it_says_what_was_measured(full):
     run, turns, page = full
-    about = {row.find("dt").text: row.find("dd").text for row in page.find("dl").find_all("div")}
+    said = {row.find("dt").text: row.find("dd").text for row in page.find("dl").find_all("div")}
     n = len(labelled(turns))
-    assert (
-        about["data"] == f"made up, test split: 12 conversations, {len(turns)} turns, {n} of them labelled and scored"
-    )
-    assert about["checkpoint"] == "step 4, the best weighted F1 on dev (75.00)"
-    assert about["seed"] == "0" and "no later turn is seen" in about["causal"]
-    assert about["again"] == f"python eval.py --checkpoint {run.path.name} --split test --step best"
+    assert said["data"] == f"made up, test split: 12 conversations, {len(turns)} turns, {n} of them labelled and scored"
+    assert said["checkpoint"] == "step 4, the best weighted F1 on dev (75.00)"
+    assert said["seed"] == "0" and "no later turn is seen" in said["causal"]
+    assert said["again"] == f"python eval.py --checkpoint {run.path.name} --split test --step best"
     table = page.find(id="scores").find("table")
     settings = dict(map(tuple, rows_of(table)[1:]))
     assert settings["tokens.window"] == "3" and "data.source" not in settings and "secret" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "which", "model", "checkpoint"),
+    [
+        (
+            {"model__encoder__pretrained": "minilm"},
+            "latest",
+            "DialogueTRM-U: utterance (context-dependent); encoder minilm; context of 3 turns",
+            "step 4, the latest, not chosen by any score",
+        ),
+        (
+            {"model__modalities": "av", "model__context__visual": "dependent", "model__fusion__kind": "gmu"},
+            "4",
+            "DialogueTRM: acoustic (context-free), visual (context-dependent); fusion gmu; context of 3 turns",
+            "step 4, as asked for, not chosen by any score",
+        ),
+        (
+            {"model__modalities": "uav", "model__utterance": "features", "train__select_by": "macro_f1"},
+            "best",
+            "DialogueTRM-M: utterance (context-dependent), acoustic (context-free), visual (context-free); fusion mgif"
+            "; utterance vectors from the data; context of 3 turns",
+            "step 4, the best macro F1 on dev",
+        ),
+    ],
+)
+def test_the_model_and_the_choice_of_the_checkpoint_are_named(full, settings, which, model, checkpoint):
+    evaluation = read_evaluation(full[0], "test")
+    metrics = evaluation.metrics | {"checkpoint": which}
+    changed = dataclasses.replace(evaluation, config=tiny_config(**settings), metrics=metrics)
+    found = about(changed, None)
+    assert (found["model"], found["checkpoint"]) == (model, checkpoint)
+    assert found["again"].endswith(f" --step {which}")
 
 
 def test_every_turn_is_there_with_what_the_files_say_of_it(full):
@@ -289,8 +322,8 @@ def test_without_a_training_log_there_is_a_report(tmp_path, content):
     run.metrics_file.unlink() if content is None else run.metrics_file.write_text(content)
     page = page_of(run)
     assert not page.find_all(id="training") and len(page.find_all("li", class_="t")) > 30
-    about = {row.find("dt").text: row.find("dd").text for row in page.find("dl").find_all("div")}
-    assert about["checkpoint"] == "step 4, the best weighted F1 on dev"
+    said = {row.find("dt").text: row.find("dd").text for row in page.find("dl").find_all("div")}
+    assert said["checkpoint"] == "step 4, the best weighted F1 on dev"
 
 
 def test_what_can_be_read_of_a_damaged_log_is_drawn(tmp_path):
