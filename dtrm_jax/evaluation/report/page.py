@@ -75,7 +75,7 @@ def _content(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "metrics": metrics,
         "analysis": evaluation.analysis,
-        "labels": names,
+        "labels": list(names),
         "classes": classes,
         "conversations": len(by_conversation(turns)),
         "turns": len(turns),
