@@ -50,7 +50,7 @@ _FIXED = {
     "model.context.utterance": "dependent",
     "model.intra_modal.turn_distance": "none",
     "optimizer.decay_biases_and_norms": True,
-    "train.class_weights": "none",
+    "train.class_balance": 0.0,
     "train.label_smoothing": 0.0,
 }
 

@@ -26,4 +26,5 @@ def get_config() -> Config:
     config.optimizer.gradient_clip = 1.0
     config.train.epochs = 4
     config.train.label_smoothing = 0.1
+    config.train.class_balance = 0.25
     return config

@@ -160,12 +160,17 @@ class TrainConfig:
 
     epochs: int = 10
     seed: int = 0  # of initialisation, dropout and order
-    class_weights: str = "none"  # none | balanced: inverse class frequency of the training split
+    # Each turn's loss is weighted by its class's frequency in the training split to the power of minus this: 0, all
+    # alike; 1, all classes alike.
+    class_balance: float = 0.0
     label_smoothing: float = 0.0
     evaluate_every_steps: int = 0  # dev evaluation; 0: at the end of every epoch
     save_every_steps: int = 200  # checkpoint for resuming, besides the one at every evaluation; 0: off
     log_every_steps: int = 10
     patience: int = 0  # evaluations without a better dev score before stopping; 0: off
+    # Scores the test split too at every evaluation. It never selects a checkpoint: it shows how much choosing the epoch
+    # by the test score, as many published results do, would add.
+    score_test: bool = False
     # Dev metric that selects the best checkpoint: weighted_f1 | accuracy | macro_f1; for real values pearson_r | mae.
     select_by: str = "weighted_f1"
 
@@ -199,7 +204,6 @@ _CHOICES = {
     ),
     "model.intra_modal.turn_distance": ("none", "learned"),
     "model.dtype": ("float32", "bfloat16"),
-    "train.class_weights": ("none", "balanced"),
     "train.select_by": ("weighted_f1", "accuracy", "macro_f1", "pearson_r", "mae"),
 }
 # Inclusive bounds; every number that is not listed must be at least 0.
@@ -214,6 +218,7 @@ _BOUNDS = {
     "data.planted.acoustic": (1, float("inf")),
     "data.planted.visual": (1, float("inf")),
     "model.encoder.chunks": (1, float("inf")),
+    "train.class_balance": (0, 1),
     "model.fusion.sketch": (1, float("inf")),
     "train.epochs": (1, float("inf")),
     "train.log_every_steps": (1, float("inf")),

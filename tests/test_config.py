@@ -157,7 +157,6 @@ def test_a_whole_number_will_do_where_a_real_one_is_expected():
         "model.fusion.kind",
         "model.intra_modal.turn_distance",
         "model.dtype",
-        "train.class_weights",
         "train.select_by",
     ],
 )

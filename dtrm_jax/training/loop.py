@@ -17,7 +17,7 @@ from dtrm_jax.batch import Batch
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import LabelSpace
 from dtrm_jax.data.examples import pack_shape
-from dtrm_jax.data.packing import measure_fill
+from dtrm_jax.data.packing import Example, measure_fill
 from dtrm_jax.data.pipeline import batches
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.evaluate import Evaluator, parameter_shapes
@@ -86,7 +86,8 @@ class Trainer:
         self.mesh = _mesh(config.packing.packs_per_step)
         self.optimizer, train_step = pure_step(experiment)
         self.train_step = parallelise(train_step, self.mesh)
-        self.dev = self._evaluator()
+        self.dev = self._evaluator(experiment.dev)
+        self.test = self._evaluator(experiment.test) if config.train.score_test else None
         self.rng = jax.random.fold_in(jax.random.key(config.train.seed), 1)
         self.is_main = jax.process_index() == 0
 
@@ -173,11 +174,11 @@ class Trainer:
         self._say(f"resuming at step {step} of {self.total}")
         return restored.state, progress, step
 
-    def _evaluator(self) -> Evaluator:
+    def _evaluator(self, examples: list[Example]) -> Evaluator:
         experiment = self.experiment
         labels = experiment.dataset.labels
-        shape = pack_shape(experiment.dev, labels, experiment.normalization, self.config)
-        return Evaluator.build(experiment.model(shape), experiment.dev, labels)
+        shape = pack_shape(examples, labels, experiment.normalization, self.config)
+        return Evaluator.build(experiment.model(shape), examples, labels)
 
     def _evaluates_after(self, step: int) -> bool:
         every = self.config.train.evaluate_every_steps
@@ -185,11 +186,25 @@ class Trainer:
         return step == self.total or (_every(every, step) if every else ends_epoch)
 
     def _evaluate(self, state: TrainState, step: int, progress: Progress, log: TrainingLog | None) -> dict[str, float]:
-        """Scores the dev split, logs it and updates ``progress``."""
-        began = time.perf_counter()
+        """Scores the dev split, logs it and updates ``progress``; the test split, if it is scored, is only logged."""
         # Every process evaluates on its own copy of the parameters.
         params = jax.tree.map(lambda x: x.addressable_data(0), state.params)
-        metrics = self.dev.score(self.dev.outputs(params))
+        scores = self._score("dev", self.dev, params, step, log)
+        if self.test is not None:
+            self._score("test", self.test, params, step, log)
+        better = self._note_score(scores[self.config.train.select_by], step, progress)
+        epoch = _epoch(self.experiment.plan.epoch_ends, step)
+        named = {name.replace("_f1", " F1").replace("_", " "): value for name, value in scores.items()}
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in named.items())
+        self._say(f"step {step:>6}  epoch {epoch:>3}  dev {shown}{'  (best)' if better else ''}")
+        return scores
+
+    def _score(
+        self, split: str, evaluator: Evaluator, params: Any, step: int, log: TrainingLog | None
+    ) -> dict[str, float]:
+        """Scores a split and logs it."""
+        began = time.perf_counter()
+        metrics = evaluator.score(evaluator.outputs(params))
         seconds = time.perf_counter() - began
         if isinstance(self.experiment.dataset.labels, LabelSpace):
             names, single = CLASS_METRICS, {f"f1_{name}": row["f1"] for name, row in metrics["per_class"].items()}
@@ -197,14 +212,9 @@ class Trainer:
             names, rows = VALUE_METRICS, metrics["per_target"].items()
             single = {f"{metric}_{name}": row[metric] for name, row in rows for metric in VALUE_METRICS}
         scores = {name: metrics[name] for name in ("loss", *names)}
-        epoch = _epoch(self.experiment.plan.epoch_ends, step)
         if log is not None:
-            n = metrics["n"]
-            log.write({"step": step, "epoch": epoch, "split": "dev", **scores, **single, "n": n, "seconds": seconds})
-        better = self._note_score(scores[self.config.train.select_by], step, progress)
-        named = {name.replace("_f1", " F1").replace("_", " "): value for name, value in scores.items()}
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in named.items())
-        self._say(f"step {step:>6}  epoch {epoch:>3}  dev {shown}{'  (best)' if better else ''}")
+            about = {"step": step, "epoch": _epoch(self.experiment.plan.epoch_ends, step), "split": split}
+            log.write({**about, **scores, **single, "n": metrics["n"], "seconds": seconds})
         return scores
 
     def _note_score(self, score: float, step: int, progress: Progress) -> bool:

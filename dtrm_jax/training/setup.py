@@ -39,6 +39,7 @@ class Experiment:
         normalization: Statistics of the features.
         train: The prepared training split.
         dev: The prepared dev split.
+        test: The prepared test split, if training is to score it; else empty.
         facts: What goes into the run directory besides the config.
         plan: The packs of every step.
     """
@@ -49,6 +50,7 @@ class Experiment:
     normalization: Normalization
     train: list[Example]
     dev: list[Example]
+    test: list[Example]
     facts: RunFacts
     plan: TrainPlan
 
@@ -64,25 +66,27 @@ def prepare(config: Config) -> Experiment:
         InputError: Data or encoder are not to be had, or a split is missing or without labels.
     """
     dataset = protocol.load(config)
-    for split in ("train", "dev"):
+    used = ("train", "dev", "test") if config.train.score_test else ("train", "dev")
+    for split in used:
         if not dataset.splits.get(split):
             raise InputError(f"{dataset.name}: expected a {split} split, found {', '.join(dataset.splits) or 'none'}")
     _check_metric(config, dataset)
     tokenizer, encoder = encoder_of(config, dataset) if reads_text(config.model) else (None, None)
     normalization = Normalization.fit(dataset.splits["train"], feature_modalities(config.model))
-    train, dev = (
-        make_examples(dataset.splits[split], dataset.labels, tokenizer, normalization, config)
-        for split in ("train", "dev")
-    )
-    for split, examples in (("train", train), ("dev", dev)):
+    prepared = {
+        split: make_examples(dataset.splits[split], dataset.labels, tokenizer, normalization, config) for split in used
+    }
+    for split, examples in prepared.items():
         if not any((example.labels >= 0).any() or np.isfinite(example.values).any() for example in examples):
             raise InputError(f"{dataset.name}: expected labelled turns in the {split} split, found none")
+    train = prepared["train"]
     shape = pack_shape(train, dataset.labels, normalization, config)
     lengths = [example.lengths for example in train]
     plan = plan_training(lengths, shape, config.packing.packs_per_step, config.train.epochs, config.train.seed)
     shape = with_own_tokens(shape, (pack for step in plan.steps for pack in step), train)
     facts = RunFacts(dataset.name, dataset.labels, encoder, shape, len(plan.steps))
-    return Experiment(config, dataset, tokenizer, normalization, train, dev, facts, plan)
+    dev, test = prepared["dev"], prepared.get("test", [])
+    return Experiment(config, dataset, tokenizer, normalization, train, dev, test, facts, plan)
 
 
 def _check_metric(config: Config, dataset: Dataset) -> None:
@@ -152,10 +156,14 @@ def pure_step(experiment: Experiment) -> tuple[optax.GradientTransformation, Tra
 
 
 def class_weights(experiment: Experiment) -> np.ndarray:
-    """Returns float32 ``[C]``: ones, or the training split's inverse class frequencies, 1 on average over its turns."""
-    classes = len(experiment.dataset.labels)
-    if experiment.config.train.class_weights == "none" or isinstance(experiment.dataset.labels, ValueSpace):
+    """Returns float32 ``[C]``: the classes' frequencies to the power of ``-class_balance``, 1 on average over turns.
+
+    The frequencies are those of the training split; a class that it lacks has weight 0, unless nothing is weighted.
+    """
+    classes, balance = len(experiment.dataset.labels), experiment.config.train.class_balance
+    if not balance or isinstance(experiment.dataset.labels, ValueSpace):
         return np.ones(classes, np.float32)
     labels = np.concatenate([example.labels for example in experiment.train])
     counts = np.bincount(labels[labels >= 0], minlength=classes)
-    return np.where(counts > 0, counts.sum() / (classes * np.maximum(counts, 1)), 0.0).astype(np.float32)
+    weights = np.where(counts > 0, np.maximum(counts, 1.0) ** -balance, 0.0)
+    return (weights * counts.sum() / (weights @ counts)).astype(np.float32)

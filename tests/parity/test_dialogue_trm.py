@@ -161,7 +161,7 @@ def assert_near(found, expected, start):
 
 @pytest.mark.parametrize(
     ("section", "name", "value"),
-    [("tokens", "separator", False), ("train", "class_weights", "balanced"), ("train", "label_smoothing", 0.1)],
+    [("tokens", "separator", False), ("train", "class_balance", 1.0), ("train", "label_smoothing", 0.1)],
 )
 def test_peer_refuses_what_it_does_not_do(section, name, value):
     config = Config()

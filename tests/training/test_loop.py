@@ -211,7 +211,7 @@ def test_a_loss_that_is_not_finite_is_an_error_and_the_checkpoints_stay(cache, t
     ("path", "value"),
     [
         (("train", "label_smoothing"), 0.3),
-        (("train", "class_weights"), "balanced"),
+        (("train", "class_balance"), 1.0),
         (("train", "seed"), 1),
         (("optimizer", "weight_decay"), 0.5),
         (("optimizer", "gradient_clip"), 0.01),
