@@ -115,8 +115,8 @@ class RunDirectory:
             InputError: Another config or other data was trained here; names what differs.
         """
         if self.exists():
-            self._check_same("config.json", config_lib.to_dict(self.read_config()), config_lib.to_dict(config), _FREE)
-            self._check_same("run.json", self.read_facts().to_dict(), facts.to_dict(), ())
+            self._check_same("config.json", config_lib.to_dict(self.read_config()), config_lib.to_dict(config))
+            self._check_same("run.json", self.read_facts().to_dict(), facts.to_dict())
             return
         self.path.mkdir(parents=True, exist_ok=True)
         if tokenizer is not None:
@@ -171,16 +171,30 @@ class RunDirectory:
         except ValueError as error:
             raise InputError(f"{file}: not valid JSON: {error}") from error
 
-    def _check_same(self, name: str, there: dict[str, Any], here: dict[str, Any], free: tuple[str, ...]) -> None:
-        old, new = _flat(there), _flat(here)
-        differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key) and key not in free]
-        if differing:
-            changes = "; ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in differing[:5])
-            more = f" and {len(differing) - 5} more" if len(differing) > 5 else ""
+    def _check_same(self, name: str, there: dict[str, Any], here: dict[str, Any]) -> None:
+        if changes := different_settings(there, here, missing_differs=True):
             raise InputError(
-                f"{self.path / name}: the run begun here differs: {changes}{more}; use another --workdir, "
+                f"{self.path / name}: the run begun here differs: {changes}; use another --workdir, "
                 "or repeat the settings it was begun with"
             )
+
+
+def different_settings(there: dict[str, Any], here: dict[str, Any], missing_differs: bool = False) -> str:
+    """Says in a line what differs between two configs as dicts, but for settings that only say where and how often.
+
+    Args:
+        there: The older one.
+        here: The newer one.
+        missing_differs: Whether a setting that only one of them has is a difference.
+
+    Returns:
+        The first five differences and how many more there are; empty if there is none.
+    """
+    old, new = _flat(there), _flat(here)
+    keys = old.keys() | new.keys() if missing_differs else old.keys() & new.keys()
+    differing = [key for key in sorted(keys) if old.get(key) != new.get(key) and key not in _FREE]
+    changes = "; ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in differing[:5])
+    return changes + (f" and {len(differing) - 5} more" if len(differing) > 5 else "")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,13 +29,11 @@ class Information:
 
     Attributes:
         modalities: Of the turn itself: any of the letters u(tterance), a(coustic), v(isual).
-        context: Whether the texts of earlier turns count too (if ``u`` is among the modalities).
-        past_features: Whether earlier turns' acoustic and visual features count as well (those among the modalities).
+        remembered: Of earlier turns, likewise; nothing: the turn is judged by itself.
     """
 
     modalities: str
-    context: bool
-    past_features: bool = False
+    remembered: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,17 +70,14 @@ def posteriors(
     Raises:
         ValueError: A text cannot come from the rules.
     """
-    modalities = information.modalities
-    remembered = modalities if information.past_features else "u" if "u" in modalities else ""
-    now_LxCxKxC = _likelihoods(conversation, config, modalities, rules)
-    later_LxCxKxC = _likelihoods(conversation, config, remembered, rules)
+    now_LxCxKxC = _likelihoods(conversation, config, information.modalities, rules)
+    later_LxCxKxC = _likelihoods(conversation, config, information.remembered, rules)
     states = _Filter(config.speakers, rules)
     prior_KxC = planted.kind_probabilities(rules)[:, None] * np.array(rules.fresh)
     speakers = [planted.SPEAKERS.index(turn.speaker) for turn in conversation.turns]
     result = []
     for turn, speaker in enumerate(speakers):
-        predicted_C = states.predict(speaker)
-        state_C = predicted_C if information.context else np.array(rules.fresh)
+        state_C = states.predict(speaker)
         result.append(_label_law(state_C[:, None, None] * prior_KxC * now_LxCxKxC[turn]))
         states.observe((prior_KxC * later_LxCxKxC[turn]).sum(axis=(1, 2)))
     return np.array(result)

@@ -57,15 +57,27 @@ def differences(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> dict[str, dict[str, float | None]]:
-    """Returns the difference of every score, ``second`` minus ``first``, by a paired bootstrap.
+    """Returns the difference of every score, ``second`` minus ``first``: ``mean_differences`` of one run each."""
+    return mean_differences([first], [second], labels, resamples, seed)
 
-    Both are scored on the same samples. ``p_value`` is two-sided: twice the share of samples in which the difference is
-    0 or on the other side of it, counting the split itself as one more of them, so that it is never 0, and 1 at most.
+
+def mean_differences(
+    first: Sequence[Sequence[PredictedTurn]],
+    second: Sequence[Sequence[PredictedTurn]],
+    labels: LabelSpace,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> dict[str, dict[str, float | None]]:
+    """Returns the difference of every mean score, ``second`` minus ``first``, by a paired bootstrap.
+
+    The score of several runs, such as the seeds of one setting, is the mean of theirs. All are scored on the same
+    samples. ``p_value`` is two-sided: twice the share of samples in which the difference is 0 or on the other side of
+    it, counting the split itself as one more of them, so that it is never 0, and 1 at most.
 
     Args:
-        first: Predictions of the split.
-        second: Others of the same turns.
-        labels: The label space of both.
+        first: Predictions of the split by one or more runs.
+        second: Others of the same turns, by as many runs or not.
+        labels: The label space of all.
         resamples: As for ``intervals``.
         seed: As for ``intervals``.
 
@@ -74,16 +86,25 @@ def differences(
         first are None if there is a single conversation.
 
     Raises:
-        InputError: The two are not over the same turns, or no turn has a label.
+        InputError: They are not all over the same turns, or no turn has a label.
     """
-    counts_DxKxCxC = _confusions([labelled(first), labelled(matched(first, second))], labels)
+    like = first[0]
+    runs = [labelled(like), *(labelled(matched(like, run)) for run in (*first[1:], *second))]
+    counts_DxKxCxC = _confusions(runs, labels)
     values, samples = confusion_scores(counts_DxKxCxC.sum(axis=0)), _resample(counts_DxKxCxC, resamples, seed)
     alone = len(counts_DxKxCxC) < 2
     result = {}
-    for name, (one, other) in values.items():
-        differences_R = samples[name][:, 1] - samples[name][:, 0]
+    for name in values:
+        difference, differences_R = (
+            scores[..., len(first) :].mean(axis=-1) - scores[..., : len(first)].mean(axis=-1)
+            for scores in (values[name], samples[name])
+        )
         p_value = None if alone else _p_value(differences_R)
-        result[name] = {"difference": float(other - one), **_percentiles(differences_R, alone), "p_value": p_value}
+        result[name] = {
+            "difference": float(difference),
+            **_percentiles(differences_R, alone),
+            "p_value": p_value,
+        }
     return result
 
 

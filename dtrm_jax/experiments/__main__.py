@@ -1,4 +1,8 @@
-"""``python -m dtrm_jax.experiments planted --config configs/demo.py [--seeds 3] [--only text,all] [--workdir DIR]``."""
+"""A table of the paper: ``python -m dtrm_jax.experiments table3 --config configs/iemocap.py [--seeds 5] [--only u]``.
+
+Run again, the same command resumes. To share a table among machines, give each some rows (``--only``) or seeds
+(``--only_seeds``), copy the ``*.json`` records into one folder, and print it with ``--collect``.
+"""
 
 from pathlib import Path
 
@@ -6,30 +10,43 @@ from absl import flags
 from ml_collections import config_flags
 
 from dtrm_jax import command_line
+from dtrm_jax.errors import InputError
+from dtrm_jax.experiments.tables import NAMES
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment that the settings change.")
-_SEEDS = flags.DEFINE_integer("seeds", 3, "Runs of each setting.", lower_bound=1)
-_ONLY = flags.DEFINE_list("only", [], "Names of the settings to run; all if empty.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where the runs are kept; default runs/<table>.")
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment that the rows change.")
+_SEEDS = flags.DEFINE_integer("seeds", 5, "Runs of each row, with train.seed 0, 1, ...", lower_bound=1)
+_ONLY = flags.DEFINE_list("only", [], "Names of the rows to run; all if empty.")
+_ONLY_SEEDS = flags.DEFINE_list("only_seeds", [], "Seeds to run, of those there are; all if empty.")
+_COLLECT = flags.DEFINE_bool("collect", False, "Run nothing: print the table of what is finished.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where runs are kept; default runs/experiments/<config name>.")
+_RECORDS = flags.DEFINE_string("records", None, "Where the small records of finished runs are; default the workdir.")
 flags.mark_flag_as_required("config")
-
-_TABLES = ("planted",)
 
 
 def main(table: str) -> int:
-    """Runs what is not done yet and prints the table; returns the exit status."""
+    """Runs what is not done yet, prints the table and writes it; returns the exit status."""
     config = command_line.load_config(_CONFIG)
-    from dtrm_jax.experiments import planted  # after the settings are known to be good: it takes seconds to import
+    folder = Path(_WORKDIR.value or f"runs/experiments/{config.name}")
+    kept = Path(_RECORDS.value or folder)
+    # After the settings are known to be good: it takes seconds to import.
+    from dtrm_jax.experiments import experiment
     from dtrm_jax.training.loop import Interrupted
 
-    folder = Path(_WORKDIR.value or f"runs/{table}")
     try:
-        print("\n" + planted.run(config, _SEEDS.value, _ONLY.value, folder))
+        if not _COLLECT.value:
+            experiment.run(table, config, _SEEDS.value, _only_seeds(), _ONLY.value, folder, kept)
+        print("\n" + experiment.write(table, config, _SEEDS.value, kept))
     except Interrupted as interrupted:
         print(interrupted)
         return 128 + interrupted.signal_number
     return 0
 
 
+def _only_seeds() -> list[int]:
+    if bad := [text for text in _ONLY_SEEDS.value if not text.isdecimal() or int(text) >= _SEEDS.value]:
+        raise InputError(f"--only_seeds: expected numbers below {_SEEDS.value} (--seeds), found {', '.join(bad)}")
+    return [int(text) for text in _ONLY_SEEDS.value]
+
+
 if __name__ == "__main__":
-    command_line.run(main, _TABLES)
+    command_line.run(main, NAMES)

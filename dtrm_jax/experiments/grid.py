@@ -1,34 +1,18 @@
-"""Runs a config under several settings and seeds; what is finished is not run again."""
+"""Runs a table's variants under several seeds; what is finished is not run again."""
 
 import copy
-import dataclasses
-import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from dtrm_jax.config import Config, validate
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.restored import evaluate_run
+from dtrm_jax.experiments import records
+from dtrm_jax.experiments.variants import Variant
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.training import loop
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """One row of a table.
-
-    Attributes:
-        name: Short, for file names and ``--only``.
-        description: What the row shows.
-        changes: Setting's path in the config -> value.
-    """
-
-    name: str
-    description: str
-    changes: Mapping[str, Any]
 
 
 def changed(config: Config, changes: Mapping[str, Any]) -> Config:
@@ -45,31 +29,76 @@ def changed(config: Config, changes: Mapping[str, Any]) -> Config:
     return validate(result)
 
 
-def choose(settings: Sequence[Setting], only: Sequence[str]) -> list[Setting]:
-    """Returns the settings that are named, or all; raises InputError for an unknown name."""
-    names = [setting.name for setting in settings]
+def choose(variants: Sequence[Variant], only: Sequence[str]) -> list[Variant]:
+    """Returns the variants that are named, or all; raises InputError for an unknown name."""
+    names = [variant.name for variant in variants]
     if unknown := [name for name in only if name not in names]:
         raise InputError(f"--only: expected some of {', '.join(names)}, found {', '.join(unknown)}")
-    return [setting for setting in settings if not only or setting.name in only]
+    return [variant for variant in variants if not only or variant.name in only]
 
 
-def run(config: Config, setting: Setting, seed: int, folder: Path) -> dict[str, Any]:
-    """Trains and evaluates one run, unless its test metrics are there; an interrupted one is resumed.
+def run(config: Config, variant: Variant, seed: int, folder: Path, kept: Path) -> records.Record:
+    """Trains and evaluates one run, unless its record is there; an interrupted one is resumed.
 
-    Returns:
-        The content of its ``eval/test/metrics.json``.
+    Args:
+        config: What the variant changes.
+        variant: Of the run.
+        seed: ``train.seed``.
+        folder: Where run directories are kept.
+        kept: Where records are kept.
+
+    Raises:
+        InputError: As ``loop.train``, or the record there is of other settings.
+        Interrupted: A signal ended the training, after a checkpoint.
     """
-    config = changed(config, {**setting.changes, "train.seed": seed})
-    directory = RunDirectory(folder / f"{setting.name}-seed{seed}")
-    done = directory.evaluation("test") / "metrics.json"
-    if done.is_file() and directory.read_config() == config:
-        return json.loads(done.read_text(encoding="utf-8"))
-    print(f"\n{setting.description}, seed {seed}: {directory.path}")
+    config = changed(config, {**variant.changes, "train.seed": seed})
+    record = records.read(kept, variant, seed, config)
+    if record is not None:
+        return record
+    directory = RunDirectory(folder / f"{variant.name}-seed{seed}")
     loop.train(config, str(directory.path))
-    return evaluate_run(directory, "test", "best", None)
+    evaluate_run(directory, "test", "best", None)
+    return records.write(kept, variant, seed, directory)
 
 
-def mean_and_deviation(values: Sequence[float]) -> str:
-    """Returns percentages as ``"71.2 ± 0.4"``; the deviation is that of a sample, where there are two or more."""
-    mean = f"{100 * np.mean(values):.1f}"
-    return mean if len(values) < 2 else f"{mean} ± {100 * np.std(values, ddof=1):.1f}"
+def run_all(
+    config: Config,
+    variants: Sequence[Variant],
+    seeds: Sequence[int],
+    folder: Path,
+    kept: Path,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Runs what is missing: all variants with the first seed, then with the next, so that a table fills evenly.
+
+    Args:
+        config: What the variants change.
+        variants: To run.
+        seeds: To run each with.
+        folder: As for ``run``.
+        kept: As for ``run``.
+        say: Is given a line before each run: which of how many, and the time left.
+    """
+    wanted = [(variant, seed) for seed in seeds for variant in variants]
+    missing = []
+    for variant, seed in wanted:
+        changed_config = changed(config, {**variant.changes, "train.seed": seed})
+        if records.read(kept, variant, seed, changed_config) is None:
+            missing.append((variant, seed))
+    began = time.monotonic()
+    for done, (variant, seed) in enumerate(missing):
+        number = len(wanted) - len(missing) + done + 1
+        left = ""
+        if done:
+            seconds = (time.monotonic() - began) / done * (len(missing) - done)
+            left = f", about {duration(seconds)} left"
+        say(f"\nrun {number} of {len(wanted)}: {variant.shown}, seed {seed}{left}")
+        run(config, variant, seed, folder, kept)
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as people say it: ``"50 s"``, ``"12 min"`` or ``"3 h 05 min"``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"

@@ -32,14 +32,15 @@ RULES_HERE = dataclasses.replace(
 )
 CONFIG = PlantedConfig(acoustic=8, visual=6)
 SETS = [
-    Information("u", context=False),
-    Information("u", context=True),
-    Information("a", context=False),
-    Information("uv", context=True),
-    Information("uav", context=False),
-    Information("uav", context=True),
-    Information("uav", context=True, past_features=True),
-    Information("av", context=True, past_features=True),
+    Information("u"),
+    Information("u", "u"),
+    Information("a"),
+    Information("uv", "u"),
+    Information("uav"),
+    Information("uav", "u"),
+    Information("uav", "uav"),
+    Information("av", "av"),
+    Information("uav", "av"),
 ]
 SPEAKERS = ["ab", "aba", "abca", "aabb"]
 
@@ -62,9 +63,7 @@ def brute_force(conversation, information):
     turns, rules = conversation.turns, RULES_HERE
     result = np.zeros((len(turns), 5))
     local = [turn_laws(conversation, i, information.modalities) for i in range(len(turns))]
-    remembered = information.modalities if information.past_features else information.modalities.replace("a", "")
-    remembered = remembered if information.past_features else remembered.replace("v", "")
-    past = [turn_laws(conversation, i, remembered if information.context else "") for i in range(len(turns))]
+    past = [turn_laws(conversation, i, information.remembered) for i in range(len(turns))]
     for last in range(len(turns)):
         for states in itertools.product(range(5), repeat=last + 1):
             p = 1.0
@@ -150,7 +149,7 @@ def test_equals_brute_force(speakers, information):
 
 def test_a_third_person_who_never_speaks_changes_nothing():
     one = conversation("abab", 0)
-    information = Information("uav", context=True)
+    information = Information("uav", "u")
     few, many = (
         posteriors(one, dataclasses.replace(CONFIG, speakers=count), information, RULES_HERE) for count in (2, 4)
     )
@@ -167,7 +166,7 @@ def test_earlier_voices_and_faces_say_nothing_given_the_texts(generated):
     config, conversations = generated
     for one in conversations[:20]:
         without, with_past = (
-            posteriors(one, config, Information("uav", context=True, past_features=past)) for past in (False, True)
+            posteriors(one, config, Information("uav", remembered)) for remembered in ("u", "uav")
         )
         np.testing.assert_allclose(without, with_past, atol=1e-12)
 
@@ -176,18 +175,18 @@ def test_the_state_is_distributed_as_fresh_at_every_turn(generated):
     config, conversations = generated
     rules = dataclasses.replace(RULES, irony=0.0)  # with it the labels are no longer the states
     for one in conversations[:5]:
-        found = posteriors(one, config, Information("", context=True), rules)
+        found = posteriors(one, config, Information(""), rules)
         np.testing.assert_allclose(found, np.broadcast_to(RULES.fresh, found.shape), atol=1e-12)
 
 
 def test_more_information_is_worth_more_and_the_expectation_is_met(generated):
     config, conversations = generated
     sets = [
-        Information("", context=False),
-        Information("u", context=False),
-        Information("u", context=True),
-        Information("ua", context=True),
-        Information("uav", context=True),
+        Information(""),
+        Information("u"),
+        Information("u", "u"),
+        Information("ua", "u"),
+        Information("uav", "u"),
     ]
     optima = [optimal_accuracy(conversations, config, information) for information in sets]
     for less, more in itertools.pairwise(optima):
@@ -202,4 +201,4 @@ def test_more_information_is_worth_more_and_the_expectation_is_met(generated):
 def test_a_text_that_the_rules_cannot_produce_is_refused(text):
     one = Conversation("c", (Turn("0", "ann", text, "joy"),), conversation("a", 0).features)
     with pytest.raises(ValueError, match="expected a text that the rules can produce, found"):
-        posteriors(one, CONFIG, Information("u", context=True))
+        posteriors(one, CONFIG, Information("u", "u"))

@@ -1,0 +1,64 @@
+"""Results in documents, from their files: ``python -m dtrm_jax.experiments.document README.md``.
+
+A document names an outcome between two comments, and what stands between them is written from it:
+
+    <!-- results/meld_minilm/table3.json -->
+    (the table, and how it was made)
+    <!-- end -->
+
+With ``classes VARIANT`` after the file, it is the F1 of every class in that row instead. Files are relative to the
+document.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dtrm_jax.errors import InputError
+from dtrm_jax.experiments import rendering
+from dtrm_jax.replacing import replacing
+
+_BLOCK = re.compile(r"(<!-- (?P<file>\S+\.json)(?: classes (?P<variant>\S+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def updated(document: Path) -> str:
+    """Returns the text of a document with every block written anew from its file.
+
+    Raises:
+        InputError: A file is missing or not an outcome, or a row is not in it.
+    """
+
+    def written(block: re.Match) -> str:
+        file = document.parent / block["file"]
+        try:
+            outcome = json.loads(file.read_text(encoding="utf-8"))
+            text = rendering.by_class(outcome, block["variant"]) if block["variant"] else rendering.markdown(outcome)
+        except OSError as error:
+            raise InputError(f"{document}: {block['file']}: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{document}: {block['file']}: expected the outcome of a table: {error!r}") from error
+        return f"{block[1]}\n{text}\n{block[4]}"
+
+    return _BLOCK.sub(written, document.read_text(encoding="utf-8"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes the documents' results anew; returns the exit status."""
+    parser = argparse.ArgumentParser("python -m dtrm_jax.experiments.document", description=__doc__.splitlines()[0])
+    parser.add_argument("documents", nargs="+", type=Path, help="Markdown files, changed in place")
+    try:
+        for document in parser.parse_args(arguments).documents:
+            text = updated(document)
+            with replacing(document) as file:
+                file.write(text)
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

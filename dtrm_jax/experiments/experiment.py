@@ -1,0 +1,71 @@
+"""One table from its name: runs what is missing, and writes what there is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dtrm_jax.config import Config
+from dtrm_jax.data import protocol
+from dtrm_jax.errors import InputError
+from dtrm_jax.evaluation.predictions import write_metrics
+from dtrm_jax.experiments import grid, outcome, rendering, tables
+from dtrm_jax.replacing import replacing
+
+
+def run(
+    name: str, config: Config, seeds: int, only_seeds: Sequence[int], only: Sequence[str], folder: Path, kept: Path
+) -> None:
+    """Runs what is missing of a table.
+
+    Args:
+        name: One of ``tables.NAMES``.
+        config: What its rows change.
+        seeds: Runs of each row.
+        only_seeds: Those of them to run; all if empty.
+        only: Names of the rows to run; all if empty.
+        folder: Where run directories are kept.
+        kept: Where records are kept.
+
+    Raises:
+        InputError: The table cannot be made of this corpus, a row is unknown, or a run fails.
+        Interrupted: A signal ended a training, after a checkpoint; the same call resumes there.
+    """
+    table = _table(name, config)
+    chosen = grid.choose([row.variant for row in table.rows], only)
+    grid.run_all(config, chosen, [seed for seed in range(seeds) if not only_seeds or seed in only_seeds], folder, kept)
+
+
+def write(name: str, config: Config, seeds: int, kept: Path) -> str:
+    """Writes ``<table>.md``, ``<table>.csv`` and ``<table>.json`` beside the records.
+
+    Args:
+        name: One of ``tables.NAMES``.
+        config: What its rows change.
+        seeds: To look for: 0, 1, ...
+        kept: Where records are kept.
+
+    Returns:
+        The Markdown.
+
+    Raises:
+        InputError: As ``outcome.collect``, or nothing has been run.
+    """
+    table = _table(name, config)
+    dataset = protocol.load(config)
+    if not dataset.splits.get("test"):
+        raise InputError(f"{dataset.name}: expected a test split, found {', '.join(dataset.splits) or 'none'}")
+    found = outcome.collect(table, config, dataset, range(seeds), kept)
+    if not any(row["seeds"] for row in found["rows"]):
+        raise InputError(f"{kept}: expected the record of a run of {name}, found none")
+    write_metrics(kept / f"{name}.json", found)
+    text = rendering.markdown(found)
+    for suffix, content in (("md", text), ("csv", rendering.as_csv(found))):
+        with replacing(kept / f"{name}.{suffix}") as file:
+            file.write(content)
+    return text
+
+
+def _table(name: str, config: Config) -> tables.Table:
+    table = tables.table(name, config.data.name)
+    if table.needs and config.data.name not in table.needs:
+        raise InputError(f"{name}: expected config.data.name {' or '.join(table.needs)}, found {config.data.name}")
+    return table

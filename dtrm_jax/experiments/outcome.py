@@ -1,0 +1,140 @@
+"""A table's outcome: every seed's scores, the paper's numbers, and differences with their significance."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dtrm_jax import config as config_lib
+from dtrm_jax.config import Config
+from dtrm_jax.conversation import Dataset, LabelSpace
+from dtrm_jax.data import builders
+from dtrm_jax.data.planted_optimum import Information, optimal_accuracy
+from dtrm_jax.evaluation import bootstrap
+from dtrm_jax.experiments import grid, records
+from dtrm_jax.experiments.records import Record
+from dtrm_jax.experiments.tables import Row, Table, value_columns
+from dtrm_jax.experiments.variants import Variant
+
+Outcome = dict[str, Any]
+
+
+def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int], kept: Path) -> Outcome:
+    """Puts together what has been run of a table.
+
+    Args:
+        table: Which.
+        config: What its variants change.
+        dataset: The corpus.
+        seeds: To look for.
+        kept: Folder of the records.
+
+    Returns:
+        Plain JSON types: what the table is, what it was made with, its ``columns``, and ``rows``, those without a run
+        included, each with its ``seeds``, ``scores`` (column path -> one a seed), ``f1_by_class``, ``dev``, ``paper``,
+        ``difference`` from the reference (``bootstrap.mean_differences`` of the metric that selects checkpoints),
+        ``best_test_epoch`` and ``optimum``, the last four None where there is none; ``shifts``: how many turns a
+        conversation have an emotion shift, None if nothing was run.
+
+    Raises:
+        InputError: A record is not one, or of another run.
+    """
+    runs = {row.variant: _runs(row, config, seeds, kept) for row in table.rows}
+    reference = next((variant for variant in table.references if runs.get(variant)), None)
+    metric = config.train.select_by
+    columns = table.columns if isinstance(dataset.labels, LabelSpace) else value_columns(dataset.labels.names)
+    differences = {}
+    if reference is not None and isinstance(dataset.labels, LabelSpace):
+        differences = _differences(runs, reference, dataset, metric, kept)
+    rows = []
+    for row in table.rows:
+        found = list(runs[row.variant].values())
+        peeked = [record["best_test_epoch"][metric] for record in found if "best_test_epoch" in record]
+        rows.append(
+            {
+                "variant": row.variant.name,
+                "shown": row.shown,
+                "seeds": list(runs[row.variant]),
+                "scores": {column.path: [_score(record, column.path) for record in found] for column in columns},
+                "f1_by_class": _by_class(found),
+                "dev": [record["dev"][metric] for record in found],
+                "paper": row.paper.get(dataset.name.lower()),
+                "difference": differences.get(row.variant),
+                "best_test_epoch": peeked if found and len(peeked) == len(found) else None,
+                "optimum": _optimum(config, row) if config.data.name == "planted" else None,
+            }
+        )
+    test, settings = dataset.splits["test"], config_lib.to_dict(config)
+    settings["data"] |= {"source": "", "cache": ""}  # folders of one machine
+    return {
+        "table": table.name,
+        "title": table.title,
+        "corpus": dataset.name,
+        "encoder": config.model.encoder.pretrained,
+        "conversations": len(test),
+        "turns": sum(map(len, test)),
+        "select_by": metric,
+        "reference": reference.name if reference is not None else None,
+        "columns": [{"path": one.path, "title": one.title, "percent": one.percent} for one in columns],
+        "rows": rows,
+        "shifts": _shift_counts([record for found in runs.values() for record in found.values()]),
+        "config": settings,
+    }
+
+
+def _shift_counts(found: Sequence[Record]) -> dict[str, float] | None:
+    shifts = next((record["shifts"] for record in found if "shifts" in record), None)
+    return shifts and {group: shifts[group]["per_conversation"] for group in ("intra", "inter")}
+
+
+def _runs(row: Row, config: Config, seeds: Sequence[int], kept: Path) -> dict[int, Record]:
+    found = {}
+    for seed in seeds:
+        changed = grid.changed(config, {**row.variant.changes, "train.seed": seed})
+        if (record := records.read(kept, row.variant, seed, changed)) is not None:
+            found[seed] = record
+    return found
+
+
+def _differences(
+    runs: dict[Variant, dict[int, Record]], reference: Variant, dataset: Dataset, metric: str, kept: Path
+) -> dict[Variant, dict[str, float | None]]:
+    """Returns each other variant's difference from the reference, by a paired bootstrap over conversations."""
+    turns = {
+        variant: [
+            records.predicted_turns(
+                record, dataset.splits["test"], dataset.labels, records.file_of(kept, variant, seed)
+            )
+            for seed, record in by_seed.items()
+        ]
+        for variant, by_seed in runs.items()
+    }
+    return {
+        variant: bootstrap.mean_differences(turns[reference], predicted, dataset.labels)[metric]
+        for variant, predicted in turns.items()
+        if predicted and variant != reference
+    }
+
+
+def _by_class(found: Sequence[Record]) -> dict[str, list[float]]:
+    """Returns class -> F1, one a run."""
+    classes = found[0]["test"].get("per_class", {}) if found else {}
+    return {name: [record["test"]["per_class"][name]["f1"] for record in found] for name in classes}
+
+
+def _score(record: Record, path: str) -> float | None:
+    value: Any = record
+    for part in path.split("."):
+        value = value[part]
+    return value
+
+
+def _optimum(config: Config, row: Row) -> float:
+    """Returns the best possible accuracy on planted conversations for all that a row's model may know."""
+    model = grid.changed(config, row.variant.changes).model
+    context = {"u": model.context.utterance, "a": model.context.acoustic, "v": model.context.visual}
+    remembered = "".join(letter for letter in model.modalities if context[letter] == "dependent")
+    if len(model.modalities) > 1 and model.fusion.kind == "mult":
+        remembered = model.modalities
+    information = Information(model.modalities, remembered)
+    test = builders.load(config.data).splits["test"]  # with all features, whatever the model takes
+    return optimal_accuracy(test, config.data.planted, information).accuracy

@@ -1,0 +1,167 @@
+"""An outcome for people and programs: Markdown, which a terminal shows as well, and CSV."""
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from dtrm_jax.evaluation import bootstrap
+from dtrm_jax.experiments.outcome import Outcome
+
+_METRICS = {"weighted_f1": "weighted F1", "accuracy": "accuracy", "macro_f1": "macro F1"}
+_NOTHING = "-"
+
+
+def protocol(outcome: Outcome) -> str:
+    """Returns how the numbers were made, in a paragraph."""
+    metric, config, rows = _metric(outcome), outcome["config"], _run(outcome)
+    counts = sorted({len(row["seeds"]) for row in rows})
+    seeds = " or ".join(map(str, counts))
+    parts = [
+        f"{outcome['corpus'].upper()} test, {outcome['conversations']} conversations, {outcome['turns']} turns; "
+        f"{outcome['encoder'] or 'an encoder from scratch'}, K = {config['tokens']['window']}; {seeds} "
+        f"seed{'' if seeds == '1' else 's'} a row, mean ± standard deviation.",
+        f"Every run's checkpoint is the one with the best dev {metric}; the test split chooses nothing. Causal: no "
+        "future turn is seen.",
+    ]
+    if any(row["difference"] for row in rows):
+        level = f"{100 * bootstrap.LEVEL:g} %"
+        parts.append(
+            f"Δ: difference in {metric} from “{_reference(outcome)}”, with its {level} interval and p by a paired "
+            f"bootstrap over conversations ({bootstrap.RESAMPLES:,} resamples), which leaves training's randomness out."
+        )
+    if any(row["best_test_epoch"] for row in rows):
+        parts.append(
+            f"“Best test epoch” is the {metric} if the test split chose the epoch, as in much of the field: not a "
+            "result, only there to show how much that adds."
+        )
+    if any(column["path"].startswith("shifts.") for column in outcome["columns"]):
+        intra, inter = (outcome["shifts"][group] for group in ("intra", "inter"))
+        parts.append(f"Turns with a shift: Intra-ES {intra:.1f}, Inter-ES {inter:.1f} a conversation.")
+    if any(row["optimum"] for row in rows):
+        parts.append("The optimum is the best possible accuracy for what the row's model may know.")
+    if missing := [row["shown"] for row in outcome["rows"] if not row["seeds"]]:
+        parts.append(f"Not run: {'; '.join(missing)}.")
+    return " ".join(parts)
+
+
+def markdown(outcome: Outcome) -> str:
+    """Returns the title, the table with its columns aligned, and the protocol."""
+    return f"**{outcome['title']}**\n\n{markdown_table(cells(outcome))}\n\n{protocol(outcome)}\n"
+
+
+def by_class(outcome: Outcome, variant: str) -> str:
+    """Returns the mean F1 of every class in one row, as a sentence.
+
+    Raises:
+        KeyError: There is no such row, or it was not run.
+    """
+    rows = {row["variant"]: row for row in _run(outcome)}
+    scores = rows[variant]["f1_by_class"]
+    return "F1 by class: " + ", ".join(f"{name} {_mean(f1, True)}" for name, f1 in scores.items()) + ".\n"
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Returns rows, the heading first, as Markdown whose columns are aligned, the first on the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["| " + " | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) + " |" for row in rows]
+    rule = [":" + "-" * (widths[0] - 1), *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join([lines[0], "| " + " | ".join(rule) + " |", *lines[1:]])
+
+
+def cells(outcome: Outcome) -> list[list[str]]:
+    """Returns the heading and the rows that were run; a column that no row has anything for is left out."""
+    rows = _run(outcome)
+    columns = [["", *(row["shown"] for row in rows)]]
+    for column in outcome["columns"]:
+        path, percent = column["path"], column["percent"]
+        columns.append([column["title"], *(_mean(row["scores"][path], percent) for row in rows)])
+        columns.append(["paper", *(_of_paper(row, path, percent) for row in rows)])
+    columns += [
+        ["Δ (interval)", *(_difference(row, outcome) for row in rows)],
+        ["p", *(_p_value(row) for row in rows)],
+        ["optimum", *(_mean([row["optimum"]] if row["optimum"] else [], True) for row in rows)],
+        ["best test epoch", *(_mean(row["best_test_epoch"] or [], True) for row in rows)],
+    ]
+    used = [column for column in columns if set(column[1:]) - {_NOTHING, _reference_mark()}]
+    return [list(row) for row in zip(*used, strict=True)]
+
+
+def as_csv(outcome: Outcome) -> str:
+    """Returns a row a variant; scores as fractions, with their mean and standard deviation, in full precision."""
+    names = [column["path"].removeprefix("test.").removeprefix("per_target.") for column in outcome["columns"]]
+    header = ["variant", "description", "seeds"]
+    for name in names:
+        header += [f"{name}_mean", f"{name}_deviation", f"{name}_paper"]
+    header += ["dev_mean", "difference", "difference_low", "difference_high", "p_value", "optimum", "best_test_epoch"]
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(header)
+    for row in outcome["rows"]:
+        line: list[Any] = [row["variant"], row["shown"], " ".join(map(str, row["seeds"]))]
+        for column in outcome["columns"]:
+            scores, paper = row["scores"][column["path"]], (row["paper"] or {}).get(column["path"])
+            line += [*_moments(scores), paper if paper is None or not column["percent"] else round(paper / 100, 6)]
+        difference = row["difference"] or {}
+        line += [_moments(row["dev"])[0]]
+        line += [difference.get(name) for name in ("difference", "low", "high", "p_value")]
+        line += [row["optimum"], _moments(row["best_test_epoch"] or [])[0]]
+        writer.writerow(["" if value is None else value for value in line])
+    return buffer.getvalue()
+
+
+def _run(outcome: Outcome) -> list[dict[str, Any]]:
+    """Returns the rows that have a run."""
+    return [row for row in outcome["rows"] if row["seeds"]]
+
+
+def _metric(outcome: Outcome) -> str:
+    return _METRICS.get(outcome["select_by"], outcome["select_by"].replace("_", " "))
+
+
+def _reference(outcome: Outcome) -> str:
+    return next(row["shown"] for row in outcome["rows"] if row["variant"] == outcome["reference"])
+
+
+def _reference_mark() -> str:
+    return "reference"
+
+
+def _moments(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Returns the mean and the standard deviation of a sample, None where there is none."""
+    if not values or None in values:
+        return None, None
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def _mean(values: Sequence[float | None], percent: bool) -> str:
+    mean, deviation = _moments(values)
+    if mean is None:
+        return _NOTHING
+    shown = f"{100 * mean:.1f}" if percent else f"{mean:.3f}"
+    if deviation is None:
+        return shown
+    return f"{shown} ± {100 * deviation:.1f}" if percent else f"{shown} ± {deviation:.3f}"
+
+
+def _of_paper(row: dict[str, Any], path: str, percent: bool) -> str:
+    number = (row["paper"] or {}).get(path)
+    if number is None:
+        return _NOTHING
+    return f"{number:.1f}" if percent else f"{number:.2f}"
+
+
+def _difference(row: dict[str, Any], outcome: Outcome) -> str:
+    if row["variant"] == outcome["reference"]:
+        return _reference_mark()
+    if not row["difference"]:
+        return _NOTHING
+    one = row["difference"]
+    shown = f"{100 * one['difference']:+.1f}"
+    return shown if one["low"] is None else f"{shown} ({100 * one['low']:+.1f} to {100 * one['high']:+.1f})"
+
+
+def _p_value(row: dict[str, Any]) -> str:
+    p_value = (row["difference"] or {}).get("p_value")
+    return _NOTHING if p_value is None else f"{p_value:.3f}" if p_value >= 0.001 else "< 0.001"

@@ -1,0 +1,147 @@
+"""Tables from the command's side: what is run, resumed, kept and refused."""
+
+import json
+
+import pytest
+
+from dtrm_jax.data import builders
+from dtrm_jax.data.planted_optimum import Information, optimal_accuracy
+from dtrm_jax.errors import InputError
+from dtrm_jax.experiments import experiment, records
+from dtrm_jax.experiments import variants as v
+from dtrm_jax.training import loop
+from tests.runs import tiny_run_config
+
+FILES = ("planted.md", "planted.csv", "planted.json")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    config = tiny_run_config(tmp_path_factory.mktemp("cache"))
+    config.train.epochs, config.train.save_every_steps, config.train.score_test = 2, 0, True
+    return config
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory):
+    """Records and table of two rows and two seeds, run in one go."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, make(config, folder / "runs", folder / "records")
+
+
+def make(config, runs, kept, only=("u-free", "u"), only_seeds=()):
+    experiment.run("planted", config, 2, only_seeds, only, runs, kept)
+    return experiment.write("planted", config, 2, kept)
+
+
+def test_what_is_kept(whole, config):
+    folder, text = whole
+    kept = folder / "records"
+    assert {path.name for path in kept.iterdir()} == {
+        *FILES,
+        *(f"{name}-seed{seed}.json" for name in ("u", "u-free") for seed in (0, 1)),
+    }
+    assert (kept / "planted.md").read_text() == text
+    outcome = json.loads((kept / "planted.json").read_text())
+    rows = {row["variant"]: row for row in outcome["rows"]}
+    assert list(rows) == ["u-free", "u", "ua", "uv", "uav"] and outcome["reference"] == "u"
+    test = builders.load(config.data).splits["test"]
+    for name, information in (
+        ("u-free", Information("u")),
+        ("u", Information("u", "u")),
+        ("uav", Information("uav", "u")),
+    ):
+        assert rows[name]["optimum"] == optimal_accuracy(test, config.data.planted, information).accuracy
+    for name in ("u-free", "u"):
+        metrics = [
+            json.loads((folder / f"runs/{name}-seed{seed}/eval/test/metrics.json").read_text()) for seed in (0, 1)
+        ]
+        assert rows[name]["scores"]["test.accuracy"] == [one["accuracy"] for one in metrics]
+    assert rows["uav"]["seeds"] == [] and rows["uav"]["difference"] is None
+
+
+def test_a_record_holds_the_scores_and_no_text(whole, config):
+    record = records.read(whole[0] / "records", v.U, 1)
+    run = whole[0] / "runs/u-seed1"
+    logged = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    dev, test = ([one for one in logged if one["split"] == split] for split in ("dev", "test"))
+    assert len(dev) == len(test) == 2
+    assert record["dev"]["weighted_f1"] == max(one["weighted_f1"] for one in dev)
+    assert record["dev"]["step"] == record["test"]["step"]
+    assert record["best_test_epoch"]["weighted_f1"] == max(one["weighted_f1"] for one in test)
+    # The test scores in the log are those of eval.py at the same step.
+    (same,) = [one for one in test if one["step"] == record["test"]["step"]]
+    assert same["weighted_f1"] == pytest.approx(record["test"]["weighted_f1"])
+    conversations = builders.load(config.data).splits["test"]
+    assert {name: len(classes) for name, classes in record["predicted"].items()} == {
+        one.id: len(one) for one in conversations
+    }
+    written = (whole[0] / "records/u-seed1.json").read_text()
+    assert not any(len(turn.text) > 9 and turn.text in written for one in conversations for turn in one.turns)
+    assert str(whole[0]) not in written and config.data.cache not in written
+
+
+def test_an_interrupted_table_ends_like_one_that_ran_through(whole, config, tmp_path, monkeypatch, capsys):
+    train, calls = loop.train, []
+
+    def interrupted(changed, folder):
+        calls.append(folder)
+        if len(calls) == 2:
+            raise loop.Interrupted(2, 1)
+        return train(changed, folder)
+
+    monkeypatch.setattr(loop, "train", interrupted)
+    with pytest.raises(loop.Interrupted):
+        make(config, tmp_path / "runs", tmp_path / "records")
+    # What there is can be looked at.
+    assert "| text (DialogueTRM-U)" not in experiment.write("planted", config, 2, tmp_path / "records")
+    make(config, tmp_path / "runs", tmp_path / "records")
+    assert len(calls) == 5  # the one that was interrupted is begun again, the first is not
+    for name in FILES:
+        assert (tmp_path / "records" / name).read_text() == (whole[0] / "records" / name).read_text(), name
+    assert "run 2 of 4: DialogueTRM-U, seed 0\n" in capsys.readouterr().out
+    make(config, tmp_path / "runs", tmp_path / "records")
+    assert len(calls) == 5
+
+
+def test_rows_and_seeds_of_several_machines_make_one_table(whole, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "train", lambda *_: pytest.fail("nothing is left to run"))
+    kept = tmp_path / "records"
+    kept.mkdir()
+    for name in ("u-seed1", "u-free-seed0", "u-seed0", "u-free-seed1"):
+        (kept / f"{name}.json").write_bytes((whole[0] / f"records/{name}.json").read_bytes())
+        experiment.write("planted", config, 2, kept)
+    assert (kept / "planted.md").read_text() == whole[1]
+    make(config, tmp_path / "runs", kept, only_seeds=[1])
+
+
+def test_what_cannot_be_run_is_one_line(whole, config, tmp_path):
+    kept = whole[0] / "records"
+    with pytest.raises(InputError, match="--only: expected some of u-free, u, .*, found everything"):
+        make(config, tmp_path, tmp_path, only=["everything"])
+    other = tiny_run_config(tmp_path)
+    other.train.epochs, other.train.score_test = 3, True
+    with pytest.raises(
+        InputError, match=r"u-free-seed0.json: the run of this table differs: train\.epochs was 2, is 3"
+    ):
+        make(other, tmp_path, kept)
+    with pytest.raises(InputError, match="expected the record of a run of planted, found none"):
+        experiment.write("planted", config, 2, tmp_path)
+    (tmp_path / "u-seed0.json").write_text("{}")
+    with pytest.raises(InputError, match="u-seed0.json: expected the record of a run"):
+        experiment.write("planted", config, 2, tmp_path)
+    record = json.loads((kept / "u-seed0.json").read_text())
+    record["predicted"].pop(next(iter(record["predicted"])))
+    (tmp_path / "u-seed0.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="u-seed0.json: expected predictions of the test split's conversations"):
+        experiment.write("planted", config, 2, tmp_path)
+    other.data.name = "meld"
+    with pytest.raises(InputError, match=r"planted: expected config.data.name planted, found meld"):
+        make(other, tmp_path, tmp_path)
+
+
+def test_a_setting_that_did_not_exist_yet_makes_no_other_run(whole, config, tmp_path):
+    record = json.loads((whole[0] / "records/u-seed0.json").read_text())
+    del record["config"]["train"]["score_test"]
+    (tmp_path / "u-seed0.json").write_text(json.dumps(record))
+    assert records.read(tmp_path, v.U, 0, config) == record
