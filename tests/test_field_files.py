@@ -12,6 +12,7 @@ from dtrm_jax.conversation import MELD_LABELS
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.inspection import inspect_conversation
 from dtrm_jax.evaluation.restored import evaluate_run
+from dtrm_jax.experiments import experiment
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.training import loop
 from dtrm_jax.training.log import read_records
@@ -159,10 +160,15 @@ def test_avec_from_its_files_to_pearsons_r(tmp_path):
         rows = list(csv.DictReader(file))
     found = np.array([[float(row["label_expectancy"]), float(row["prediction_expectancy"])] for row in rows])
     assert np.corrcoef(found.T)[0, 1] == pytest.approx(metrics["per_target"]["expectancy"]["pearson_r"], abs=1e-5)
-    # One at a time.
+    # One at a time, as Table 2.
     config.data.targets, config.train.epochs, config.train.select_by = "expectancy", 1, "pearson_r"
-    loop.train(config, str(tmp_path / "one"))
-    assert evaluate_run(RunDirectory(tmp_path / "one"), "test", "best", None)["targets"] == ["expectancy"]
+    experiment.run("table2", config, 1, [], [], tmp_path / "runs", tmp_path / "records")
+    _, _, heading, _, u, m, *_ = experiment.write("table2", config, 1, tmp_path / "records").splitlines()
+    assert "expectancy r" in heading and "valence" not in heading and "Δ" in heading
+    assert "DialogueTRM-U" in u and "0.38" in u and "0.40" in m and "reference" in m
+    outcome = json.loads((tmp_path / "records/table2.json").read_text())
+    first, second = (row["scores"]["test.per_target.expectancy.pearson_r"][0] for row in outcome["rows"])
+    assert outcome["rows"][0]["difference"]["difference"] == pytest.approx(first - second, abs=1e-6)
 
 
 def test_a_run_carries_its_normalisation(tmp_path):

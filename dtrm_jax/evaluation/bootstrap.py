@@ -5,10 +5,11 @@ than the confusion matrix of a sample, and that is the sum of its conversations'
 are one matrix product. From a handful of conversations the intervals come out too narrow. What training's randomness
 adds is not in them at all: for that, compare seeds.
 
-Axes: R resamples, D conversations with a labelled turn, K predictions that are compared, C classes.
+Axes: R resamples, D conversations with a labelled turn, K predictions that are compared, C classes, V real values, N
+turns, S sums.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -23,6 +24,9 @@ SEED = 0
 LEVEL = 0.95
 
 _CHUNK = 2**22  # numbers held at a time
+
+# Sums over turns, [..., K, ___] -> name -> [..., K].
+Score = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 def intervals(
@@ -45,7 +49,10 @@ def intervals(
         InputError: No turn has a label.
     """
     counts_DxKxCxC = _confusions([labelled(turns)], labels)
-    values, samples = confusion_scores(counts_DxKxCxC.sum(axis=0)), _resample(counts_DxKxCxC, resamples, seed)
+    values, samples = (
+        confusion_scores(counts_DxKxCxC.sum(axis=0)),
+        _resample(counts_DxKxCxC, confusion_scores, resamples, seed),
+    )
     alone = len(counts_DxKxCxC) < 2
     return {name: {"value": float(values[name][0]), **_percentiles(samples[name][:, 0], alone)} for name in values}
 
@@ -90,21 +97,52 @@ def mean_differences(
     """
     like = first[0]
     runs = [labelled(like), *(labelled(matched(like, run)) for run in (*first[1:], *second))]
-    counts_DxKxCxC = _confusions(runs, labels)
-    values, samples = confusion_scores(counts_DxKxCxC.sum(axis=0)), _resample(counts_DxKxCxC, resamples, seed)
-    alone = len(counts_DxKxCxC) < 2
+    return _mean_differences(_confusions(runs, labels), confusion_scores, len(first), resamples, seed)
+
+
+def mean_differences_of_values(
+    conversation_N: np.ndarray,
+    values_NxV: np.ndarray,
+    first_KxNxV: np.ndarray,
+    second_KxNxV: np.ndarray,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> dict[str, dict[str, float | None]]:
+    """As ``mean_differences``, of real values.
+
+    Args:
+        conversation_N: Which conversation each of N turns belongs to, 0 to D - 1.
+        values_NxV: Annotations; NaN where there is none.
+        first_KxNxV: What one or more runs predicted.
+        second_KxNxV: What others predicted.
+        resamples: As for ``intervals``.
+        seed: As for ``intervals``.
+
+    Returns:
+        ``pearson_r`` and ``mae``, means over the V targets, each as in ``mean_differences``.
+
+    Raises:
+        InputError: There is no annotation.
+    """
+    runs_KxNxV = np.concatenate([first_KxNxV, second_KxNxV])
+    sums_DxKxVxS = _moments(conversation_N, np.asarray(values_NxV, np.float64), runs_KxNxV.astype(np.float64))
+    return _mean_differences(sums_DxKxVxS, moment_scores, len(first_KxNxV), resamples, seed)
+
+
+def _mean_differences(
+    statistics_DxK: np.ndarray, score: Score, first: int, resamples: int, seed: int
+) -> dict[str, dict[str, float | None]]:
+    """Returns the differences between the mean scores of the first K runs and of the others."""
+    values, samples = score(statistics_DxK.sum(axis=0)), _resample(statistics_DxK, score, resamples, seed)
+    alone = len(statistics_DxK) < 2
     result = {}
     for name in values:
         difference, differences_R = (
-            scores[..., len(first) :].mean(axis=-1) - scores[..., : len(first)].mean(axis=-1)
+            scores[..., first:].mean(axis=-1) - scores[..., :first].mean(axis=-1)
             for scores in (values[name], samples[name])
         )
         p_value = None if alone else _p_value(differences_R)
-        result[name] = {
-            "difference": float(difference),
-            **_percentiles(differences_R, alone),
-            "p_value": p_value,
-        }
+        result[name] = {"difference": float(difference), **_percentiles(differences_R, alone), "p_value": p_value}
     return result
 
 
@@ -126,6 +164,45 @@ def confusion_scores(counts: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def moment_scores(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the scores of ``metrics.value_metrics`` from sums over turns, for many samples at once.
+
+    Args:
+        sums: ``[..., V, S]``: of each target the number of annotated turns and their sums of x, y, x^2, y^2, x y and
+            |x - y|, annotation x and prediction y, each less any constant of its own, but for the last.
+
+    Returns:
+        ``pearson_r`` (0 where one of the two does not vary) and ``mae``, ``[...]`` each: means over the targets that
+        have annotations.
+    """
+    n, x, y, xx, yy, xy, off = np.moveaxis(sums, -1, 0)
+    there, n = n > 0, np.maximum(n, 1)
+    variance_x, variance_y = np.maximum(xx / n - (x / n) ** 2, 0), np.maximum(yy / n - (y / n) ** 2, 0)
+    # Rounding leaves a little where nothing varies.
+    varies = (variance_x > 1e-12 * np.maximum(xx / n, 1e-30)) & (variance_y > 1e-12 * np.maximum(yy / n, 1e-30))
+    r = np.where(varies, (xy / n - x * y / n**2) / np.sqrt(np.where(varies, variance_x * variance_y, 1)), 0)
+    targets = np.maximum(there.sum(axis=-1), 1)
+    return {"pearson_r": (r * there).sum(axis=-1) / targets, "mae": (off / n * there).sum(axis=-1) / targets}
+
+
+def _moments(conversation_N: np.ndarray, values_NxV: np.ndarray, runs_KxNxV: np.ndarray) -> np.ndarray:
+    """Returns ``[D, K, V, S]``, what ``moment_scores`` takes, of every conversation."""
+    there_NxV = ~np.isnan(values_NxV)
+    if not there_NxV.any():
+        raise InputError("no annotated utterance to score")
+    known_NxV = np.where(there_NxV, values_NxV, 0)
+    off_KxNxV = np.abs(known_NxV - runs_KxNxV)
+    # Around the means, so that no digits are lost in the squares.
+    x = known_NxV - known_NxV.sum(axis=0) / np.maximum(there_NxV.sum(axis=0), 1)
+    y = runs_KxNxV - runs_KxNxV.mean(axis=1, keepdims=True)
+    x = np.broadcast_to(x, y.shape)
+    terms_KxNxVxS = np.stack([np.ones_like(y), x, y, x * x, y * y, x * y, off_KxNxV], axis=-1)
+    terms_KxNxVxS = terms_KxNxVxS * there_NxV[..., None]
+    sums = np.zeros((int(conversation_N.max()) + 1, *terms_KxNxVxS[:, 0].shape))
+    np.add.at(sums, conversation_N, np.moveaxis(terms_KxNxVxS, 1, 0))
+    return sums
+
+
 def _confusions(predictions: Sequence[Sequence[PredictedTurn]], labels: LabelSpace) -> np.ndarray:
     """Returns ``[D, K, C, C]`` confusion matrices of K predictions of the same labelled turns."""
     if not predictions[0]:
@@ -141,13 +218,13 @@ def _confusions(predictions: Sequence[Sequence[PredictedTurn]], labels: LabelSpa
     return counts
 
 
-def _resample(counts_DxKxCxC: np.ndarray, resamples: int, seed: int) -> dict[str, np.ndarray]:
-    """Returns the scores ``[R, K]`` of resampled conversations."""
-    conversations, *rest = counts_DxKxCxC.shape
-    counts_DxM = counts_DxKxCxC.reshape(conversations, -1)
-    rows = max(1, _CHUNK // max(counts_DxM.shape))
+def _resample(statistics_DxK: np.ndarray, score: Score, resamples: int, seed: int) -> dict[str, np.ndarray]:
+    """Returns the scores ``[R, K]`` of resampled conversations; ``score`` takes the sums of their statistics."""
+    conversations, *rest = statistics_DxK.shape
+    statistics_DxM = statistics_DxK.reshape(conversations, -1)
+    rows = max(1, _CHUNK // max(statistics_DxM.shape))
     chunks = [
-        confusion_scores((times_RxD @ counts_DxM).reshape(-1, *rest))
+        score((times_RxD @ statistics_DxM).reshape(-1, *rest))
         for times_RxD in _draws(conversations, resamples, rows, seed)
     ]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dtrm_jax import config as config_lib
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Dataset, LabelSpace
@@ -42,9 +44,7 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
     reference = next((variant for variant in table.references if runs.get(variant)), None)
     metric = config.train.select_by
     columns = table.columns if isinstance(dataset.labels, LabelSpace) else value_columns(dataset.labels.names)
-    differences = {}
-    if reference is not None and isinstance(dataset.labels, LabelSpace):
-        differences = _differences(runs, reference, dataset, metric, kept)
+    differences = {} if reference is None else _differences(runs, reference, dataset, metric, kept)
     rows = []
     for row in table.rows:
         found = list(runs[row.variant].values())
@@ -74,7 +74,7 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         "turns": sum(map(len, test)),
         "select_by": metric,
         "reference": reference.name if reference is not None else None,
-        "columns": [{"path": one.path, "title": one.title, "percent": one.percent} for one in columns],
+        "columns": [{"path": one.path, "title": one.title} for one in columns],
         "rows": rows,
         "shifts": _shift_counts([record for found in runs.values() for record in found.values()]),
         "config": settings,
@@ -99,19 +99,31 @@ def _differences(
     runs: dict[Variant, dict[int, Record]], reference: Variant, dataset: Dataset, metric: str, kept: Path
 ) -> dict[Variant, dict[str, float | None]]:
     """Returns each other variant's difference from the reference, by a paired bootstrap over conversations."""
-    turns = {
-        variant: [
-            records.predicted_turns(
-                record, dataset.splits["test"], dataset.labels, records.file_of(kept, variant, seed)
-            )
-            for seed, record in by_seed.items()
-        ]
-        for variant, by_seed in runs.items()
+    test, labels = dataset.splits["test"], dataset.labels
+    others = [variant for variant, by_seed in runs.items() if by_seed and variant != reference]
+
+    def files(variant: Variant) -> list[tuple[Record, Path]]:
+        return [(record, records.file_of(kept, variant, seed)) for seed, record in runs[variant].items()]
+
+    if isinstance(labels, LabelSpace):
+        turns = {
+            variant: [records.predicted_turns(record, test, labels, file) for record, file in files(variant)]
+            for variant in (reference, *others)
+        }
+        return {
+            variant: bootstrap.mean_differences(turns[reference], turns[variant], labels)[metric] for variant in others
+        }
+    conversation_N = np.repeat(np.arange(len(test)), [len(conversation) for conversation in test])
+    values_NxV = np.array([turn.values for conversation in test for turn in conversation.turns], np.float64)
+    values = {
+        variant: np.stack([records.predicted_values(record, test, file) for record, file in files(variant)])
+        for variant in (reference, *others)
     }
     return {
-        variant: bootstrap.mean_differences(turns[reference], predicted, dataset.labels)[metric]
-        for variant, predicted in turns.items()
-        if predicted and variant != reference
+        variant: bootstrap.mean_differences_of_values(conversation_N, values_NxV, values[reference], values[variant])[
+            metric
+        ]
+        for variant in others
     }
 
 

@@ -3,14 +3,17 @@
     {"variant": "u", "seed": 0, "corpus": "meld", "config": {...},
      "test": metrics.json, "dev": the scores that chose the checkpoint, "shifts" and "short": of analysis.json,
      "best_test_epoch": the scores of the epoch that the test split would have chosen, if config.train.score_test,
-     "predicted": {conversation id: [class of each turn]}}
+     "predicted": {conversation id: [class of each turn]}}, or [[value of each target] of each turn]
 
 Records of several machines are put together by copying the files into one folder.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dtrm_jax import config as config_lib
 from dtrm_jax.config import Config
@@ -76,7 +79,11 @@ def write(folder: Path, variant: Variant, seed: int, run: RunDirectory) -> Recor
     if "per_class" in metrics:
         analysis = _read_json(evaluation / "analysis.json")
         record |= {name: analysis[name] for name in ("shifts", "short")}
-        record["predicted"] = _predicted_classes(*predictions.read(evaluation / "predictions.csv"))
+        turns, labels = predictions.read(evaluation / "predictions.csv")
+        record["predicted"] = _by_conversation((turn.dialogue_id, labels.index(turn.prediction)) for turn in turns)
+    else:
+        turns, _ = predictions.read_values(evaluation / "predictions.csv")
+        record["predicted"] = _by_conversation((turn.dialogue_id, list(turn.predictions)) for turn in turns)
     predictions.write_metrics(file_of(folder, variant, seed), record)
     return record
 
@@ -95,10 +102,8 @@ def predicted_turns(
     Raises:
         InputError: The record is of other conversations.
     """
+    _check_conversations(record, conversations, file)
     predicted = record["predicted"]
-    sizes = {conversation.id: len(conversation) for conversation in conversations}
-    if {name: len(classes) for name, classes in predicted.items()} != sizes:
-        raise InputError(f"{file}: expected predictions of the test split's conversations, turn by turn")
     return [
         PredictedTurn(
             dialogue_id=conversation.id,
@@ -114,10 +119,22 @@ def predicted_turns(
     ]
 
 
-def _predicted_classes(turns: list[PredictedTurn], labels: LabelSpace) -> dict[str, list[int]]:
-    result: dict[str, list[int]] = {}
-    for turn in turns:
-        result.setdefault(turn.dialogue_id, []).append(labels.index(turn.prediction))
+def predicted_values(record: Record, conversations: tuple[Conversation, ...], file: Path) -> np.ndarray:
+    """Returns the predictions ``[N, V]`` of a record of real values, turn by turn; see ``predicted_turns``."""
+    _check_conversations(record, conversations, file)
+    return np.concatenate([np.asarray(record["predicted"][conversation.id]) for conversation in conversations])
+
+
+def _check_conversations(record: Record, conversations: tuple[Conversation, ...], file: Path) -> None:
+    sizes = {conversation.id: len(conversation) for conversation in conversations}
+    if {name: len(turns) for name, turns in record["predicted"].items()} != sizes:
+        raise InputError(f"{file}: expected predictions of the test split's conversations, turn by turn")
+
+
+def _by_conversation(turns: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
+    result: dict[str, list[Any]] = {}
+    for conversation, predicted in turns:
+        result.setdefault(conversation, []).append(predicted)
     return result
 
 

@@ -9,7 +9,14 @@ from typing import Any
 from dtrm_jax.evaluation import bootstrap
 from dtrm_jax.experiments.outcome import Outcome
 
-_METRICS = {"weighted_f1": "weighted F1", "accuracy": "accuracy", "macro_f1": "macro F1"}
+_METRICS = {
+    "weighted_f1": "weighted F1",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "pearson_r": "Pearson r",
+    "mae": "mean absolute error",
+}
+_FRACTIONS = ("weighted_f1", "accuracy", "macro_f1")  # shown in percent
 _NOTHING = "-"
 
 
@@ -73,16 +80,17 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 def cells(outcome: Outcome) -> list[list[str]]:
     """Returns the heading and the rows that were run; a column that no row has anything for is left out."""
     rows = _run(outcome)
+    percent = outcome["select_by"] in _FRACTIONS
     columns = [["", *(row["shown"] for row in rows)]]
     for column in outcome["columns"]:
-        path, percent = column["path"], column["percent"]
+        path = column["path"]
         columns.append([column["title"], *(_mean(row["scores"][path], percent) for row in rows)])
         columns.append(["paper", *(_of_paper(row, path, percent) for row in rows)])
     columns += [
         ["Δ (interval)", *(_difference(row, outcome) for row in rows)],
         ["p", *(_p_value(row) for row in rows)],
         ["optimum", *(_mean([row["optimum"]] if row["optimum"] else [], True) for row in rows)],
-        ["best test epoch", *(_mean(row["best_test_epoch"] or [], True) for row in rows)],
+        ["best test epoch", *(_mean(row["best_test_epoch"] or [], percent) for row in rows)],
     ]
     used = [column for column in columns if set(column[1:]) - {_NOTHING, _reference_mark()}]
     return [list(row) for row in zip(*used, strict=True)]
@@ -91,6 +99,7 @@ def cells(outcome: Outcome) -> list[list[str]]:
 def as_csv(outcome: Outcome) -> str:
     """Returns a row a variant; scores as fractions, with their mean and standard deviation, in full precision."""
     names = [column["path"].removeprefix("test.").removeprefix("per_target.") for column in outcome["columns"]]
+    percent = outcome["select_by"] in _FRACTIONS
     header = ["variant", "description", "seeds"]
     for name in names:
         header += [f"{name}_mean", f"{name}_deviation", f"{name}_paper"]
@@ -102,7 +111,7 @@ def as_csv(outcome: Outcome) -> str:
         line: list[Any] = [row["variant"], row["shown"], " ".join(map(str, row["seeds"]))]
         for column in outcome["columns"]:
             scores, paper = row["scores"][column["path"]], (row["paper"] or {}).get(column["path"])
-            line += [*_moments(scores), paper if paper is None or not column["percent"] else round(paper / 100, 6)]
+            line += [*_moments(scores), paper if paper is None or not percent else round(paper / 100, 6)]
         difference = row["difference"] or {}
         line += [_moments(row["dev"])[0]]
         line += [difference.get(name) for name in ("difference", "low", "high", "p_value")]
@@ -117,7 +126,7 @@ def _run(outcome: Outcome) -> list[dict[str, Any]]:
 
 
 def _metric(outcome: Outcome) -> str:
-    return _METRICS.get(outcome["select_by"], outcome["select_by"].replace("_", " "))
+    return _METRICS[outcome["select_by"]]
 
 
 def _reference(outcome: Outcome) -> str:
@@ -157,9 +166,12 @@ def _difference(row: dict[str, Any], outcome: Outcome) -> str:
         return _reference_mark()
     if not row["difference"]:
         return _NOTHING
-    one = row["difference"]
-    shown = f"{100 * one['difference']:+.1f}"
-    return shown if one["low"] is None else f"{shown} ({100 * one['low']:+.1f} to {100 * one['high']:+.1f})"
+    one, percent = row["difference"], outcome["select_by"] in _FRACTIONS
+
+    def shown(name: str) -> str:
+        return f"{100 * one[name]:+.1f}" if percent else f"{one[name]:+.3f}"
+
+    return shown("difference") + ("" if one["low"] is None else f" ({shown('low')} to {shown('high')})")
 
 
 def _p_value(row: dict[str, Any]) -> str:

@@ -15,12 +15,10 @@ class Column:
     Attributes:
         path: Where it stands in a run's record (``records``), with dots.
         title: Its heading.
-        percent: Whether it is a fraction that is shown in percent.
     """
 
     path: str
     title: str
-    percent: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +74,7 @@ SHORT = (
 
 def value_columns(names: tuple[str, ...]) -> tuple[Column, ...]:
     """Returns the columns of real-valued emotions: Pearson's r of each."""
-    return tuple(Column(f"test.per_target.{name}.pearson_r", f"{name} r", percent=False) for name in names)
+    return tuple(Column(f"test.per_target.{name}.pearson_r", f"{name} r") for name in names)
 
 
 def table(name: str, corpus: str) -> Table:

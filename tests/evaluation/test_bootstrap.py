@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from dtrm_jax.conversation import LabelSpace
+from dtrm_jax.conversation import LabelSpace, ValueSpace
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation import bootstrap
 from dtrm_jax.evaluation.groups import class_indices, labelled
-from dtrm_jax.evaluation.metrics import CLASS_METRICS, classification_metrics
+from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS, classification_metrics, value_metrics
 from tests.predicted import LABELS, conversation, other_predictions, random_turns
 
 RESAMPLES = 60
@@ -139,3 +139,48 @@ def test_scores_of_confusion_matrices_are_those_of_the_project(classes):
         expected = classification_metrics(true[i, j], predicted[i, j], space)
         for name in CLASS_METRICS:
             assert found[name][i, j] == pytest.approx(expected[name])
+
+
+@pytest.fixture(scope="module")
+def valued():
+    """Conversation, annotations and the predictions of three runs; a value is missing here and there."""
+    random = np.random.default_rng(3)
+    conversation_N = np.repeat(np.arange(9), random.integers(2, 12, 9))
+    values_NxV = random.normal(7, 2, (len(conversation_N), 2))
+    runs_KxNxV = values_NxV + random.normal(100, [[[1]], [[2]], [[3]]], (3, *values_NxV.shape))
+    values_NxV[random.random(values_NxV.shape) < 0.2] = np.nan
+    return conversation_N, values_NxV, runs_KxNxV
+
+
+def value_scores(values_NxV, run_NxV):
+    metrics = value_metrics(values_NxV, run_NxV, ValueSpace(("one", "two")))
+    return np.array([metrics[name] for name in VALUE_METRICS])
+
+
+def test_differences_of_real_values_are_those_of_a_plain_loop(valued):
+    conversation_N, values_NxV, runs_KxNxV = valued
+    found = bootstrap.mean_differences_of_values(
+        conversation_N, values_NxV, runs_KxNxV[:1], runs_KxNxV[1:], RESAMPLES, seed=5
+    )
+    drawn = np.random.default_rng(5).integers(9, size=(RESAMPLES, 9))
+    rows = [np.concatenate([np.flatnonzero(conversation_N == index) for index in sample]) for sample in drawn]
+
+    def difference(rows_N):
+        first, *others = (value_scores(values_NxV[rows_N], run[rows_N]) for run in runs_KxNxV)
+        return np.mean(others, axis=0) - first
+
+    samples, everything = np.array([difference(one) for one in rows]), difference(np.arange(len(values_NxV)))
+    for index, name in enumerate(VALUE_METRICS):
+        low, high = np.quantile(samples[:, index], [0.025, 0.975])
+        assert found[name]["difference"] == pytest.approx(everything[index])
+        assert (found[name]["low"], found[name]["high"]) == (pytest.approx(low), pytest.approx(high))
+    assert found["pearson_r"]["high"] < 0
+
+
+def test_a_run_that_predicts_a_constant_has_no_correlation(valued):
+    conversation_N, values_NxV, runs_KxNxV = valued
+    constant_KxNxV = np.full_like(runs_KxNxV[:1], 1e6 / 3)
+    found = bootstrap.mean_differences_of_values(conversation_N, values_NxV, runs_KxNxV[:1], constant_KxNxV, RESAMPLES)
+    assert found["pearson_r"]["difference"] == pytest.approx(-value_scores(values_NxV, runs_KxNxV[0])[0])
+    with pytest.raises(InputError, match="no annotated utterance"):
+        bootstrap.mean_differences_of_values(conversation_N, values_NxV * np.nan, runs_KxNxV[:1], runs_KxNxV[1:])

@@ -132,8 +132,9 @@ def test_real_values_are_shown_as_correlations():
     columns = tables.value_columns(("valence", "power"))
     made = {
         "title": "t",
-        "columns": [{"path": one.path, "title": one.title, "percent": one.percent} for one in columns],
-        "reference": None,
+        "columns": [{"path": one.path, "title": one.title} for one in columns],
+        "select_by": "pearson_r",
+        "reference": "uav",
         "rows": [
             {
                 "variant": "u",
@@ -141,13 +142,16 @@ def test_real_values_are_shown_as_correlations():
                 "seeds": [0, 1],
                 "scores": {columns[0].path: [0.7, 0.72], columns[1].path: [None, 0.3]},
                 "paper": {columns[0].path: 0.73},
-                "difference": None,
+                "difference": {"difference": -0.03, "low": -0.05, "high": -0.012, "p_value": 0.02},
                 "best_test_epoch": None,
                 "optimum": None,
             }
         ],
     }
-    assert rendering.cells(made) == [["", "valence r", "paper"], ["U", "0.710 ± 0.014", "0.73"]]
+    assert rendering.cells(made) == [
+        ["", "valence r", "paper", "Δ (interval)", "p"],
+        ["U", "0.710 ± 0.014", "0.73", "-0.030 (-0.050 to -0.012)", "0.020"],
+    ]
 
 
 def test_times_are_said_as_people_do():
