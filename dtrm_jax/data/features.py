@@ -70,7 +70,7 @@ class Normalization:
     def save(self, path: str | os.PathLike) -> None:
         """Writes an ``.npz`` file without pickled objects."""
         arrays = {f"{name}/{kind}": values[name] for kind, values in self._kinds() for name in values}
-        np.savez(path, allow_pickle=False, **arrays)
+        np.savez(path, **arrays)  # of floats, which are never pickled; NumPy before 2.1 takes any keyword for an array
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Normalization":

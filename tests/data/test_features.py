@@ -62,6 +62,14 @@ def test_it_survives_its_file(tmp_path):
     assert Normalization.load(tmp_path / "empty.npz").sizes == ()
 
 
+def test_nothing_but_statistics_is_handed_to_numpy(tmp_path, monkeypatch):
+    """NumPy before 2.1 stores every keyword of ``savez`` as an array."""
+    handed, savez = [], np.savez
+    monkeypatch.setattr(np, "savez", lambda path, **arrays: (handed.extend(arrays), savez(path, **arrays)))
+    Normalization.fit(split(), ("acoustic",)).save(tmp_path / "n.npz")
+    assert handed == ["acoustic/mean", "acoustic/std"]
+
+
 def test_what_is_wrong_is_one_line(tmp_path):
     nowhere = split(absent=[(n, turn, "visual") for n, turns in enumerate((6, 2, 8)) for turn in range(turns)])
     with pytest.raises(InputError, match="visual features: expected turns that have them in the training split"):
