@@ -127,7 +127,7 @@ def predicted_values(record: Record, conversations: tuple[Conversation, ...], fi
 
 def _check_conversations(record: Record, conversations: tuple[Conversation, ...], file: Path) -> None:
     sizes = {conversation.id: len(conversation) for conversation in conversations}
-    if {name: len(turns) for name, turns in record["predicted"].items()} != sizes:
+    if {name: len(turns) for name, turns in record.get("predicted", {}).items()} != sizes:
         raise InputError(f"{file}: expected predictions of the test split's conversations, turn by turn")
 
 

@@ -1,7 +1,7 @@
 """Affine layers whose matrix products may take their inputs in bfloat16.
 
-Products with weights are most of the encoder's work. A CPU with AVX-512 bfloat16 does twice as many of them in that
-type; sums stay in float32, and so does everything that is not a product, which is what TPUs do by default.
+Products with weights are most of the encoder's work. Some CPUs with AVX-512 bfloat16 do twice as many of them in that
+type, others half; sums stay in float32, and so does everything that is not a product, which is what TPUs do by default.
 """
 
 import functools
