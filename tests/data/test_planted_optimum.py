@@ -165,9 +165,7 @@ def generated():
 def test_earlier_voices_and_faces_say_nothing_given_the_texts(generated):
     config, conversations = generated
     for one in conversations[:20]:
-        without, with_past = (
-            posteriors(one, config, Information("uav", remembered)) for remembered in ("u", "uav")
-        )
+        without, with_past = (posteriors(one, config, Information("uav", remembered)) for remembered in ("u", "uav"))
         np.testing.assert_allclose(without, with_past, atol=1e-12)
 
 

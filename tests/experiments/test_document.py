@@ -1,0 +1,63 @@
+"""Results in documents are those of their files, the project's own included."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dtrm_jax.errors import InputError
+from dtrm_jax.experiments import document, rendering
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "results" / "README.md"]
+OUTCOMES = sorted((ROOT / "results").glob("*/table[2-6].json"))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_results_that_are_told_are_those_that_were_measured(path):
+    assert document.updated(path) == path.read_text(encoding="utf-8"), "run: make tables"
+
+
+def test_the_readme_tells_results():
+    assert OUTCOMES
+    assert (ROOT / "README.md").read_text(encoding="utf-8").count("<!-- results/") >= 2
+
+
+@pytest.fixture
+def page(tmp_path):
+    outcome = json.loads(OUTCOMES[0].read_text(encoding="utf-8"))
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o/t.json").write_text(json.dumps(outcome))
+    file = tmp_path / "page.md"
+    file.write_text(
+        "before\n<!-- o/t.json -->\nold\n<!-- end -->\nbetween\n<!-- o/t.json classes u -->\n<!-- end -->\n"
+    )
+    return file, outcome
+
+
+def test_a_page_is_written_from_its_files(page):
+    file, outcome = page
+    assert document.main([str(file)]) == 0
+    text = file.read_text()
+    assert rendering.markdown(outcome) in text and "F1 by class: " in text
+    assert text.startswith("before\n<!-- o/t.json -->\n") and "\nbetween\n" in text and "old" not in text
+    assert document.updated(file) == text
+    row = next(row for row in outcome["rows"] if row["variant"] == "u")
+    row["scores"]["test.weighted_f1"][0] += 0.01
+    (file.parent / "o/t.json").write_text(json.dumps(outcome))
+    assert document.updated(file) != text
+
+
+def test_what_is_wrong_is_one_line(page, capsys):
+    file, outcome = page
+    (file.parent / "o/t.json").write_text("{}")
+    with pytest.raises(InputError, match=r"o/t\.json: expected the outcome of a table"):
+        document.updated(file)
+    before = file.read_text()
+    (file.parent / "o/t.json").unlink()
+    assert document.main([str(file)]) == 2 and file.read_text() == before
+    assert "page.md: o/t.json: No such file" in capsys.readouterr().err
+    (file.parent / "o/t.json").write_text(json.dumps(outcome))
+    file.write_text("<!-- o/t.json classes other -->\n<!-- end -->")
+    with pytest.raises(InputError, match="expected the outcome of a table: KeyError"):
+        document.updated(file)
