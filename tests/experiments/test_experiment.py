@@ -57,6 +57,9 @@ def test_what_is_kept(whole, config):
             json.loads((folder / f"runs/{name}-seed{seed}/eval/test/metrics.json").read_text()) for seed in (0, 1)
         ]
         assert rows[name]["scores"]["test.accuracy"] == [one["accuracy"] for one in metrics]
+    kept_runs = [records.read(kept, v.U, seed) for seed in (0, 1)]
+    assert rows["u"]["best_test_epoch"] == [one["best_test_epoch"]["weighted_f1"] for one in kept_runs]
+    assert rows["u"]["dev"] == [one["dev"]["weighted_f1"] for one in kept_runs]
     assert rows["uav"]["seeds"] == [] and rows["uav"]["difference"] is None
 
 
