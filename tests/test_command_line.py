@@ -58,7 +58,10 @@ def test_experiments_take_the_name_of_a_table(tmp_path):
             command, cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=300, check=False
         )
         assert result.returncode == 2
-        assert result.stderr == f"error: expected one of planted, found {' '.join(arguments) or 'nothing'}\n"
+        assert (
+            result.stderr
+            == f"error: expected one of table2, table3, table4, table5, table6, short, planted, found {' '.join(arguments) or 'nothing'}\n"
+        )
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
