@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dtrm_jax.experiments.tables import NAMES
 from tests.runs import ONE_LAYER, ROOT, environment
 
 SMALL = ("--config.train.epochs=1", "--config.data.planted.train=12", "--config.data.planted.dev=4", *ONE_LAYER)
@@ -58,10 +59,8 @@ def test_experiments_take_the_name_of_a_table(tmp_path):
             command, cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=300, check=False
         )
         assert result.returncode == 2
-        assert (
-            result.stderr
-            == f"error: expected one of table2, table3, table4, table5, table6, short, planted, found {' '.join(arguments) or 'nothing'}\n"
-        )
+        found = " ".join(arguments) or "nothing"
+        assert result.stderr == f"error: expected one of {', '.join(NAMES)}, found {found}\n"
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
