@@ -26,9 +26,9 @@ def get_config() -> Config:
     config.model.intra_modal.dropout = 0.2
     config.model.intra_modal.turn_distance = "learned"
     config.optimizer.encoder_learning_rate = 1.2e-4
-    config.optimizer.learning_rate = 3e-4
+    config.optimizer.learning_rate = 1e-4
     config.optimizer.warmup_steps = 40
     config.optimizer.gradient_clip = 1.0
-    config.train.epochs = 6
+    config.train.epochs = 4
     config.train.label_smoothing = 0.1
     return config

@@ -101,8 +101,6 @@ def _differences(
     """Returns each other variant's difference from the reference, by a paired bootstrap over conversations."""
     test, labels = dataset.splits["test"], dataset.labels
     others = [variant for variant, by_seed in runs.items() if by_seed and variant != reference]
-    if not others:
-        return {}
 
     def files(variant: Variant) -> list[tuple[Record, Path]]:
         return [(record, records.file_of(kept, variant, seed)) for seed, record in runs[variant].items()]
