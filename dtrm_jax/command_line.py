@@ -10,7 +10,7 @@ import jax
 from absl import app, flags, logging
 
 from dtrm_jax.config import Config, validate
-from dtrm_jax.errors import InputError
+from dtrm_jax.errors import InputError, exit_status
 from dtrm_jax.host_memory import keep_freed_memory
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Print tracebacks of errors in the input, and the libraries' notices.")
@@ -28,18 +28,16 @@ def run(main: Callable[..., int | None], commands: Sequence[str] = ()) -> None:
         if not _DEBUG.value:
             logging.set_verbosity(logging.ERROR)  # the libraries' notices are no news to the user
         prepare_process()
-        try:
+
+        def command() -> int | None:
             if commands and (len(arguments) != 2 or arguments[1] not in commands):
                 found = " ".join(arguments[1:]) or "nothing"
                 raise InputError(f"expected one of {', '.join(commands)}, found {found}")
             if not commands and len(arguments) > 1:
                 raise InputError(f"unexpected argument {arguments[1]!r}")
             return main(*arguments[1:])
-        except (InputError, OSError) as error:  # an OSError names the file that could not be read or written
-            if _DEBUG.value:
-                raise
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+
+        return command() if _DEBUG.value else exit_status(command)
 
     app.run(wrapped, flags_parser=_parse_flags)
 

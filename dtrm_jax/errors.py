@@ -1,4 +1,7 @@
-"""The one exception for input that a user can mend."""
+"""The one exception for input that a user can mend, and how a command ends with it."""
+
+import sys
+from collections.abc import Callable
 
 
 class InputError(ValueError):
@@ -7,3 +10,19 @@ class InputError(ValueError):
     The message is one line that names the file, the record and what was expected. Command-line scripts print it and
     exit with status 2; library callers may catch it as a ``ValueError``.
     """
+
+
+def exit_status(command: Callable[[], int | None]) -> int:
+    """Runs a command; bad input becomes one line on standard error.
+
+    Args:
+        command: Returns its exit status, None for success.
+
+    Returns:
+        The command's status, or 2 for bad input, an OSError included: it names the file that could not be used.
+    """
+    try:
+        return command() or 0
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dtrm_jax.conversation import LabelSpace
-from dtrm_jax.errors import InputError
+from dtrm_jax.errors import InputError, exit_status
 from dtrm_jax.evaluation import bootstrap, predictions
 from dtrm_jax.evaluation.analysis_table import format_analysis, format_comparison
 from dtrm_jax.evaluation.calibration import calibration
@@ -71,12 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("predictions", help="predictions.csv of an evaluation")
     parser.add_argument("other", nargs="?", help="predictions.csv of another one, over the same turns")
     parsed = parser.parse_args(arguments)
-    try:
-        print(_compared(parsed.predictions, parsed.other) if parsed.other else _analysed(parsed.predictions))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    path, other = parsed.predictions, parsed.other
+    return exit_status(lambda: print(_compared(path, other) if other else _analysed(path)))
 
 
 def _analysed(path: str) -> str:

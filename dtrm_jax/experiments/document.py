@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dtrm_jax.errors import InputError
+from dtrm_jax.errors import InputError, exit_status
 from dtrm_jax.experiments import rendering
 from dtrm_jax.replacing import replacing
 
@@ -49,15 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the documents' results anew; returns the exit status."""
     parser = argparse.ArgumentParser("python -m dtrm_jax.experiments.document", description=__doc__.splitlines()[0])
     parser.add_argument("documents", nargs="+", type=Path, help="Markdown files, changed in place")
-    try:
-        for document in parser.parse_args(arguments).documents:
+    parsed = parser.parse_args(arguments)
+
+    def write() -> None:
+        for document in parsed.documents:
             text = updated(document)
             with replacing(document) as file:
                 file.write(text)
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_status(write)
 
 
 if __name__ == "__main__":

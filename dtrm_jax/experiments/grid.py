@@ -37,30 +37,6 @@ def choose(variants: Sequence[Variant], only: Sequence[str]) -> list[Variant]:
     return [variant for variant in variants if not only or variant.name in only]
 
 
-def run(config: Config, variant: Variant, seed: int, folder: Path, kept: Path) -> records.Record:
-    """Trains and evaluates one run, unless its record is there; an interrupted one is resumed.
-
-    Args:
-        config: What the variant changes.
-        variant: Of the run.
-        seed: ``train.seed``.
-        folder: Where run directories are kept.
-        kept: Where records are kept.
-
-    Raises:
-        InputError: As ``loop.train``, or the record there is of other settings.
-        Interrupted: A signal ended the training, after a checkpoint.
-    """
-    config = changed(config, {**variant.changes, "train.seed": seed})
-    record = records.read(kept, variant, seed, config)
-    if record is not None:
-        return record
-    directory = RunDirectory(folder / f"{variant.name}-seed{seed}")
-    loop.train(config, str(directory.path))
-    evaluate_run(directory, "test", "best", None)
-    return records.write(kept, variant, seed, directory)
-
-
 def run_all(
     config: Config,
     variants: Sequence[Variant],
@@ -69,31 +45,40 @@ def run_all(
     kept: Path,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Runs what is missing: all variants with the first seed, then with the next, so that a table fills evenly.
+    """Runs what has no record yet: all variants with the first seed, then with the next, so that a table fills evenly.
+
+    A run that was interrupted is resumed.
 
     Args:
         config: What the variants change.
         variants: To run.
         seeds: To run each with.
-        folder: As for ``run``.
-        kept: As for ``run``.
+        folder: Where run directories are kept.
+        kept: Where records are kept.
         say: Is given a line before each run: which of how many, and the time left.
+
+    Raises:
+        InputError: As ``loop.train``, or a record that is there is of other settings.
+        Interrupted: A signal ended a training, after a checkpoint.
     """
     wanted = [(variant, seed) for seed in seeds for variant in variants]
     missing = []
     for variant, seed in wanted:
-        changed_config = changed(config, {**variant.changes, "train.seed": seed})
-        if records.read(kept, variant, seed, changed_config) is None:
-            missing.append((variant, seed))
+        run_config = changed(config, {**variant.changes, "train.seed": seed})
+        if records.read(kept, variant, seed, run_config) is None:
+            missing.append((variant, seed, run_config))
     began = time.monotonic()
-    for done, (variant, seed) in enumerate(missing):
+    for done, (variant, seed, run_config) in enumerate(missing):
         number = len(wanted) - len(missing) + done + 1
         left = ""
         if done:
             seconds = (time.monotonic() - began) / done * (len(missing) - done)
             left = f", about {duration(seconds)} left"
         say(f"\nrun {number} of {len(wanted)}: {variant.shown}, seed {seed}{left}")
-        run(config, variant, seed, folder, kept)
+        directory = RunDirectory(folder / f"{variant.name}-seed{seed}")
+        loop.train(run_config, str(directory.path))
+        evaluate_run(directory, "test", "best", None)
+        records.write(kept, variant, seed, directory)
 
 
 def duration(seconds: float) -> str:

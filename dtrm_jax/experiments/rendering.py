@@ -18,6 +18,7 @@ _METRICS = {
 }
 _FRACTIONS = ("weighted_f1", "accuracy", "macro_f1")  # shown in percent
 _NOTHING = "-"
+_REFERENCE = "reference"
 
 
 def protocol(outcome: Outcome) -> str:
@@ -92,7 +93,7 @@ def cells(outcome: Outcome) -> list[list[str]]:
         ["optimum", *(_mean([row["optimum"]] if row["optimum"] else [], True) for row in rows)],
         ["best test epoch", *(_mean(row["best_test_epoch"] or [], percent) for row in rows)],
     ]
-    used = [column for column in columns if set(column[1:]) - {_NOTHING, _reference_mark()}]
+    used = [column for column in columns if set(column[1:]) - {_NOTHING, _REFERENCE}]
     return [list(row) for row in zip(*used, strict=True)]
 
 
@@ -133,10 +134,6 @@ def _reference(outcome: Outcome) -> str:
     return next(row["shown"] for row in outcome["rows"] if row["variant"] == outcome["reference"])
 
 
-def _reference_mark() -> str:
-    return "reference"
-
-
 def _moments(values: Sequence[float | None]) -> tuple[float | None, float | None]:
     """Returns the mean and the standard deviation of a sample, None where there is none."""
     if not values or None in values:
@@ -163,7 +160,7 @@ def _of_paper(row: dict[str, Any], path: str, percent: bool) -> str:
 
 def _difference(row: dict[str, Any], outcome: Outcome) -> str:
     if row["variant"] == outcome["reference"]:
-        return _reference_mark()
+        return _REFERENCE
     if not row["difference"]:
         return _NOTHING
     one, percent = row["difference"], outcome["select_by"] in _FRACTIONS

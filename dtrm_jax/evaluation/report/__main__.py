@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from dtrm_jax.errors import InputError
+from dtrm_jax.errors import exit_status
 from dtrm_jax.evaluation.report.page import write_report
 from dtrm_jax.run_directory import RunDirectory
 
@@ -15,12 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run", help="the run directory, after eval.py")
     parser.add_argument("--split", default="test", choices=("train", "dev", "test"))
     parsed = parser.parse_args(arguments)
-    try:
-        print(f"written to {write_report(RunDirectory(parsed.run), parsed.split)}")
-    except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: print(f"written to {write_report(RunDirectory(parsed.run), parsed.split)}"))
 
 
 if __name__ == "__main__":
