@@ -4,12 +4,6 @@
     python eval.py --checkpoint runs/demo --split test
 
 A minute or two on two cores, offline.
-
-    python -m dtrm_jax.experiments planted --config configs/demo.py --config.data.planted.train=2000 \
-        --config.data.planted.dev=500 --config.data.planted.test=500 --config.train.epochs=8
-
-prints what each modality is worth, beside the optimum; ``table4`` and ``table5`` instead of ``planted`` every context
-setting and every fusion. ``--seeds 3`` is three runs of each row.
 """
 
 from dtrm_jax.config import Config
