@@ -18,6 +18,7 @@ def get_config() -> Config:
     config.data.name = "iemocap"
     config.tokens.max_length = 96  # half the work; older turns still act through the intra-modal Transformer
     config.packing.tokens = 8192
+    config.packing.utterances = 100  # what packs hold with context; a table's rows without it take no more
     config.packing.row_lengths = (64, 96)
     config.model.encoder.pretrained = "minilm"
     config.model.encoder.pooling = "mean"  # as that encoder was trained; nothing has trained its [CLS]

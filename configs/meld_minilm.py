@@ -15,6 +15,7 @@ def get_config() -> Config:
     config = Config(name="meld_minilm")
     config.data.name = "meld"
     config.packing.tokens = 2048
+    config.packing.utterances = 97  # what packs hold with context; a table's rows without it take no more
     config.packing.row_lengths = (96, 192)
     config.model.encoder.pretrained = "minilm"
     config.model.encoder.pooling = "mean"  # as that encoder was trained; nothing has trained its [CLS]

@@ -22,5 +22,6 @@ def get_config() -> Config:
     planted = config.data.planted
     planted.train, planted.dev, planted.test = 2000, 500, 500
     config.packing.tokens = 1024
+    config.packing.utterances = 60  # what packs hold with context; a table's rows without it take no more
     config.train.epochs = 4
     return config

@@ -50,7 +50,7 @@ class TokensConfig:
     window: int = 14  # K: turns that indi-context and conv-context reach back
     max_length: int = 512  # tokens of a sequence; the oldest context is dropped first
     indi_context: bool = True  # off: [CLS] utterance [SEP], plain BERT (Table 3, first row)
-    segments: bool = True  # off: all tokens in segment 0 (Table 3, "remove segment embedding")
+    segments: bool = True  # off: context is embedded as the utterance is (Table 3, "remove segment embedding")
     separator: bool = True  # off: no [SEP] between utterance and context (Table 3, "remove [SEP] tokens")
 
 
@@ -58,9 +58,11 @@ class TokensConfig:
 class PackingConfig:
     """How conversations are packed into fixed shapes."""
 
-    tokens: int = 4096  # token slots of a pack; grows to the largest conversation
+    tokens: int = 4096  # token slots of a pack at most; grows to the largest conversation
     row_lengths: tuple[int, ...] = (64, 128)  # row lengths; one for the longest sequence is added if none holds it
-    utterances: int = 128  # utterance slots of a pack where no text is encoded; grows to the longest conversation
+    # Utterances of a pack at most, on average; grows to the longest conversation. A step is then over as many where
+    # sequences are short, without context or without text, and rows of a table take as many steps.
+    utterances: int = 128
     packs_per_step: int = 1  # packs a step, over all devices; more than devices: gradients are accumulated
 
 

@@ -240,8 +240,8 @@ def choose_shape(lengths: Sequence[Sequence[int]], config: PackingConfig, multip
 
     Args:
         lengths: For every conversation that must fit, the tokens of each of its sequences.
-        config: Budget and row lengths; a row length for the longest sequence is added, those beyond it are left out.
-            Where no text is encoded, ``utterances`` is the budget.
+        config: Budgets and row lengths; a row length for the longest sequence is added, those beyond it are left out.
+            Where no text is encoded, ``utterances`` alone is the budget.
         multiple: The number of rows of each length is a multiple of it.
     """
     longest = max(max(conversation) for conversation in lengths)
@@ -249,7 +249,7 @@ def choose_shape(lengths: Sequence[Sequence[int]], config: PackingConfig, multip
         return PackShape((), _aligned(max(config.utterances, *map(len, lengths))))
     row_lengths = [length for length in config.row_lengths if length < longest]
     row_lengths.append(next((length for length in config.row_lengths if length >= longest), _aligned(longest)))
-    budget = max(config.tokens, max(sum(conversation) for conversation in lengths))
+    budget = _budget(lengths, config)
     order = epoch_order(lengths, seed=0, epoch=0)
     largest_first = sorted(lengths, key=sum, reverse=True)
     counts = _first_counts(largest_first, row_lengths, budget)
@@ -280,6 +280,13 @@ def epoch_order(lengths: Sequence[Sequence[int]], seed: int, epoch: int) -> list
     sizes = np.asarray([sum(conversation) or len(conversation) for conversation in lengths], np.float64)
     keys = sizes * np.exp(_SIZE_JITTER * generator.standard_normal(len(sizes)))
     return np.argsort(-keys, kind="stable").tolist()
+
+
+def _budget(lengths: Sequence[Sequence[int]], config: PackingConfig) -> float:
+    """Token slots of a pack: as many as are allowed, for no more utterances than are allowed."""
+    tokens = sum(sum(conversation) for conversation in lengths)
+    each = tokens / sum(len(conversation) for conversation in lengths)
+    return max(min(config.tokens, config.utterances * each), max(sum(conversation) for conversation in lengths))
 
 
 def _first_counts(largest_first: Sequence[Sequence[int]], row_lengths: list[int], budget: int) -> list[int]:

@@ -18,7 +18,8 @@ class TokenSequence:
 
     Attributes:
         token_ids: int32 ``[length]``.
-        first_segment: How many tokens, from the start, are in segment 0; the others are in segment 1.
+        first_segment: How many tokens, from the start, are the utterance's own, with [CLS] and [SEP]: segment 0. The
+            others are context: segment 1.
     """
 
     token_ids: np.ndarray
@@ -53,8 +54,7 @@ def build_sequence(
         token_ids = [*head, *recent, sep_id]
     else:
         token_ids = head = [cls_id, *target, sep_id]
-    first_segment = len(head) if config.segments else len(token_ids)
-    return TokenSequence(np.asarray(token_ids, np.int32), first_segment)
+    return TokenSequence(np.asarray(token_ids, np.int32), first_segment=len(head))
 
 
 def tokenize(

@@ -30,6 +30,7 @@ class DialogueTRM(nn.Module):
         window: K.
         outputs: C, classes or real values.
         shape: The pack's static shape.
+        segments: Whether the encoder is told the utterance from its context by their segment embeddings.
     """
 
     config: ModelConfig
@@ -38,6 +39,7 @@ class DialogueTRM(nn.Module):
     window: int
     outputs: int
     shape: PackShape
+    segments: bool = True
 
     @nn.compact
     def __call__(self, batch: Batch, *, deterministic: bool) -> Float[Array, "U C"]:
@@ -64,15 +66,19 @@ class DialogueTRM(nn.Module):
                 batch.features_UxM[modality], present_U, batch.conversation_U, batch.turn_U, deterministic
             )
         bert = Bert(self.encoder_config, dtype, remat, name="encoder")
-        f_UxD = encode_utterances(bert, batch, self.shape, config.encoder, deterministic)
+        f_UxD = encode_utterances(bert, batch, self.shape, config.encoder, deterministic, self.segments)
         return IntraModal(*settings, name="intra_modal")(f_UxD, batch.conversation_U, batch.turn_U, deterministic)
 
 
 def encode_utterances(
-    bert: Bert, batch: Batch, shape: PackShape, config: EncoderConfig, deterministic: bool
+    bert: Bert, batch: Batch, shape: PackShape, config: EncoderConfig, deterministic: bool, segments: bool = True
 ) -> Float[Array, "U D"]:
-    """Returns ``f_i`` (eq. 1) of every utterance slot: the state at its [CLS], or the mean over its segment 0."""
-    tokens = (batch.token_ids_T, batch.position_ids_T, batch.segment_ids_T, batch.sequence_ids_T)
+    """Returns ``f_i`` (eq. 1) of every utterance slot: the state at its [CLS], or the mean over its own tokens.
+
+    Without ``segments``, context is embedded as if it were the utterance's own; what is read stays the same.
+    """
+    segment_ids_T = batch.segment_ids_T if segments else jnp.zeros_like(batch.segment_ids_T)
+    tokens = (batch.token_ids_T, batch.position_ids_T, segment_ids_T, batch.sequence_ids_T)
     by_cls = config.pooling == "cls"
     if config.chunks > 1:
         f_TxD = in_chunks(bert, tokens, shape.rows, config.chunks, deterministic)
@@ -95,8 +101,7 @@ def presence(config: ModelConfig, batch: Batch) -> dict[str, Bool[Array, " U"]]:
 def utterance_of_own(batch: Batch) -> Int[Array, " T"]:
     """Returns the utterance slot whose segment 0 each token belongs to; U for all other tokens.
 
-    Segment 0 is the utterance with its [CLS] and [SEP], without context. With segments switched off
-    (``tokens.segments``) everything is segment 0.
+    Segment 0 is the utterance with its [CLS] and [SEP], without context.
     """
     own_T = (batch.segment_ids_T == 0) & (batch.sequence_ids_T >= 0)
     return jnp.where(own_T, batch.sequence_ids_T, batch.turn_U.shape[0])
@@ -142,4 +147,5 @@ def build_model(config: Config, encoder_config: BertConfig | None, outputs: int,
     for part, count in heads.items():
         if not count or width % count:
             raise InputError(f"config.model.{part}.heads: expected a divisor of the width {width}, found {count}")
-    return DialogueTRM(config.model, encoder_config, width, config.tokens.window, outputs, shape)
+    tokens = config.tokens
+    return DialogueTRM(config.model, encoder_config, width, tokens.window, outputs, shape, tokens.segments)

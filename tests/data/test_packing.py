@@ -262,7 +262,7 @@ def test_the_chosen_shape_holds_every_conversation(seed):
 def test_the_budget_is_kept_where_it_can_be():
     corpus = random_lengths(np.random.default_rng(0), 200)
     for tokens in (600, 1200, 2400):
-        shape = choose_shape(corpus, PackingConfig(tokens=tokens, row_lengths=(16, 32)))
+        shape = choose_shape(corpus, PackingConfig(tokens=tokens, row_lengths=(16, 32), utterances=1000))
         assert 0.85 * tokens <= shape.tokens <= 1.15 * tokens
 
 
@@ -308,3 +308,17 @@ def test_order_is_a_permutation_large_ones_first_on_the_whole_and_new_every_epoc
 
 def test_a_pack_is_a_tree_of_arrays():
     assert len(jax.tree.leaves(build_pack([sized(3)], PackShape(((7, 2),), 5)))) == 11
+
+
+def test_utterances_limit_a_pack_where_sequences_are_short():
+    generator = np.random.default_rng(0)
+    lengths = [list(generator.integers(5, 16, 10)) for _ in range(40)]
+    each = np.mean(lengths)
+    by_tokens, by_utterances = (
+        choose_shape(lengths, PackingConfig(tokens=1600, row_lengths=(32,), utterances=limit)) for limit in (10**6, 50)
+    )
+    assert by_tokens.tokens > 1400
+    assert 10 * each <= by_utterances.tokens <= 50 * each * 1.1 + 32
+    packs = plan_packs(lengths, range(len(lengths)), by_utterances)
+    assert 35 <= 400 / len(packs) <= 55
+    assert choose_shape(lengths, PackingConfig(tokens=1600, row_lengths=(32,), utterances=160)) == by_tokens

@@ -86,12 +86,6 @@ def test_no_limit_is_ever_exceeded_and_the_target_comes_before_the_context():
         assert tokens.count(20) == max(0, min(in_context, limit - specials - tokens.count(10)))
 
 
-def test_without_segments_only_the_segments_change():
-    tokens, segments = build(segments=False)
-    assert tokens == build()[0]
-    assert segments == [0] * 12
-
-
 def test_without_separator_only_the_one_between_is_missing():
     tokens, segments = build(separator=False)
     assert tokens == [CLS, 10, 11, 12, 20, 21, 30, 40, 41, 42, SEP]

@@ -72,11 +72,13 @@ def test_without_the_transformer_the_sequences_stay_and_its_parameters_go():
         assert mine.first_segment == other.first_segment
 
 
-def test_without_segments_the_tokens_stay_and_all_are_segment_0():
+def test_without_segments_the_sequences_stay_and_their_embedding_is_not_told():
     assert shapes(v.WITHOUT_SEGMENTS) == shapes(v.WITHOUT_TRANSFORMER)
     for mine, other in zip(sequences(v.WITHOUT_SEGMENTS), sequences(v.WITHOUT_TRANSFORMER), strict=True):
         np.testing.assert_array_equal(mine.token_ids, other.token_ids)
-        assert mine.first_segment == len(mine.token_ids)
+        assert mine.first_segment == other.first_segment  # what a mean reads
+    told = [tiny_model(changed_tiny(row)[0], PackShape(((29, 4),), 16)).segments for row in ALL.values()]
+    assert told == [row not in (v.WITHOUT_SEGMENTS, v.WITHOUT_SEPARATOR) for row in ALL.values()]
 
 
 def test_without_the_separator_one_token_goes_from_sequences_with_context():

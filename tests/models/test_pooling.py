@@ -1,7 +1,5 @@
 """Reading an utterance by the mean of its segment 0 instead of its [CLS]."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,7 +66,19 @@ def test_a_pack_with_more_own_tokens_than_there_is_room_for_is_refused():
         build_pack(examples, first)
 
 
-def test_where_everything_is_segment_0_everything_is_read():
-    examples = random_examples(3, (5, 1, 3), tiny_config(tokens__segments=False))
-    assert sum(example.own_tokens for example in examples) == sum(sum(example.lengths) for example in examples)
-    assert with_own_tokens(dataclasses.replace(SHAPE, rows=((29, 3),)), [[0, 1, 2]], examples).own_tokens <= 29 * 3
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_without_segments_context_is_embedded_as_the_utterance_is_and_nothing_else_changes(pack, pooling):
+    settings = {"model__encoder__pooling": pooling}
+    config = tiny_config(**settings, tokens__segments=False)
+    with_segments, without = tiny_model(tiny_config(**settings), SHAPE), tiny_model(config, SHAPE)
+    params = random_params(without)
+    table = params["encoder"]["embeddings"]["token_type_embeddings"]
+    same_row = jax.tree.map(lambda rows: jnp.stack([rows[0], rows[0]]), table)
+    embeddings = {**params["encoder"]["embeddings"], "token_type_embeddings": same_row}
+    told_nothing = {**params, "encoder": {**params["encoder"], "embeddings": embeddings}}
+
+    def logits(model, params):
+        return jax.jit(lambda p: model.apply({"params": p}, pack, deterministic=True))(params)
+
+    np.testing.assert_allclose(logits(without, params), logits(with_segments, told_nothing), atol=1e-6)
+    assert np.abs(logits(without, params) - logits(with_segments, params)).max() > 1e-3
