@@ -25,11 +25,12 @@ def protocol(outcome: Outcome) -> str:
     """Returns how the numbers were made, in a paragraph."""
     metric, config, rows = _metric(outcome), outcome["config"], _run(outcome)
     counts = sorted({len(row["seeds"]) for row in rows})
-    seeds = " or ".join(map(str, counts))
+    seeds = "1 seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
+    spread = "" if counts == [1] else ", mean ± standard deviation"
     parts = [
         f"{outcome['corpus'].upper()} test, {outcome['conversations']} conversations, {outcome['turns']} turns; "
         f"{outcome['encoder'] or 'an encoder from scratch'}, K = {config['tokens']['window']}; {seeds} "
-        f"seed{'' if seeds == '1' else 's'} a row, mean ± standard deviation.",
+        f"a row{spread}.",
         f"Every run's checkpoint is the one with the best dev {metric}; the test split chooses nothing. Causal: no "
         "future turn is seen.",
     ]
