@@ -284,12 +284,12 @@ def epoch_order(lengths: Sequence[Sequence[int]], seed: int, epoch: int) -> list
 
 def _budget(lengths: Sequence[Sequence[int]], config: PackingConfig) -> float:
     """Token slots of a pack: as many as are allowed, for no more utterances than are allowed."""
-    tokens = sum(sum(conversation) for conversation in lengths)
-    each = tokens / sum(len(conversation) for conversation in lengths)
-    return max(min(config.tokens, config.utterances * each), max(sum(conversation) for conversation in lengths))
+    sizes = [sum(conversation) for conversation in lengths]
+    each = sum(sizes) / sum(map(len, lengths))
+    return max(min(config.tokens, config.utterances * each), *sizes)
 
 
-def _first_counts(largest_first: Sequence[Sequence[int]], row_lengths: list[int], budget: int) -> list[int]:
+def _first_counts(largest_first: Sequence[Sequence[int]], row_lengths: list[int], budget: float) -> list[int]:
     """Rows in proportion to the tokens whose shortest home they are, then long rows until every conversation fits."""
     flat = np.asarray([length for conversation in largest_first for length in conversation])
     demand = np.bincount(np.searchsorted(row_lengths, flat), weights=flat, minlength=len(row_lengths))

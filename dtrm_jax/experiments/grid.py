@@ -29,6 +29,11 @@ def changed(config: Config, changes: Mapping[str, Any]) -> Config:
     return validate(result)
 
 
+def run_config(config: Config, variant: Variant, seed: int) -> Config:
+    """Returns the config of one run of a table; raises InputError as ``changed``."""
+    return changed(config, {**variant.changes, "train.seed": seed})
+
+
 def choose(variants: Sequence[Variant], only: Sequence[str]) -> list[Variant]:
     """Returns the variants that are named, or all; raises InputError for an unknown name."""
     names = [variant.name for variant in variants]
@@ -61,14 +66,10 @@ def run_all(
         InputError: As ``loop.train``, or a record that is there is of other settings.
         Interrupted: A signal ended a training, after a checkpoint.
     """
-    wanted = [(variant, seed) for seed in seeds for variant in variants]
-    missing = []
-    for variant, seed in wanted:
-        run_config = changed(config, {**variant.changes, "train.seed": seed})
-        if records.read(kept, variant, seed, run_config) is None:
-            missing.append((variant, seed, run_config))
+    wanted = [(variant, seed, run_config(config, variant, seed)) for seed in seeds for variant in variants]
+    missing = [one for one in wanted if records.read(kept, *one) is None]
     began = time.monotonic()
-    for done, (variant, seed, run_config) in enumerate(missing):
+    for done, (variant, seed, its_config) in enumerate(missing):
         number = len(wanted) - len(missing) + done + 1
         left = ""
         if done:
@@ -76,7 +77,7 @@ def run_all(
             left = f", about {duration(seconds)} left"
         say(f"\nrun {number} of {len(wanted)}: {variant.shown}, seed {seed}{left}")
         directory = RunDirectory(folder / f"{variant.name}-seed{seed}")
-        loop.train(run_config, str(directory.path))
+        loop.train(its_config, str(directory.path))
         evaluate_run(directory, "test", "best", None)
         records.write(kept, variant, seed, directory)
 

@@ -89,8 +89,8 @@ def _shift_counts(found: Sequence[Record]) -> dict[str, float] | None:
 def _runs(row: Row, config: Config, seeds: Sequence[int], kept: Path) -> dict[int, Record]:
     found = {}
     for seed in seeds:
-        changed = grid.changed(config, {**row.variant.changes, "train.seed": seed})
-        if (record := records.read(kept, row.variant, seed, changed)) is not None:
+        its_config = grid.run_config(config, row.variant, seed)
+        if (record := records.read(kept, row.variant, seed, its_config)) is not None:
             found[seed] = record
     return found
 
