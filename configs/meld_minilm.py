@@ -4,7 +4,7 @@
     python train.py --config configs/meld_minilm.py
     python eval.py --checkpoint runs/meld_minilm --split test
 
-Half an hour on one core of a shared Xeon. Test, mean of 5 seeds: 61.4 weighted F1, 62.2 accuracy (dev 59.5).
+Twenty minutes on one core of a shared Xeon. Test, mean of 5 seeds: 61.4 weighted F1, 62.2 accuracy (dev 59.5).
 """
 
 from dtrm_jax.config import Config

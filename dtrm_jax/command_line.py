@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -46,17 +47,26 @@ def _parse_flags(arguments: list[str]) -> list[str]:
     """As absl's, but a config that does not load or a setting that does not exist is one line too."""
     try:
         return flags.FLAGS(arguments)
-    except (flags.Error, InputError, KeyError, AttributeError, ValueError, TypeError, OSError, SyntaxError) as error:
+    except Exception as error:  # a config is a program, whose mistakes may be of any kind
         if "--debug" in arguments:
             raise
-        # A KeyError's str is its argument quoted; a SyntaxError's names the file and the line.
-        reason = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+        reason = _reason(error)
         unknown = re.match(r"Field (\w+) not found|Attribute .*>\.(\w+) does not exist", reason)
         if unknown:
             named = [argument for argument in arguments if f".{unknown[1] or unknown[2]}" in argument.partition("=")[0]]
             reason = f"{', '.join(named)}: no such setting; dtrm_jax/config.py lists them all"
         print(f"error: {reason}", file=sys.stderr)
         sys.exit(2)
+
+
+def _reason(error: Exception) -> str:
+    """Returns what went wrong with the flags in a line, with the place if the config file did something odd."""
+    # A KeyError's str is its argument quoted; a SyntaxError's names the file and the line.
+    reason = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+    if isinstance(error, flags.Error | KeyError | AttributeError | ValueError | TypeError | OSError | SyntaxError):
+        return reason
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{place.filename}, line {place.lineno}: {type(error).__name__}: {reason}"
 
 
 def load_config(flag: flags.FlagHolder) -> Config:

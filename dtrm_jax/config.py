@@ -58,7 +58,7 @@ class TokensConfig:
 class PackingConfig:
     """How conversations are packed into fixed shapes."""
 
-    tokens: int = 4096  # token slots of a pack at most; grows to the largest conversation
+    tokens: int = 4096  # token slots of a pack, to within a tenth; grows to the largest conversation
     row_lengths: tuple[int, ...] = (64, 128)  # row lengths; one for the longest sequence is added if none holds it
     # Utterances of a pack at most, on average; grows to the longest conversation. A step is then over as many where
     # sequences are short, without context or without text, and rows of a table take as many steps.

@@ -19,10 +19,14 @@ def exit_status(command: Callable[[], int | None]) -> int:
         command: Returns its exit status, None for success.
 
     Returns:
-        The command's status, or 2 for bad input, an OSError included: it names the file that could not be used.
+        The command's status; 2 for bad input, an OSError included: it names the file that could not be used; 130 after
+        Ctrl-C.
     """
     try:
         return command() or 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -8,6 +8,7 @@
     tensorboard/       the same as event files
     checkpoints/       Orbax: parameters, optimizer state, step, rng, and the position in the data
     eval/<split>/      results
+    train.lock         held by the process that trains
 
 The folder holds no absolute path that evaluation needs: it can be moved to another machine.
 """
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import jax
 import orbax.checkpoint as ocp
 from tokenizers import Tokenizer
@@ -52,6 +54,7 @@ class RunFacts:
         encoder: Sizes of the utterance encoder; None if no text is encoded.
         shape: Shape of a training pack.
         total_steps: Steps of the whole run.
+        data: ``fingerprint`` of the dataset; empty in runs from before it was kept.
     """
 
     corpus: str
@@ -59,6 +62,7 @@ class RunFacts:
     encoder: BertConfig | None
     shape: PackShape
     total_steps: int
+    data: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the facts as nested dicts of JSON types."""
@@ -81,6 +85,7 @@ class RunFacts:
                 shape["own_tokens"],
             ),
             total_steps=values["total_steps"],
+            data=values.get("data", {}),
         )
 
 
@@ -108,8 +113,24 @@ class RunDirectory:
         """Whether a run was begun here."""
         return (self.path / "config.json").exists()
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from training here; the lock goes with the process, however that ends.
+
+        Raises:
+            InputError: Another process trains here.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with filelock.FileLock(self.path / "train.lock", timeout=0):
+                yield
+        except filelock.Timeout:
+            raise InputError(f"{self.path}: another process is training this run") from None
+
     def begin(self, config: Config, facts: RunFacts, tokenizer: Tokenizer | None, normalization: Normalization) -> None:
         """Creates the folder, or checks that the run begun here is the same.
+
+        Settings that may differ, such as where the data lies now, are kept as they are now.
 
         Raises:
             InputError: Another config or other data was trained here; names what differs.
@@ -117,6 +138,7 @@ class RunDirectory:
         if self.exists():
             self._check_same("config.json", config_lib.to_dict(self.read_config()), config_lib.to_dict(config))
             self._check_same("run.json", self.read_facts().to_dict(), facts.to_dict())
+            _write_json(self.path / "config.json", config_lib.to_dict(config))
             return
         self.path.mkdir(parents=True, exist_ok=True)
         if tokenizer is not None:
@@ -172,27 +194,27 @@ class RunDirectory:
             raise InputError(f"{file}: not valid JSON: {error}") from error
 
     def _check_same(self, name: str, there: dict[str, Any], here: dict[str, Any]) -> None:
-        if changes := different_settings(there, here, missing_differs=True):
+        if changes := different_settings(there, here):
             raise InputError(
                 f"{self.path / name}: the run begun here differs: {changes}; use another --workdir, "
                 "or repeat the settings it was begun with"
             )
 
 
-def different_settings(there: dict[str, Any], here: dict[str, Any], missing_differs: bool = False) -> str:
+def different_settings(there: dict[str, Any], here: dict[str, Any], defaults: dict[str, Any] | None = None) -> str:
     """Says in a line what differs between two configs as dicts, but for settings that only say where and how often.
 
     Args:
         there: The older one.
         here: The newer one.
-        missing_differs: Whether a setting that only one of them has is a difference.
+        defaults: What settings were that the older one does not know yet; if None, that is a difference.
 
     Returns:
         The first five differences and how many more there are; empty if there is none.
     """
-    old, new = _flat(there), _flat(here)
-    keys = old.keys() | new.keys() if missing_differs else old.keys() & new.keys()
-    differing = [key for key in sorted(keys) if old.get(key) != new.get(key) and key not in _FREE]
+    old, new = _flat(defaults or {}) | _flat(there), _flat(here)
+    keys = sorted(old.keys() | new.keys())
+    differing = [key for key in keys if old.get(key) != new.get(key) and key not in _FREE]
     changes = "; ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in differing[:5])
     return changes + (f" and {len(differing) - 5} more" if len(differing) > 5 else "")
 
@@ -253,10 +275,6 @@ class Checkpoints:
             metrics = {**metrics, "step": step}
         arguments = ocp.args.Composite(state=ocp.args.PyTreeSave(state), progress=ocp.args.JsonSave(progress))
         with self._reporting():
-            if step in self._manager.all_steps():
-                # Written at this step already, without dev scores: replace it.
-                self._manager.wait_until_finished()
-                self._manager.delete(step)
             self._manager.save(step, args=arguments, metrics=metrics, force=True)
 
     def wait(self) -> None:
@@ -316,8 +334,9 @@ class Checkpoints:
                 ),
             )
         except (ValueError, KeyError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"{self._path / str(step)}: cannot restore this checkpoint: {reason}") from error
+            raise InputError(
+                f"{self._path / str(step)}: cannot restore this checkpoint: {_first_line(error)}"
+            ) from error
         return Restored(step, restored["state"], restored["progress"])
 
     @contextlib.contextmanager
@@ -328,8 +347,9 @@ class Checkpoints:
         except InputError:
             raise
         except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            raise InputError(f"{self._path}: cannot save a checkpoint, earlier ones are intact: {reason}") from error
+            raise InputError(
+                f"{self._path}: cannot save a checkpoint, earlier ones are intact: {_first_line(error)}"
+            ) from error
 
 
 def signed(metric: str, value: float) -> float:
@@ -340,6 +360,10 @@ def signed(metric: str, value: float) -> float:
 def placed(tree: Any, sharding: jax.sharding.Sharding) -> Any:
     """Returns the shapes of a tree's arrays with a sharding: what ``Checkpoints.restore`` is told to make."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -52,6 +52,18 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, arguments, message):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [("1 / 0", "line 2: ZeroDivisionError: division by zero"), ("import no_such_module", "No module named")],
+)
+def test_a_mistake_in_a_config_file_is_one_line(tmp_path, mistake, message):
+    file = tmp_path / "mine.py"
+    file.write_text(f"def get_config():\n    {mistake}\n")
+    result = _run(tmp_path, "train.py", "--config", str(file))
+    assert result.returncode == 2 and message in result.stderr
+    assert result.stderr.startswith(f"error: {file}, line 2: ") and result.stderr.count("\n") == 1
+
+
 def test_experiments_take_the_name_of_a_table(tmp_path):
     for arguments in ((), ("table9",), ("planted", "more")):
         command = [sys.executable, "-m", "dtrm_jax.experiments", *arguments, "--config", "configs/demo.py"]

@@ -1,5 +1,6 @@
 """Checkpoints and the files of a run: best and latest, damage, a full disk."""
 
+import dataclasses
 import json
 import resource
 from pathlib import Path
@@ -14,7 +15,7 @@ from dtrm_jax.config import Config
 from dtrm_jax.conversation import LabelSpace, ValueSpace
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.errors import InputError
-from dtrm_jax.run_directory import Checkpoints, RunDirectory, RunFacts, signed
+from dtrm_jax.run_directory import Checkpoints, RunDirectory, RunFacts, different_settings, signed
 from tests.factories import tiny_encoder
 
 
@@ -82,12 +83,28 @@ def test_the_facts_of_a_run_come_back(tmp_path, labels, encoder):
     assert not (tmp_path / "tokenizer.json").exists()
 
 
-def test_saving_a_step_again_replaces_it(tmp_path):
-    checkpoints = _open(tmp_path)
-    _save(checkpoints, {3: None})
-    _save(checkpoints, {3: 0.5})
-    assert checkpoints.resolve("best") == 3
-    checkpoints.close()
+def test_a_run_begun_again_keeps_where_its_data_lies_now_and_refuses_other_data(tmp_path):
+    run, config = RunDirectory(tmp_path), Config()
+    facts = RunFacts("corpus", LabelSpace(("x", "y")), None, PackShape((), 16), 17, {"conversations": "1a"})
+    run.begin(config, facts, None, Normalization({}, {}))
+    config.data.source = "/moved"
+    run.begin(config, facts, None, Normalization({}, {}))
+    assert run.read_config().data.source == "/moved"
+    other = dataclasses.replace(facts, data={"conversations": "2b"})
+    with pytest.raises(InputError, match=r"run\.json: .* data\.conversations was '1a', is '2b'"):
+        run.begin(config, other, None, Normalization({}, {}))
+    config.train.epochs += 1
+    with pytest.raises(InputError, match=r"config\.json: .* train\.epochs was"):
+        run.begin(config, facts, None, Normalization({}, {}))
+    assert run.read_config().train.epochs == config.train.epochs - 1
+
+
+def test_a_setting_that_the_older_config_did_not_know_had_its_default():
+    here = {"a": {"b": 1, "c": "new"}}
+    assert different_settings({"a": {"b": 1}}, here) == "a.c was None, is 'new'"
+    assert different_settings({"a": {"b": 1}}, here, {"a": {"b": 0, "c": "new"}}) == ""
+    assert different_settings({"a": {"b": 1}}, here, {"a": {"c": "usual"}}) == "a.c was 'usual', is 'new'"
+    assert different_settings({"a": {"b": 1, "c": "new", "gone": 2}}, here, here) == "a.gone was 2, is None"
 
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path):

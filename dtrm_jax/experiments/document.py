@@ -21,14 +21,16 @@ from dtrm_jax.errors import InputError, exit_status
 from dtrm_jax.experiments import rendering
 from dtrm_jax.replacing import replacing
 
-_BLOCK = re.compile(r"(<!-- (?P<file>\S+\.json)(?: classes (?P<variant>\S+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+_OPENING = r"(<!-- (?P<file>\S+\.json)(?: classes (?P<variant>\S+))? -->\n)"
+# Up to its own end: one that is missing must not cost the text up to another's.
+_BLOCK = re.compile(_OPENING + r"(?:(?!<!-- ).)*(<!-- end -->)", re.DOTALL)
 
 
 def updated(document: Path) -> str:
     """Returns the text of a document with every block written anew from its file.
 
     Raises:
-        InputError: A file is missing or not an outcome, or a row is not in it.
+        InputError: A block has no end, a file is missing or not an outcome, or a row is not in it.
     """
 
     def written(block: re.Match) -> str:
@@ -42,7 +44,11 @@ def updated(document: Path) -> str:
             raise InputError(f"{document}: {block['file']}: expected the outcome of a table: {error!r}") from error
         return f"{block[1]}\n{text}\n{block[4]}"
 
-    return _BLOCK.sub(written, document.read_text(encoding="utf-8"))
+    text = document.read_text(encoding="utf-8")
+    whole = {block.start() for block in _BLOCK.finditer(text)}
+    if cut := [block for block in re.finditer(_OPENING, text) if block.start() not in whole]:
+        raise InputError(f"{document}: expected <!-- end --> after the block of {cut[0]['file']}, found none")
+    return _BLOCK.sub(written, text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

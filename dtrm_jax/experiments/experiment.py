@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dtrm_jax.config import Config
+from dtrm_jax.conversation import Dataset, ValueSpace
 from dtrm_jax.data import protocol
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.predictions import write_metrics
 from dtrm_jax.experiments import grid, outcome, rendering, tables
+from dtrm_jax.experiments.variants import Variant
 from dtrm_jax.replacing import replacing
 
 
@@ -26,11 +28,12 @@ def run(
         kept: Where records are kept.
 
     Raises:
-        InputError: The table cannot be made of this corpus, a row is unknown, or a run fails.
+        InputError: The table, or a row of it, cannot be made of this data, a row is unknown, or a run fails.
         Interrupted: A signal ended a training, after a checkpoint; the same call resumes there.
     """
     table = _table(name, config)
     chosen = grid.choose([row.variant for row in table.rows], only)
+    _check_rows(table, config, chosen)
     grid.run_all(config, chosen, [seed for seed in range(seeds) if not only_seeds or seed in only_seeds], folder, kept)
 
 
@@ -51,8 +54,7 @@ def write(name: str, config: Config, seeds: int, kept: Path) -> str:
     """
     table = _table(name, config)
     dataset = protocol.load(config)
-    if not dataset.splits.get("test"):
-        raise InputError(f"{dataset.name}: expected a test split, found {', '.join(dataset.splits) or 'none'}")
+    _check_dataset(table, dataset)
     found = outcome.collect(table, config, dataset, range(seeds), kept)
     if not any(row["seeds"] for row in found["rows"]):
         raise InputError(f"{kept}: expected the record of a run of {name}, found none")
@@ -62,6 +64,31 @@ def write(name: str, config: Config, seeds: int, kept: Path) -> str:
         with replacing(kept / f"{name}.{suffix}") as file:
             file.write(content)
     return text
+
+
+def _check_rows(table: tables.Table, config: Config, chosen: Sequence[Variant]) -> None:
+    """Checks, before hours of training, that the data has what every row takes; says which rows can be run if not."""
+    problems: dict[str, str] = {}  # by modalities: other changes take no other data
+    for variant in chosen:
+        its_config = grid.run_config(config, variant, 0)
+        modalities = its_config.model.modalities
+        if modalities not in problems:
+            try:
+                _check_dataset(table, protocol.load(its_config))
+                problems[modalities] = ""
+            except InputError as error:
+                problems[modalities] = str(error)
+    by_row = {v.name: problems[grid.run_config(config, v, 0).model.modalities] for v in chosen}
+    if problem := next(filter(None, by_row.values()), ""):
+        possible = ",".join(name for name, its_problem in by_row.items() if not its_problem)
+        raise InputError(f"{table.name}: {problem}" + (f"; --only={possible} runs the other rows" if possible else ""))
+
+
+def _check_dataset(table: tables.Table, dataset: Dataset) -> None:
+    if not dataset.splits.get("test"):
+        raise InputError(f"{dataset.name}: expected a test split, found {', '.join(dataset.splits) or 'none'}")
+    if isinstance(dataset.labels, ValueSpace) and not set(tables.CLASSES) >= set(table.columns):
+        raise InputError(f"{table.name}: expected emotions that are classes, {dataset.name} has real values")
 
 
 def _table(name: str, config: Config) -> tables.Table:

@@ -70,6 +70,8 @@ def run_all(
     missing = [one for one in wanted if records.read(kept, *one) is None]
     began = time.monotonic()
     for done, (variant, seed, its_config) in enumerate(missing):
+        if records.read(kept, variant, seed, its_config) is not None:
+            continue  # another process has run it meanwhile
         number = len(wanted) - len(missing) + done + 1
         left = ""
         if done:

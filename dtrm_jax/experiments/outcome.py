@@ -10,7 +10,10 @@ from dtrm_jax import config as config_lib
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Dataset, LabelSpace
 from dtrm_jax.data import builders
+from dtrm_jax.data.examples import reads_text
+from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.data.planted_optimum import Information, optimal_accuracy
+from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation import bootstrap
 from dtrm_jax.experiments import grid, records
 from dtrm_jax.experiments.records import Record
@@ -38,9 +41,10 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         conversation have an emotion shift, None if nothing was run.
 
     Raises:
-        InputError: A record is not one, or of another run.
+        InputError: A record is not one, or of another run or other data.
     """
     runs = {row.variant: _runs(row, config, seeds, kept) for row in table.rows}
+    _check_data(runs, dataset, kept)
     reference = next((variant for variant in table.references if runs.get(variant)), None)
     metric = config.train.select_by
     columns = table.columns if isinstance(dataset.labels, LabelSpace) else value_columns(dataset.labels.names)
@@ -69,7 +73,7 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         "table": table.name,
         "title": table.title,
         "corpus": dataset.name,
-        "encoder": config.model.encoder.pretrained,
+        "encoder": _encoder(config),
         "conversations": len(test),
         "turns": sum(map(len, test)),
         "select_by": metric,
@@ -79,6 +83,25 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         "shifts": _shift_counts([record for found in runs.values() for record in found.values()]),
         "config": settings,
     }
+
+
+def _check_data(runs: dict[Variant, dict[int, Record]], dataset: Dataset, kept: Path) -> None:
+    """Checks that all runs had these conversations, and the same features where they had them."""
+    known = {"conversations": fingerprint(dataset)["conversations"]}
+    for variant, by_seed in runs.items():
+        for seed, record in by_seed.items():
+            for name, digest in record.get("data", {}).items():
+                if known.setdefault(name, digest) != digest:
+                    what = name if name == "conversations" else f"{name} features"
+                    file = records.file_of(kept, variant, seed)
+                    raise InputError(f"{file}: trained on other {what} than the rest of this table")
+
+
+def _encoder(config: Config) -> str:
+    """Says what an utterance is read by."""
+    if not reads_text(config.model):
+        return "text as features" if "u" in config.model.modalities else "no text"
+    return config.model.encoder.pretrained or "an encoder from scratch"
 
 
 def _shift_counts(found: Sequence[Record]) -> dict[str, float] | None:

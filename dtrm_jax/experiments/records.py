@@ -1,6 +1,6 @@
 """What is kept of a finished run of a table: a small JSON file, enough for every table, with no text of the corpus.
 
-    {"variant": "u", "seed": 0, "corpus": "meld", "config": {...},
+    {"variant": "u", "seed": 0, "corpus": "meld", "config": {...}, "data": digests of conversations and features,
      "test": metrics.json, "dev": the scores that chose the checkpoint, "shifts" and "short": of analysis.json,
      "best_test_epoch": the scores of the epoch that the test split would have chosen, if config.train.score_test,
      "predicted": {conversation id: [class of each turn]}}, or [[value of each target] of each turn]
@@ -20,6 +20,7 @@ from dtrm_jax.config import Config
 from dtrm_jax.conversation import Conversation, LabelSpace
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation import predictions
+from dtrm_jax.evaluation.groups import STUDIED
 from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS
 from dtrm_jax.evaluation.predictions import PredictedTurn
 from dtrm_jax.experiments.variants import Variant
@@ -41,7 +42,7 @@ def read(folder: Path, variant: Variant, seed: int, config: Config | None = None
         folder: Of the records.
         variant: Of the run.
         seed: Of the run.
-        config: What the run must have been trained with. A setting that did not exist then is not compared.
+        config: What the run must have been trained with. A setting that did not exist then had its default.
 
     Raises:
         InputError: The file is not a record, or of a run with other settings.
@@ -54,8 +55,10 @@ def read(folder: Path, variant: Variant, seed: int, config: Config | None = None
         stored = record["config"], record["test"], record["dev"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file}: expected the record of a run: {error!r}") from error
-    if config is not None and (changes := different_settings(stored[0], config_lib.to_dict(config))):
-        raise InputError(f"{file}: the run of this table differs: {changes}; use another --workdir")
+    if config is None:
+        return record
+    if changes := different_settings(stored[0], config_lib.to_dict(config), config_lib.to_dict(Config())):
+        raise InputError(f"{file}: the run of this table differs: {changes}; use another --records or --workdir")
     return record
 
 
@@ -69,16 +72,21 @@ def write(folder: Path, variant: Variant, seed: int, run: RunDirectory) -> Recor
     metrics = _read_json(evaluation / "metrics.json")
     settings = config_lib.to_dict(config)
     settings["data"] |= {"source": "", "cache": ""}  # folders of one machine
-    record = {"variant": variant.name, "seed": seed, "corpus": metrics["corpus"], "config": settings, "test": metrics}
+    record = {"variant": variant.name, "seed": seed, "corpus": metrics["corpus"], "config": settings}
+    record |= {"data": run.read_facts().data, "test": metrics}
     logged = list(read_records(run.metrics_file))
-    record["dev"] = _scores(next(one for one in logged if one["split"] == "dev" and one["step"] == metrics["step"]))
+    chosen = [one for one in logged if one["split"] == "dev" and one["step"] == metrics["step"]]
+    if not chosen:
+        raise InputError(f"{run.metrics_file}: expected the dev scores of step {metrics['step']}, found none")
+    record["dev"] = _scores(chosen[0])
     if config.train.score_test:
         on_test = [one for one in logged if one["split"] == "test"]
         metric = config.train.select_by
         record["best_test_epoch"] = _scores(max(on_test, key=lambda one: signed(metric, one[metric])))
     if "per_class" in metrics:
         analysis = _read_json(evaluation / "analysis.json")
-        record |= {name: analysis[name] for name in ("shifts", "short")}
+        record["shifts"] = analysis["shifts"]
+        record["short"] = analysis["short"] | {"texts": _studied(analysis["short"]["texts"])}
         turns, labels = predictions.read(evaluation / "predictions.csv")
         record["predicted"] = _by_conversation((turn.dialogue_id, labels.index(turn.prediction)) for turn in turns)
     else:
@@ -136,6 +144,11 @@ def _by_conversation(turns: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
     for conversation, predicted in turns:
         result.setdefault(conversation, []).append(predicted)
     return result
+
+
+def _studied(texts: dict[str, Any]) -> dict[str, Any]:
+    """Returns the scores of the one utterance that the paper studies; the others' text stays with the corpus."""
+    return {text: scores for text, scores in texts.items() if text == STUDIED}
 
 
 def _scores(logged: dict[str, Any]) -> dict[str, Any]:

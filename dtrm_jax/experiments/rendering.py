@@ -29,7 +29,7 @@ def protocol(outcome: Outcome) -> str:
     spread = "" if counts == [1] else ", mean ± standard deviation"
     parts = [
         f"{outcome['corpus'].upper()} test, {outcome['conversations']} conversations, {outcome['turns']} turns; "
-        f"{outcome['encoder'] or 'an encoder from scratch'}, K = {config['tokens']['window']}; {seeds} "
+        f"{outcome['encoder']}, K = {config['tokens']['window']}; {seeds} "
         f"a row{spread}.",
         f"Every run's checkpoint is the one with the best dev {metric}; the test split chooses nothing. Causal: no "
         "future turn is seen.",

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from dtrm_jax.conversation import AVEC_VALUES
+from dtrm_jax.evaluation.groups import STUDIED
 from dtrm_jax.experiments import variants as v
 from dtrm_jax.experiments.variants import Variant
 
@@ -45,7 +46,8 @@ class Table:
         title: What it shows.
         rows: In order.
         references: Variants that the others are compared with: the first of them that was run.
-        columns: Scores of classes, or of nothing else (``value_columns`` for real values).
+        columns: Scores of classes. Of real values a table shows Pearson's r instead (``value_columns``), where these
+            are the scores of all turns.
         needs: Corpora it can be made of; all if empty.
     """
 
@@ -66,7 +68,7 @@ SHIFTS = tuple(
 )
 
 SHORT = (
-    Column("short.texts.yeah.accuracy", "“yeah” accuracy"),
+    Column(f"short.texts.{STUDIED}.accuracy", f"“{STUDIED}” accuracy"),
     Column("short.one_word.accuracy", "one word, accuracy"),
     ACCURACY,
 )

@@ -64,16 +64,19 @@ def train(config: Config, workdir: str) -> Progress:
     """Trains, or resumes, the run of ``config`` in ``workdir``.
 
     Raises:
-        InputError: Bad data, weights or settings, a directory of another run, a diverged loss, a full disk.
-        Interrupted: A signal ended it, after a checkpoint.
+        InputError: Bad data, weights or settings, a directory of another run or of one that another process trains, a
+            diverged loss, a full disk.
+        Interrupted: A signal ended it, after a checkpoint; the last one, if it came that late.
     """
     run = RunDirectory(workdir)
     experiment = prepare(config)
     trainer = Trainer(experiment, run)
-    if trainer.is_main:
+    if not trainer.is_main:
+        return trainer.run()
+    with run.locked():
         run.begin(config, experiment.facts, experiment.tokenizer, experiment.normalization)
         trainer.describe()
-    return trainer.run()
+        return trainer.run()
 
 
 class Trainer:
@@ -152,7 +155,7 @@ class Trainer:
                     meter.flush()
                     progress.data = iterator.get_state()
                     checkpoints.save(step, state, dataclasses.asdict(progress), scores)
-                if received and not (step == self.total or progress.stopped):
+                if received:
                     checkpoints.wait()
                     raise Interrupted(received[0], step)
                 if last:

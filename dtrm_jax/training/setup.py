@@ -15,6 +15,7 @@ from dtrm_jax.conversation import Dataset, ValueSpace
 from dtrm_jax.data import protocol
 from dtrm_jax.data.examples import feature_modalities, make_examples, pack_shape, reads_text
 from dtrm_jax.data.features import Normalization
+from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.data.packing import Example, build_pack, with_own_tokens
 from dtrm_jax.data.pipeline import TrainPlan, plan_training
 from dtrm_jax.data.tokenize import word_tokenizer
@@ -84,7 +85,7 @@ def prepare(config: Config) -> Experiment:
     lengths = [example.lengths for example in train]
     plan = plan_training(lengths, shape, config.packing.packs_per_step, config.train.epochs, config.train.seed)
     shape = with_own_tokens(shape, (pack for step in plan.steps for pack in step), train)
-    facts = RunFacts(dataset.name, dataset.labels, encoder, shape, len(plan.steps))
+    facts = RunFacts(dataset.name, dataset.labels, encoder, shape, len(plan.steps), fingerprint(dataset))
     dev, test = prepared["dev"], prepared.get("test", [])
     return Experiment(config, dataset, tokenizer, normalization, train, dev, test, facts, plan)
 

@@ -58,6 +58,10 @@ def test_what_is_wrong_is_one_line(page, capsys):
     assert document.main([str(file)]) == 2 and file.read_text() == before
     assert "page.md: o/t.json: No such file" in capsys.readouterr().err
     (file.parent / "o/t.json").write_text(json.dumps(outcome))
+    cut = before.replace("<!-- end -->", "", 1)
+    file.write_text(cut)
+    assert document.main([str(file)]) == 2 and file.read_text() == cut
+    assert "page.md: expected <!-- end --> after the block of o/t.json, found none" in capsys.readouterr().err
     file.write_text("<!-- o/t.json classes other -->\n<!-- end -->")
     with pytest.raises(InputError, match="expected the outcome of a table: KeyError"):
         document.updated(file)

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from dtrm_jax.conversation import AVEC_VALUES, Conversation, Dataset, LabelSpace, Turn
 from dtrm_jax.data import builders
 from dtrm_jax.data.planted_optimum import Information, optimal_accuracy
 from dtrm_jax.errors import InputError
-from dtrm_jax.experiments import experiment, records
+from dtrm_jax.experiments import experiment, grid, records
 from dtrm_jax.experiments import variants as v
 from dtrm_jax.training import loop
 from tests.runs import tiny_run_config
@@ -79,6 +80,7 @@ def test_a_record_holds_the_scores_and_no_text(whole, config):
     assert {name: len(classes) for name, classes in record["predicted"].items()} == {
         one.id: len(one) for one in conversations
     }
+    assert list(record["short"]["texts"]) == ["yeah"] and "conversations" in record["data"]
     written = (whole[0] / "records/u-seed1.json").read_text()
     assert not any(len(turn.text) > 9 and turn.text in written for one in conversations for turn in one.turns)
     assert str(whole[0]) not in written and config.data.cache not in written
@@ -134,6 +136,9 @@ def test_what_cannot_be_run_is_one_line(whole, config, tmp_path):
     with pytest.raises(InputError, match="u-seed0.json: expected the record of a run"):
         experiment.write("planted", config, 2, tmp_path)
     record = json.loads((kept / "u-seed0.json").read_text())
+    (tmp_path / "u-seed0.json").write_text(json.dumps(record | {"data": {"conversations": "0"}}))
+    with pytest.raises(InputError, match="u-seed0.json: trained on other conversations than the rest of this table"):
+        experiment.write("planted", config, 2, tmp_path)
     record["predicted"].pop(next(iter(record["predicted"])))
     (tmp_path / "u-seed0.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="u-seed0.json: expected predictions of the test split's conversations"):
@@ -143,8 +148,54 @@ def test_what_cannot_be_run_is_one_line(whole, config, tmp_path):
         make(other, tmp_path, tmp_path)
 
 
-def test_a_setting_that_did_not_exist_yet_makes_no_other_run(whole, config, tmp_path):
+def test_a_setting_that_did_not_exist_yet_had_its_default(whole, config, tmp_path):
+    its_config = grid.run_config(config, v.U, 0)
     record = json.loads((whole[0] / "records/u-seed0.json").read_text())
-    del record["config"]["train"]["score_test"]
+    del record["config"]["train"]["patience"]
     (tmp_path / "u-seed0.json").write_text(json.dumps(record))
-    assert records.read(tmp_path, v.U, 0, config) == record
+    assert records.read(tmp_path, v.U, 0, its_config) == record
+    its_config.train.patience = 3
+    with pytest.raises(InputError, match=r"train\.patience was 0, is 3; use another --records or --workdir"):
+        records.read(tmp_path, v.U, 0, its_config)
+
+
+def test_what_another_process_has_run_meanwhile_is_not_run_again(whole, config, tmp_path, monkeypatch):
+    kept, trained = tmp_path / "records", []
+    kept.mkdir()
+
+    def training_while_the_other_finishes(changed, folder):
+        trained.append(folder)
+        for name in ("u-free-seed0", "u-seed0", "u-free-seed1", "u-seed1"):
+            (kept / f"{name}.json").write_bytes((whole[0] / f"records/{name}.json").read_bytes())
+
+    monkeypatch.setattr(loop, "train", training_while_the_other_finishes)
+    monkeypatch.setattr(grid, "evaluate_run", lambda *_: None)
+    monkeypatch.setattr(records, "write", lambda *_: None)
+    assert make(config, tmp_path / "runs", kept) == whole[1]
+    assert len(trained) == 1
+
+
+def test_rows_that_the_data_cannot_fill_are_named_before_any_is_run(tmp_path, monkeypatch):
+    def spoken(config):
+        if "a" in config.model.modalities:
+            raise InputError("acoustic features needed")
+        return Dataset("MELD", LabelSpace(("x",)), {"test": (Conversation("1", (Turn("1", "A", "hello"),)),)})
+
+    monkeypatch.setattr(experiment.protocol, "load", spoken)
+    monkeypatch.setattr(loop, "train", lambda *_: pytest.fail("nothing is to be run"))
+    config = tiny_run_config(tmp_path)
+    config.data.name = "meld"
+    expected = "^table6: acoustic features needed; --only=u runs the other rows$"
+    with pytest.raises(InputError, match=expected):
+        experiment.run("table6", config, 1, (), (), tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["table6", "short"])
+def test_shifts_of_real_values_are_refused(tmp_path, monkeypatch, name):
+    turns = (Turn("1", "A", "hello", values=(0.1, 0.2, 0.3, 0.4)),)
+    of_values = Dataset("AVEC", AVEC_VALUES, {"test": (Conversation("1", turns),)})
+    monkeypatch.setattr(experiment.protocol, "load", lambda _: of_values)
+    config = tiny_run_config(tmp_path)
+    config.data.name = "avec"
+    with pytest.raises(InputError, match=f"{name}: expected emotions that are classes, AVEC has real values"):
+        experiment.run(name, config, 1, (), (), tmp_path, tmp_path)

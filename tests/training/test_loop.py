@@ -74,6 +74,17 @@ def test_a_run_that_was_signalled_resumes_bit_for_bit(whole, cache, tmp_path, mo
     assert_same_state(saved_state(tmp_path, "best"), saved_state(whole, "best"))
 
 
+def test_a_signal_in_the_last_step_is_not_lost(whole, cache, tmp_path, monkeypatch, capsys):
+    last = saved_state(whole)[0]
+    with monkeypatch.context() as patch:
+        _signal_at(patch, last, signal.SIGINT)
+        with pytest.raises(loop.Interrupted, match=f"step {last};"):
+            loop.train(tiny_run_config(cache), str(tmp_path))
+    assert_same_state(saved_state(tmp_path), saved_state(whole))
+    loop.train(tiny_run_config(cache), str(tmp_path))
+    assert "complete" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("first", "then"), [(8, 1), (1, 8)])
 def test_a_checkpoint_of_eight_devices_is_restored_on_one_and_the_reverse(first, then, cache, tmp_path, monkeypatch):
     config = tiny_run_config(cache)
@@ -131,6 +142,13 @@ def test_a_killed_run_resumes_bit_for_bit_and_its_log_has_no_gap_or_double(whole
         assert steps == [record["step"] for record in _records(whole, split)]
         losses = [record["loss"] for record in _records(workdir, split)]
         assert losses == [record["loss"] for record in _records(whole, split)]
+
+
+def test_a_run_that_another_process_trains_is_refused(whole, cache):
+    before = saved_state(whole)
+    with RunDirectory(whole).locked(), pytest.raises(InputError, match="another process is training this run"):
+        loop.train(tiny_run_config(cache), str(whole))
+    assert_same_state(saved_state(whole), before)
 
 
 def test_a_complete_run_is_left_alone(whole, cache, capsys):
