@@ -1,6 +1,5 @@
 """Attention masks as pure functions; True where a query (row) may see a key (column)."""
 
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 
@@ -40,8 +39,3 @@ def context_dependent_mask(
     distance = turn_q[..., :, None] - turn_k[..., None, :]
     same = conversation_q[..., :, None] == conversation_k[..., None, :]
     return same & (distance >= 0) & (distance <= window)
-
-
-def context_free_mask(utterances: int) -> Bool[Array, "U U"]:
-    """Eq. 6: a turn sees itself alone, the identity matrix."""
-    return jnp.eye(utterances, dtype=bool)

@@ -8,7 +8,7 @@ import pytest
 from dtrm_jax.config import IntraModalConfig
 from dtrm_jax.models.attention import attend, banded_attention, row_attention
 from dtrm_jax.models.intra_modal import IntraModal, _free
-from dtrm_jax.models.masks import context_dependent_mask, context_free_mask
+from dtrm_jax.models.masks import context_dependent_mask
 from dtrm_jax.models.transformer import Transformer
 
 HEADS, WIDTH = 3, 5
@@ -65,7 +65,7 @@ def test_two_keys_by_hand():
 
 def test_masked_keys_weigh_exactly_nothing_whatever_they_hold():
     q, k, v = random_qkv(7)
-    mask = jnp.asarray(np.random.default_rng(1).random((7, 7)) < 0.5) | context_free_mask(7)
+    mask = jnp.asarray(np.random.default_rng(1).random((7, 7)) < 0.5) | jnp.eye(7, dtype=bool)
     _, weights = attend(q, k, v, mask, keep)
     np.testing.assert_array_equal(np.asarray(weights)[:, ~np.asarray(mask)], 0.0)
     np.testing.assert_allclose(weights.sum(-1), 1.0, rtol=1e-6)
@@ -181,7 +181,7 @@ def test_context_free_equals_attention_masked_by_the_identity():
     params = jax.jit(module.init, static_argnums=4)(jax.random.key(0), x, conversation, turn, True)["params"]
 
     def dense(q, k, v, drop):
-        return attend(q, k, v, context_free_mask(utterances), drop)
+        return attend(q, k, v, jnp.eye(utterances, dtype=bool), drop)
 
     transformer = Transformer(config.layers, config.heads, config.feed_forward, config.dropout, jnp.float32)
     expected = jax.jit(lambda x: transformer.apply({"params": params["transformer"]}, x, dense, True))(x)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from dtrm_jax.models.masks import context_dependent_mask, context_free_mask, sequence_mask
+from dtrm_jax.models.masks import context_dependent_mask, sequence_mask
 
 
 def matrix(drawing):
@@ -85,15 +85,5 @@ def test_equation_3_of_the_paper():
 
 def test_a_window_of_0_is_context_free():
     turns, conversation = jnp.array([0, 1, 2, 0, 1]), jnp.array([0, 0, 0, 1, 1])
-    np.testing.assert_array_equal(
-        context_dependent_mask(conversation, turns, conversation, turns, 0), context_free_mask(5)
-    )
-
-
-def test_context_free_mask():
-    expected = matrix("""
-        1 0 0
-        0 1 0
-        0 0 1
-    """)
-    np.testing.assert_array_equal(context_free_mask(3), expected)
+    # The identity, eq. 6.
+    np.testing.assert_array_equal(context_dependent_mask(conversation, turns, conversation, turns, 0), np.eye(5))
