@@ -161,3 +161,17 @@ def test_times_are_said_as_people_do():
         "1 h 00 min",
         "3 h 05 min",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "an encoder from scratch, K = "),
+        ({"model.encoder.pretrained": "minilm"}, "minilm, K = "),
+        ({"model.utterance": "features"}, "text as features, K = "),
+        ({"model.modalities": "av"}, "no text, K = "),
+    ],
+)
+def test_the_protocol_tells_what_an_utterance_is_read_by(found, changes, told):
+    described = found[0] | {"encoder": outcome._encoder(grid.changed(tiny_config(), changes))}
+    assert told in rendering.protocol(described)
