@@ -166,7 +166,7 @@ def test_times_are_said_as_people_do():
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({}, "an encoder from scratch, K = "),
+        ({"model.encoder.pretrained": ""}, "an encoder from scratch, K = "),
         ({"model.encoder.pretrained": "minilm"}, "minilm, K = "),
         ({"model.utterance": "features"}, "text as features, K = "),
         ({"model.modalities": "av"}, "no text, K = "),
