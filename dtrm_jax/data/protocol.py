@@ -1,6 +1,7 @@
 """What an experiment uses of a corpus: its dev split, its targets, its features (paper, section 5.1)."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -26,6 +27,13 @@ def load(config: Config) -> Dataset:
     ):
         raise InputError(f"{dataset.name}: config.model.utterance is encoder, but the data has no text")
     return dataset
+
+
+def require_splits(dataset: Dataset, splits: Iterable[str]) -> None:
+    """Raises InputError if a split is not there or empty."""
+    for split in splits:
+        if not dataset.splits.get(split):
+            raise InputError(f"{dataset.name}: expected a {split} split, found {', '.join(dataset.splits) or 'none'}")
 
 
 def hold_out(dataset: Dataset, config: DataConfig) -> Dataset:

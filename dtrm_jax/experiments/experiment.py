@@ -68,25 +68,26 @@ def write(name: str, config: Config, seeds: int, kept: Path) -> str:
 
 def _check_rows(table: tables.Table, config: Config, chosen: Sequence[Variant]) -> None:
     """Checks, before hours of training, that the data has what every row takes; says which rows can be run if not."""
-    problems: dict[str, str] = {}  # by modalities: other changes take no other data
-    for variant in chosen:
-        its_config = grid.run_config(config, variant, 0)
-        modalities = its_config.model.modalities
-        if modalities not in problems:
-            try:
-                _check_dataset(table, protocol.load(its_config))
-                problems[modalities] = ""
-            except InputError as error:
-                problems[modalities] = str(error)
-    by_row = {v.name: problems[grid.run_config(config, v, 0).model.modalities] for v in chosen}
-    if problem := next(filter(None, by_row.values()), ""):
-        possible = ",".join(name for name, its_problem in by_row.items() if not its_problem)
+    configs = {variant.name: grid.run_config(config, variant, 0) for variant in chosen}
+    # Rows of the same modalities take the same data.
+    by_modalities = {one.model.modalities: one for one in configs.values()}
+    problems = {modalities: _problem(table, one) for modalities, one in by_modalities.items()}
+    if problem := next(filter(None, problems.values()), ""):
+        possible = ",".join(name for name, one in configs.items() if not problems[one.model.modalities])
         raise InputError(f"{table.name}: {problem}" + (f"; --only={possible} runs the other rows" if possible else ""))
 
 
+def _problem(table: tables.Table, config: Config) -> str:
+    """Returns why a table cannot be made of the data that a config takes; empty if it can."""
+    try:
+        _check_dataset(table, protocol.load(config))
+    except InputError as error:
+        return str(error)
+    return ""
+
+
 def _check_dataset(table: tables.Table, dataset: Dataset) -> None:
-    if not dataset.splits.get("test"):
-        raise InputError(f"{dataset.name}: expected a test split, found {', '.join(dataset.splits) or 'none'}")
+    protocol.require_splits(dataset, ["test"])
     if isinstance(dataset.labels, ValueSpace) and not set(tables.CLASSES) >= set(table.columns):
         raise InputError(f"{table.name}: expected emotions that are classes, {dataset.name} has real values")
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from dtrm_jax import config as config_lib
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Dataset, LabelSpace
 from dtrm_jax.data import builders
@@ -67,8 +66,7 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
                 "optimum": _optimum(config, row) if config.data.name == "planted" else None,
             }
         )
-    test, settings = dataset.splits["test"], config_lib.to_dict(config)
-    settings["data"] |= {"source": "", "cache": ""}  # folders of one machine
+    test = dataset.splits["test"]
     return {
         "table": table.name,
         "title": table.title,
@@ -81,7 +79,7 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         "columns": [{"path": one.path, "title": one.title} for one in columns],
         "rows": rows,
         "shifts": _shift_counts([record for found in runs.values() for record in found.values()]),
-        "config": settings,
+        "config": records.settings_of(config),
     }
 
 

@@ -30,6 +30,13 @@ from dtrm_jax.training.log import read_records
 Record = dict[str, Any]
 
 
+def settings_of(config: Config) -> dict[str, Any]:
+    """Returns a config as nested dicts, without the folders of one machine."""
+    settings = config_lib.to_dict(config)
+    settings["data"] |= {"source": "", "cache": ""}
+    return settings
+
+
 def file_of(folder: Path, variant: Variant, seed: int) -> Path:
     """Returns where the record of a run is kept."""
     return folder / f"{variant.name}-seed{seed}.json"
@@ -70,9 +77,7 @@ def write(folder: Path, variant: Variant, seed: int, run: RunDirectory) -> Recor
     """
     config, evaluation = run.read_config(), run.evaluation("test")
     metrics = _read_json(evaluation / "metrics.json")
-    settings = config_lib.to_dict(config)
-    settings["data"] |= {"source": "", "cache": ""}  # folders of one machine
-    record = {"variant": variant.name, "seed": seed, "corpus": metrics["corpus"], "config": settings}
+    record = {"variant": variant.name, "seed": seed, "corpus": metrics["corpus"], "config": settings_of(config)}
     record |= {"data": run.read_facts().data, "test": metrics}
     logged = list(read_records(run.metrics_file))
     chosen = [one for one in logged if one["split"] == "dev" and one["step"] == metrics["step"]]
@@ -86,7 +91,8 @@ def write(folder: Path, variant: Variant, seed: int, run: RunDirectory) -> Recor
     if "per_class" in metrics:
         analysis = _read_json(evaluation / "analysis.json")
         record["shifts"] = analysis["shifts"]
-        record["short"] = analysis["short"] | {"texts": _studied(analysis["short"]["texts"])}
+        # The text of other utterances stays with the corpus.
+        record["short"] = analysis["short"] | {"texts": {STUDIED: analysis["short"]["texts"][STUDIED]}}
         turns, labels = predictions.read(evaluation / "predictions.csv")
         record["predicted"] = _by_conversation((turn.dialogue_id, labels.index(turn.prediction)) for turn in turns)
     else:
@@ -144,11 +150,6 @@ def _by_conversation(turns: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
     for conversation, predicted in turns:
         result.setdefault(conversation, []).append(predicted)
     return result
-
-
-def _studied(texts: dict[str, Any]) -> dict[str, Any]:
-    """Returns the scores of the one utterance that the paper studies; the others' text stays with the corpus."""
-    return {text: scores for text, scores in texts.items() if text == STUDIED}
 
 
 def _scores(logged: dict[str, Any]) -> dict[str, Any]:

@@ -68,9 +68,7 @@ def prepare(config: Config) -> Experiment:
     """
     dataset = protocol.load(config)
     used = ("train", "dev", "test") if config.train.score_test else ("train", "dev")
-    for split in used:
-        if not dataset.splits.get(split):
-            raise InputError(f"{dataset.name}: expected a {split} split, found {', '.join(dataset.splits) or 'none'}")
+    protocol.require_splits(dataset, used)
     _check_metric(config, dataset)
     tokenizer, encoder = encoder_of(config, dataset) if reads_text(config.model) else (None, None)
     normalization = Normalization.fit(dataset.splits["train"], feature_modalities(config.model))
