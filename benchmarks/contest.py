@@ -90,11 +90,18 @@ def _work(orders: Connection, build: Callable[..., Run], *arguments: Any) -> Non
         orders.send(error)
         return
     orders.send("ready")
-    while orders.recv() == "run":
+    while _next_order(orders) == "run":
         began = time.perf_counter()
         figures = run()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         orders.send(Round(time.perf_counter() - began, figures, peak))
+
+
+def _next_order(orders: Connection) -> str:
+    try:
+        return orders.recv()
+    except EOFError:  # whoever gave the orders has ended, and has said why
+        return "end"
 
 
 def peers() -> list[str]:

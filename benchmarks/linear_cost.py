@@ -2,9 +2,10 @@
 
     python benchmarks/linear_cost.py [--turns=100,1000,10000] [--window=14] [--layers=6] [--json FILE]
 
-One conversation alone in a pack, forward and backward, at the width of MiniLM with the paper's six layers. Attention is
-banded, so that both grow linearly with the conversation. Memory is the temporaries that the compiler plans; parameters
-and their gradients, which do not depend on the conversation, are not counted.
+Forward and backward, at the width of MiniLM with the paper's six layers. Attention is banded, so that both grow
+linearly with the turns. First one conversation alone in a pack of its size, where the parameters' gradients, which cost
+the same for any, weigh on a short one; then as many conversations of a length as fill a pack of the longest's size.
+Memory is the temporaries that the compiler plans for the first, without parameters and their gradients.
 """
 
 import pathlib
@@ -49,25 +50,28 @@ def compile_gradient(turns: int, window: int, layers: int) -> tuple[jax.stages.C
 def measure(lengths: list[int], window: int, layers: int, rounds: int) -> dict[int, dict[str, float]]:
     """Returns what a turn takes, for every length, in ascending order.
 
-    Seconds a turn, and how they compare with the longest conversation's in the same round; the program's temporary
-    bytes, and those that each turn beyond the next shorter conversation adds.
+    Seconds a turn, alone and in a full pack, and how they compare with the longest conversation's in the same round;
+    the program's temporary bytes, and those that each turn beyond the next shorter conversation adds.
     """
     programs = {turns: compile_gradient(turns, window, layers) for turns in lengths}
+    longest = lengths[-1]
     seconds: dict[int, list[float]] = {turns: [] for turns in lengths}
+    full: dict[int, list[float]] = {turns: [] for turns in lengths}
     for _ in range(rounds + 1):
         for turns, (program, arguments) in programs.items():
-            repeats = lengths[-1] // turns  # all take as long
-            began = time.perf_counter()
-            for _ in range(repeats):
-                jax.block_until_ready(program(*arguments))
-            seconds[turns].append((time.perf_counter() - began) / repeats / turns)
+            repeats = longest // turns  # all take as long
+            seconds[turns].append(_time(program, arguments, repeats) / repeats / turns)
+            program, (params, f_UxD, _, slot_U, key) = programs[longest]
+            conversations = slot_U // turns, slot_U % turns
+            full[turns].append(_time(program, (params, f_UxD, *conversations, key), 1) / longest)
     temporaries = {turns: program.memory_analysis().temp_size_in_bytes for turns, (program, _) in programs.items()}
     results, shorter = {}, 0
     for turns in lengths:
-        ratios = [ours / theirs for ours, theirs in zip(seconds[turns][1:], seconds[lengths[-1]][1:], strict=True)]
         results[turns] = {
             "seconds_a_turn": statistics.median(seconds[turns][1:]),
-            "time_beside_longest": statistics.median(ratios),
+            "time_beside_longest": _beside(seconds[turns][1:], seconds[longest][1:]),
+            "seconds_a_turn_in_a_full_pack": statistics.median(full[turns][1:]),
+            "time_beside_longest_in_a_full_pack": _beside(full[turns][1:], seconds[longest][1:]),
             "bytes": temporaries[turns],
             "bytes_a_further_turn": (temporaries[turns] - temporaries.get(shorter, 0)) / (turns - shorter),
         }
@@ -75,15 +79,30 @@ def measure(lengths: list[int], window: int, layers: int, rounds: int) -> dict[i
     return results
 
 
+def _time(program: jax.stages.Compiled, arguments: tuple, repeats: int) -> float:
+    began = time.perf_counter()
+    for _ in range(repeats):
+        jax.block_until_ready(program(*arguments))
+    return time.perf_counter() - began
+
+
+def _beside(times: list[float], longest: list[float]) -> float:
+    return statistics.median(ours / theirs for ours, theirs in zip(times, longest, strict=True))
+
+
 def main() -> int:
     """Measures, prints and writes; returns the exit status."""
     command_line.prepare_process()
     results = measure(sorted(map(int, _TURNS.value)), _WINDOW.value, _LAYERS.value, _ROUNDS.value)
-    print(f"{'turns':>7}{'us a turn':>12}{'of longest':>12}{'MB':>10}{'KB a further turn':>20}")
+    print(
+        f"{'turns':>7}{'us a turn':>12}{'of longest':>12}{'in full pack':>14}{'of longest':>12}"
+        f"{'MB':>10}{'KB a turn more':>16}"
+    )
     for turns, row in results.items():
         print(
             f"{turns:>7}{row['seconds_a_turn'] * 1e6:>12.1f}{row['time_beside_longest']:>12.2f}"
-            f"{row['bytes'] / 1e6:>10.0f}{row['bytes_a_further_turn'] / 1e3:>20.0f}"
+            f"{row['seconds_a_turn_in_a_full_pack'] * 1e6:>14.1f}{row['time_beside_longest_in_a_full_pack']:>12.2f}"
+            f"{row['bytes'] / 1e6:>10.0f}{row['bytes_a_further_turn'] / 1e3:>16.0f}"
         )
     about = {"window": _WINDOW.value, "layers": _LAYERS.value, "width": WIDTH, "rounds": _ROUNDS.value}
     record.write(about | {"results": results})

@@ -22,14 +22,19 @@ def attend(
     k: Float[Array, "... S H E"],
     v: Float[Array, "... S H E"],
     mask: Bool[Array, "... Q S"],
-    drop: Drop,
+    drop: Drop | None,
     bias: Float[Array, "... H Q S"] | None = None,
 ) -> tuple[Float[Array, "... Q H E"], Float[Array, "... H Q S"]]:
     """``softmax(q k^T / sqrt(E) + bias) v`` over the keys that ``mask`` admits; softmax in float32.
 
+    Without ``drop``, which is inference, the same is computed in another arrangement: on a CPU, XLA runs products of
+    contiguous matrices twice as fast, and fuses a mask that is added with them. In training that gains nothing.
+
     Returns:
         The attended values, and the weights before dropout for inspection.
     """
+    if drop is None:
+        return _attend_without_dropout(q, k, v, mask, bias)
     scores = jnp.einsum("...qhe,...she->...hqs", q * (q.shape[-1] ** -0.5), k).astype(jnp.float32)
     if bias is not None:
         scores = scores + bias
@@ -38,13 +43,23 @@ def attend(
     return jnp.einsum("...hqs,...she->...qhe", drop(weights), v), weights
 
 
+def _attend_without_dropout(q, k, v, mask, bias):
+    q, k, v = (jnp.swapaxes(x, -3, -2) for x in (q, k, v))
+    scores = jnp.einsum("...qe,...se->...qs", q * (q.shape[-1] ** -0.5), k).astype(jnp.float32)
+    if bias is not None:
+        scores = scores + bias
+    scores = scores + jnp.where(mask, 0.0, jnp.finfo(jnp.float32).min / 2)[..., None, :, :]
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    return jnp.swapaxes(jnp.einsum("...qs,...se->...qe", weights, v), -3, -2), weights
+
+
 def row_attention(
     q_TxHxE: Float[Array, "T H E"],
     k_TxHxE: Float[Array, "T H E"],
     v_TxHxE: Float[Array, "T H E"],
     sequence_ids_T: Int[Array, " T"],
     rows: tuple[tuple[int, int], ...],
-    drop: Drop,
+    drop: Drop | None,
 ) -> tuple[Float[Array, "T H E"], list[Float[Array, "R H S S"]]]:
     """Attention of packed token sequences: inside each row, tokens see the tokens of their own sequence.
 
@@ -54,7 +69,7 @@ def row_attention(
         v_TxHxE: Values.
         sequence_ids_T: Which sequence each token belongs to.
         rows: ``PackShape.rows``.
-        drop: Applied to the attention weights.
+        drop: Applied to the attention weights, if any.
 
     Returns:
         The attended values, and each row length's weights.

@@ -66,8 +66,9 @@ class BertSelfAttention(nn.Module):
         kernel, bias = (jnp.concatenate(parts, axis=-1) for parts in zip(*projections, strict=True))
         qkv = affine(x_TxD, kernel, bias, self.dtype, self.config.products)
         q, k, v = (x.reshape(-1, heads, width // heads) for x in jnp.split(qkv, 3, axis=-1))
-        drop = Dropout(self.config.attention_dropout)
-        attended, weights = row_attention(q, k, v, sequence_ids_T, rows, lambda w: drop(w, deterministic))
+        dropout = Dropout(self.config.attention_dropout)
+        drop = None if deterministic else lambda w: dropout(w, False)
+        attended, weights = row_attention(q, k, v, sequence_ids_T, rows, drop)
         self.sow("intermediates", "weights", weights)
         return attended.reshape(-1, width)
 

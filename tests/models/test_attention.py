@@ -53,34 +53,41 @@ def layout(utterances, seed):
     return jnp.asarray(conversation), jnp.asarray(turn)
 
 
-def test_two_keys_by_hand():
+# With dropout that does nothing, and without, which is another arrangement of the same.
+both_forms = pytest.mark.parametrize("drop", [keep, None])
+
+
+@both_forms
+def test_two_keys_by_hand(drop):
     # Scores q k / sqrt(4) = 0 and log 3: weights 1/4 and 3/4.
     q = jnp.full((1, 1, 4), 1.0)
     k = jnp.stack([jnp.zeros((1, 4)), jnp.full((1, 4), np.log(3) / 2)])
     v = jnp.array([[[8.0, 0, 0, 0]], [[0, 4.0, 0, 0]]])
-    output, weights = attend(q, k, v, jnp.ones((1, 2), bool), keep)
+    output, weights = attend(q, k, v, jnp.ones((1, 2), bool), drop)
     np.testing.assert_allclose(weights, [[[0.25, 0.75]]], rtol=1e-6)
     np.testing.assert_allclose(output, [[[2.0, 3.0, 0, 0]]], rtol=1e-6)
 
 
-def test_masked_keys_weigh_exactly_nothing_whatever_they_hold():
+@both_forms
+def test_masked_keys_weigh_exactly_nothing_whatever_they_hold(drop):
     q, k, v = random_qkv(7)
     mask = jnp.asarray(np.random.default_rng(1).random((7, 7)) < 0.5) | jnp.eye(7, dtype=bool)
-    _, weights = attend(q, k, v, mask, keep)
+    _, weights = attend(q, k, v, mask, drop)
     np.testing.assert_array_equal(np.asarray(weights)[:, ~np.asarray(mask)], 0.0)
     np.testing.assert_allclose(weights.sum(-1), 1.0, rtol=1e-6)
-    output, _ = attend(q, 1e4 * k, v, mask, keep)
+    output, _ = attend(q, 1e4 * k, v, mask, drop)
     assert np.isfinite(np.asarray(output)).all()
 
 
-def test_attend_equals_the_formula():
+@both_forms
+def test_attend_equals_the_formula(drop):
     q, k, v = random_qkv(11)
     mask = np.random.default_rng(1).random((11, 11)) < 0.4
     mask |= np.eye(11, dtype=bool)
     bias = np.random.default_rng(2).normal(size=(HEADS, 11, 11)).astype(np.float32)
-    output, _ = attend(q, k, v, jnp.asarray(mask), keep)
+    output, _ = attend(q, k, v, jnp.asarray(mask), drop)
     np.testing.assert_allclose(output, plain_attention(q, k, v, mask), atol=TOLERANCE)
-    output, _ = attend(q, k, v, jnp.asarray(mask), keep, jnp.asarray(bias))
+    output, _ = attend(q, k, v, jnp.asarray(mask), drop, jnp.asarray(bias))
     np.testing.assert_allclose(output, plain_attention(q, k, v, mask, bias), atol=TOLERANCE)
 
 
@@ -93,9 +100,10 @@ def test_drop_acts_on_the_weights_and_is_not_in_those_returned():
     np.testing.assert_array_equal(same, weights)
 
 
-def test_softmax_is_in_float32_and_the_output_in_the_inputs_type():
+@both_forms
+def test_softmax_is_in_float32_and_the_output_in_the_inputs_type(drop):
     q, k, v = (x.astype(jnp.bfloat16) for x in random_qkv(7))
-    output, weights = attend(q, k, v, jnp.ones((7, 7), bool), keep)
+    output, weights = attend(q, k, v, jnp.ones((7, 7), bool), drop)
     assert (output.dtype, weights.dtype) == (jnp.bfloat16, jnp.bfloat16)
     np.testing.assert_allclose(output.astype(float), plain_attention(q, k, v, np.ones((7, 7))), atol=0.03)
 
