@@ -53,25 +53,25 @@ def measure(lengths: list[int], window: int, layers: int, rounds: int) -> dict[i
     Seconds a turn, alone and in a full pack, and how they compare with the longest conversation's in the same round;
     the program's temporary bytes, and those that each turn beyond the next shorter conversation adds.
     """
-    programs = {turns: compile_gradient(turns, window, layers) for turns in lengths}
+    alone = {turns: compile_gradient(turns, window, layers) for turns in lengths}
     longest = lengths[-1]
+    program, (params, f_UxD, _, slot_U, key) = alone[longest]
+    full = {turns: (program, (params, f_UxD, slot_U // turns, slot_U % turns, key)) for turns in lengths}
     seconds: dict[int, list[float]] = {turns: [] for turns in lengths}
-    full: dict[int, list[float]] = {turns: [] for turns in lengths}
+    seconds_full: dict[int, list[float]] = {turns: [] for turns in lengths}
     for _ in range(rounds + 1):
-        for turns, (program, arguments) in programs.items():
+        for turns in lengths:
             repeats = longest // turns  # all take as long
-            seconds[turns].append(_time(program, arguments, repeats) / repeats / turns)
-            program, (params, f_UxD, _, slot_U, key) = programs[longest]
-            conversations = slot_U // turns, slot_U % turns
-            full[turns].append(_time(program, (params, f_UxD, *conversations, key), 1) / longest)
-    temporaries = {turns: program.memory_analysis().temp_size_in_bytes for turns, (program, _) in programs.items()}
+            seconds[turns].append(_time(*alone[turns], repeats) / repeats / turns)
+            seconds_full[turns].append(_time(*full[turns], 1) / longest)
+    temporaries = {turns: program.memory_analysis().temp_size_in_bytes for turns, (program, _) in alone.items()}
     results, shorter = {}, 0
     for turns in lengths:
         results[turns] = {
             "seconds_a_turn": statistics.median(seconds[turns][1:]),
             "time_beside_longest": _beside(seconds[turns][1:], seconds[longest][1:]),
-            "seconds_a_turn_in_a_full_pack": statistics.median(full[turns][1:]),
-            "time_beside_longest_in_a_full_pack": _beside(full[turns][1:], seconds[longest][1:]),
+            "seconds_a_turn_in_a_full_pack": statistics.median(seconds_full[turns][1:]),
+            "time_beside_longest_in_a_full_pack": _beside(seconds_full[turns][1:], seconds[longest][1:]),
             "bytes": temporaries[turns],
             "bytes_a_further_turn": (temporaries[turns] - temporaries.get(shorter, 0)) / (turns - shorter),
         }

@@ -121,15 +121,12 @@ class RunDirectory:
             InputError: Another process trains here.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.path / "train.lock")
         try:
-            lock.acquire(timeout=0)
+            held = filelock.FileLock(self.path / "train.lock").acquire(timeout=0)
         except filelock.Timeout:
             raise InputError(f"{self.path}: another process is training this run") from None
-        try:
+        with held:
             yield
-        finally:
-            lock.release()
 
     def begin(self, config: Config, facts: RunFacts, tokenizer: Tokenizer | None, normalization: Normalization) -> None:
         """Creates the folder, or checks that the run begun here is the same.
