@@ -38,7 +38,7 @@ flags.mark_flag_as_required("config")
 
 # The first pattern that an operation's name matches says what kind it is.
 _KINDS = (
-    ("attention: products", r"(hqs|qhe).*dot_general"),
+    ("attention: products", r"(hqs|qhe|batched).*dot_general"),
     ("dropout", r"Dropout"),
     ("layer norms", r"LayerNorm|norm\d"),
     ("products with weights", r"dot_general|(dense|linear\d|query|key|value|out)/transpose"),
@@ -77,8 +77,8 @@ def fastest_products(dtype: jnp.dtype) -> float:
 
 
 def operation_times(ours: Ours, steps: list[Any]) -> collections.Counter[str]:
-    """Returns seconds by operation, summed over the steps."""
-    seconds: collections.Counter[str] = collections.Counter()
+    """Returns seconds by operation, summed over the steps; what runs side by side shares the time."""
+    events = []
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
             for batch in steps:
@@ -89,7 +89,32 @@ def operation_times(ours: Ours, steps: list[Any]) -> collections.Counter[str]:
                 for event in line.events:
                     operation = dict(event.stats).get("hlo_op")
                     if operation and not event.name.startswith("end:"):
-                        seconds[operation] += event.duration_ns / 1e9
+                        events.append((operation, event.start_ns, event.start_ns + event.duration_ns))
+    return shared_times(events)
+
+
+def shared_times(events: list[tuple[str, float, float]]) -> collections.Counter[str]:
+    """Divides every moment among the operations that run in it.
+
+    Args:
+        events: Operations with their beginnings and ends, in nanoseconds.
+
+    Returns:
+        Seconds by operation.
+    """
+    changes = sorted(
+        (moment, begins, number)
+        for number, (_, start, end) in enumerate(events)
+        for moment, begins in ((start, True), (end, False))
+    )
+    seconds = collections.Counter({operation: 0.0 for operation, _, _ in events})
+    running: set[int] = set()
+    before = 0.0
+    for moment, begins, number in changes:
+        for other in running:
+            seconds[events[other][0]] += (moment - before) / len(running) / 1e9
+        before = moment
+        (running.add if begins else running.discard)(number)
     return seconds
 
 
@@ -125,6 +150,11 @@ def shares_by_kind(seconds: collections.Counter[str], name_of: dict[str, str]) -
     return {kind: duration / sum(seconds.values()) for kind, duration in kinds.most_common()}
 
 
+def numbers_by_kind(seconds: collections.Counter[str], name_of: dict[str, str]) -> dict[str, int]:
+    """Returns how many operations there are of every kind."""
+    return dict(collections.Counter(kind_of(name_of.get(operation, "")) for operation in seconds))
+
+
 def measure(experiment: setup.Experiment) -> tuple[dict[str, Any], list[str]]:
     """Returns the figures, and a line for each of the longest operations."""
     plan, shape = experiment.plan.steps[: _STEPS.value], experiment.facts.shape
@@ -149,6 +179,7 @@ def measure(experiment: setup.Experiment) -> tuple[dict[str, Any], list[str]]:
         "model_flops_per_second": model_flops(examples, experiment) / total,
         "fastest_products": {name: fastest_products(jnp.dtype(name)) for name in ("float32", "bfloat16")},
         "shares": shares_by_kind(seconds, name_of),
+        "operations": numbers_by_kind(seconds, name_of),
     }
     longest = seconds.most_common(_OPERATIONS.value)
     return figures, [f"{time / everything:>7.1%}  {name}  {name_of.get(name, '')}" for name, time in longest]

@@ -80,7 +80,7 @@ class EncoderConfig:
     pooling: str = "cls"  # an utterance's feature: cls (eq. 1), the state at [CLS] | mean over segment 0
     dropout: float = 0.1  # of hidden states
     attention_dropout: float = 0.1  # of attention weights
-    # What products with weights take their inputs in, summing in float32: float32 | bfloat16, as TPUs do by default. On
+    # What matrix products take their inputs in, summing in float32: float32 | bfloat16, as TPUs do by default. On
     # CPUs with AVX-512 bfloat16 it is twice as fast (AMD) or half as fast (Intel): benchmarks/profile_step.py tells.
     products: str = "float32"
     # Takes the rows of a pack in so many parts, one after another, and recomputes each in the backward pass: the memory

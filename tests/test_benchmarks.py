@@ -50,15 +50,19 @@ def test_an_unknown_peer_is_one_line(tmp_path):
     )
 
 
-def test_the_profile_knows_what_every_operation_is_for(tmp_path):
+@pytest.mark.parametrize("products", ["float32", "bfloat16"])
+def test_the_profile_knows_what_every_operation_is_for(tmp_path, products):
     file = tmp_path / "profile.json"
-    arguments = ("--steps=1", "--json", str(file))
+    arguments = ("--steps=1", f"--config.model.encoder.products={products}", "--json", str(file))
     result = run(tmp_path / "cache", "configs/demo.py", *arguments, script="profile_step.py")
     assert result.returncode == 0, result.stderr
     figures = json.loads(file.read_text())
     assert sum(figures["shares"].values()) == pytest.approx(1)
-    assert {"products with weights", "attention: products", "layer norms", "optimizer"} <= figures["shares"].keys()
-    assert figures["shares"]["other: copies, conversions"] < 0.3
+    assert {"products with weights", "layer norms", "optimizer"} <= figures["shares"].keys()
+    # The encoder's layer and the intra-modal one: two products each, four in the backward pass; XLA may merge some.
+    assert figures["operations"]["attention: products"] >= 10
+    # Of the operations, not of their time, which is the machine's.
+    assert figures["operations"]["other: copies, conversions"] < 0.4 * sum(figures["operations"].values())
     assert 0 < figures["model_flops_per_second"] < figures["fastest_products"]["float32"]
     assert 0 <= figures["waiting_for_batches"] < 1
 

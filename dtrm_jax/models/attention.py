@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from dtrm_jax.models import masks
+from dtrm_jax.models.bfloat16 import bfloat16_mixture, bfloat16_scores, runs_in_bfloat16
 
 # Maps attention weights to attention weights: dropout, or nothing.
 Drop = Callable[[Float[Array, "..."]], Float[Array, "..."]]
@@ -24,27 +25,42 @@ def attend(
     mask: Bool[Array, "... Q S"],
     drop: Drop | None,
     bias: Float[Array, "... H Q S"] | None = None,
+    products: str = "float32",
 ) -> tuple[Float[Array, "... Q H E"], Float[Array, "... H Q S"]]:
     """``softmax(q k^T / sqrt(E) + bias) v`` over the keys that ``mask`` admits; softmax in float32.
 
-    Without ``drop``, which is inference, the products are of contiguous matrices, heads first, and the mask is added:
-    on a CPU, XLA runs those faster and fuses the mask and the softmax with them. Training is slower that way.
+    Without ``drop``, which is inference, or in bfloat16, the products are of contiguous matrices, heads first, and the
+    mask is added: on a CPU, XLA runs those faster and fuses the mask and the softmax with them. Training in float32 is
+    slower that way where rows are short.
+
+    Args:
+        q: Queries.
+        k: Keys.
+        v: Values.
+        mask: Which keys each query sees.
+        drop: Applied to the weights; None: no dropout.
+        bias: Added to the scores.
+        products: Type that the products take their inputs in, "float32" (as they come) or "bfloat16".
 
     Returns:
         The attended values, and the weights before dropout for inspection.
     """
-    inference, lowest = drop is None, jnp.finfo(jnp.float32).min
-    if inference:
+    low, lowest = products == "bfloat16" and runs_in_bfloat16(), jnp.finfo(jnp.float32).min
+    heads_first = drop is None or low
+    if heads_first:
         q, k, v = (jnp.swapaxes(x, -3, -2) for x in (q, k, v))
-    queries, keys = ("hqe", "hse") if inference else ("qhe", "she")
-    scores = jnp.einsum(f"...{queries},...{keys}->...hqs", q * (q.shape[-1] ** -0.5), k).astype(jnp.float32)
+    queries, keys = ("hqe", "hse") if heads_first else ("qhe", "she")
+    q = q * (q.shape[-1] ** -0.5)
+    scores = bfloat16_scores(q, k) if low else jnp.einsum(f"...{queries},...{keys}->...hqs", q, k)
+    scores = scores.astype(jnp.float32)
     if bias is not None:
         scores = scores + bias
     seen = mask[..., None, :, :]
-    scores = scores + jnp.where(seen, 0.0, lowest / 2) if inference else jnp.where(seen, scores, lowest)
+    scores = scores + jnp.where(seen, 0.0, lowest / 2) if heads_first else jnp.where(seen, scores, lowest)
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    output = jnp.einsum(f"...hqs,...{keys}->...{queries}", weights if inference else drop(weights), v)
-    return (jnp.swapaxes(output, -3, -2) if inference else output), weights
+    kept = weights if drop is None else drop(weights)
+    output = bfloat16_mixture(kept, v) if low else jnp.einsum(f"...hqs,...{keys}->...{queries}", kept, v)
+    return (jnp.swapaxes(output, -3, -2).astype(v.dtype) if heads_first else output), weights
 
 
 def row_attention(
@@ -54,6 +70,7 @@ def row_attention(
     sequence_ids_T: Int[Array, " T"],
     rows: tuple[tuple[int, int], ...],
     drop: Drop | None,
+    products: str = "float32",
 ) -> tuple[Float[Array, "T H E"], list[Float[Array, "R H S S"]]]:
     """Attention of packed token sequences: inside each row, tokens see the tokens of their own sequence.
 
@@ -64,6 +81,7 @@ def row_attention(
         sequence_ids_T: Which sequence each token belongs to.
         rows: ``PackShape.rows``.
         drop: Applied to the attention weights, if any.
+        products: As in ``attend``.
 
     Returns:
         The attended values, and each row length's weights.
@@ -73,7 +91,7 @@ def row_attention(
         part = slice(start, start + length * count)
         q, k, v = (x[part].reshape(count, length, *x.shape[1:]) for x in (q_TxHxE, k_TxHxE, v_TxHxE))
         mask = masks.sequence_mask(sequence_ids_T[part].reshape(count, length))
-        output, row_weights = attend(q, k, v, mask, drop)
+        output, row_weights = attend(q, k, v, mask, drop, products=products)
         outputs.append(output.reshape(count * length, *q.shape[2:]))
         weights.append(row_weights)
         start = part.stop

@@ -68,7 +68,7 @@ class BertSelfAttention(nn.Module):
         q, k, v = (x.reshape(-1, heads, width // heads) for x in jnp.split(qkv, 3, axis=-1))
         dropout = Dropout(self.config.attention_dropout)
         drop = None if deterministic else lambda w: dropout(w, False)
-        attended, weights = row_attention(q, k, v, sequence_ids_T, rows, drop)
+        attended, weights = row_attention(q, k, v, sequence_ids_T, rows, drop, self.config.products)
         self.sow("intermediates", "weights", weights)
         return attended.reshape(-1, width)
 

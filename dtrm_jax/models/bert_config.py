@@ -18,7 +18,7 @@ class BertConfig:
         layer_norm_eps: Added to the variance in every layer norm.
         dropout: Rate on the embeddings and on the outputs of both halves of a layer.
         attention_dropout: Rate on the attention weights.
-        products: Type that matrix products with weights take their inputs in: "float32" or "bfloat16".
+        products: Type that matrix products take their inputs in: "float32" or "bfloat16".
     """
 
     vocab_size: int
