@@ -142,17 +142,12 @@ def time_steps(ours: Ours) -> tuple[float, float]:
         jax.block_until_ready(ours.step(batch))
 
 
-def shares_by_kind(seconds: collections.Counter[str], name_of: dict[str, str]) -> dict[str, float]:
+def shares_by_kind(seconds: collections.Counter[str], kinds: dict[str, str]) -> dict[str, float]:
     """Returns the share of every kind of operation, the largest first."""
-    kinds: collections.Counter[str] = collections.Counter()
+    totals: collections.Counter[str] = collections.Counter()
     for operation, duration in seconds.items():
-        kinds[kind_of(name_of.get(operation, ""))] += duration
-    return {kind: duration / sum(seconds.values()) for kind, duration in kinds.most_common()}
-
-
-def numbers_by_kind(seconds: collections.Counter[str], name_of: dict[str, str]) -> dict[str, int]:
-    """Returns how many operations there are of every kind."""
-    return dict(collections.Counter(kind_of(name_of.get(operation, "")) for operation in seconds))
+        totals[kinds[operation]] += duration
+    return {kind: total / sum(seconds.values()) for kind, total in totals.most_common()}
 
 
 def measure(experiment: setup.Experiment) -> tuple[dict[str, Any], list[str]]:
@@ -166,6 +161,7 @@ def measure(experiment: setup.Experiment) -> tuple[dict[str, Any], list[str]]:
     total, waited = time_steps(ours)
     examples = [experiment.train[index] for step in plan for pack in step for index in pack]
     seconds = operation_times(ours, steps)
+    kinds = {operation: kind_of(name_of.get(operation, "")) for operation in seconds}
     turns, everything = sum(len(example.labels) for example in examples), sum(seconds.values())
     figures = {
         "config": experiment.config.name,
@@ -178,8 +174,8 @@ def measure(experiment: setup.Experiment) -> tuple[dict[str, Any], list[str]]:
         "waiting_for_batches": waited / total,
         "model_flops_per_second": model_flops(examples, experiment) / total,
         "fastest_products": {name: fastest_products(jnp.dtype(name)) for name in ("float32", "bfloat16")},
-        "shares": shares_by_kind(seconds, name_of),
-        "operations": numbers_by_kind(seconds, name_of),
+        "shares": shares_by_kind(seconds, kinds),
+        "operations": dict(collections.Counter(kinds.values())),
     }
     longest = seconds.most_common(_OPERATIONS.value)
     return figures, [f"{time / everything:>7.1%}  {name}  {name_of.get(name, '')}" for name, time in longest]

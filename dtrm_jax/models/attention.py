@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from dtrm_jax.models import masks
-from dtrm_jax.models.bfloat16 import bfloat16_mixture, bfloat16_scores, runs_in_bfloat16
+from dtrm_jax.models.bfloat16 import bfloat16_product, runs_in_bfloat16
 
 # Maps attention weights to attention weights: dropout, or nothing.
 Drop = Callable[[Float[Array, "..."]], Float[Array, "..."]]
@@ -51,15 +51,17 @@ def attend(
         q, k, v = (jnp.swapaxes(x, -3, -2) for x in (q, k, v))
     queries, keys = ("hqe", "hse") if heads_first else ("qhe", "she")
     q = q * (q.shape[-1] ** -0.5)
-    scores = bfloat16_scores(q, k) if low else jnp.einsum(f"...{queries},...{keys}->...hqs", q, k)
-    scores = scores.astype(jnp.float32)
+    if low:
+        scores = bfloat16_product(q, jnp.swapaxes(k, -2, -1))
+    else:
+        scores = jnp.einsum(f"...{queries},...{keys}->...hqs", q, k).astype(jnp.float32)
     if bias is not None:
         scores = scores + bias
     seen = mask[..., None, :, :]
     scores = scores + jnp.where(seen, 0.0, lowest / 2) if heads_first else jnp.where(seen, scores, lowest)
     weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
     kept = weights if drop is None else drop(weights)
-    output = bfloat16_mixture(kept, v) if low else jnp.einsum(f"...hqs,...{keys}->...{queries}", kept, v)
+    output = bfloat16_product(kept, v) if low else jnp.einsum(f"...hqs,...{keys}->...{queries}", kept, v)
     return (jnp.swapaxes(output, -3, -2).astype(v.dtype) if heads_first else output), weights
 
 
