@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from dtrm_jax.batch import Batch
 from dtrm_jax.data.pipeline import batches
 from dtrm_jax.training import setup
-from dtrm_jax.training.loop import PREFETCH
+from dtrm_jax.training.loop import PREFETCH, runs_ahead
 from dtrm_jax.training.step import AXIS, Sums, initial_state, parallelise
 
 
@@ -35,8 +35,12 @@ class Ours:
         )
 
     def run(self) -> list[float]:
-        """Takes all steps; losses are read at the end, so that no step waits for the host."""
-        sums = [self.step(batch) for batch in self.batches()]
+        """Takes all steps, as many in flight as in training; the losses are read at the end."""
+        sums: list[Sums] = []
+        for batch in self.batches():
+            sums.append(self.step(batch))
+            if not runs_ahead():
+                jax.block_until_ready(sums[-1])
         return [float(s.loss) / max(float(s.weight), 1.0) for s in sums]
 
     def step(self, batch: Batch) -> Sums:

@@ -143,7 +143,6 @@ class Trainer:
             meter = _Meter(self.experiment, log, bar)
             for step in range(start + 1, self.total + 1):
                 batch = next(iterator)
-                # Dispatched before the sums of the step before are read, so that the device never waits for the host.
                 state, sums = self.train_step(state, self._on_devices(batch), self.rng)
                 meter.add(step, sums, batch)
                 scores = None
@@ -240,8 +239,17 @@ class Trainer:
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 
 
+def runs_ahead() -> bool:
+    """Whether a step is dispatched before the sums of the one before it are read.
+
+    An accelerator then never waits for the host. On the CPU both are the same cores: it would save no time, and every
+    step in flight has temporaries of its own, gigabytes of them.
+    """
+    return jax.default_backend() != "cpu"
+
+
 class _Meter:
-    """Collects steps and logs their mean, one step behind the device."""
+    """Collects steps and logs their mean, one step behind the device where steps run ahead."""
 
     def __init__(self, experiment: Experiment, log: TrainingLog | None, bar: tqdm.tqdm):
         self._every, self._log, self._bar = experiment.config.train.log_every_steps, log, bar
@@ -264,10 +272,12 @@ class _Meter:
         self._turns, self._tokens, self._began = 0.0, 0, time.perf_counter()
 
     def add(self, step: int, sums: Sums, batch: Batch) -> None:
-        """Takes the sums of a step just dispatched, and reads those of the one before."""
-        before, self._waiting = self._waiting, (step, sums, int((batch.sequence_ids_T >= 0).sum()))
-        if before is not None:
-            self._read(*before)
+        """Takes the sums of a step just dispatched; reads them, or where steps run ahead those of the one before."""
+        to_read: tuple[int, Sums, int] | None = (step, sums, int((batch.sequence_ids_T >= 0).sum()))
+        if runs_ahead():
+            to_read, self._waiting = self._waiting, to_read
+        if to_read is not None:
+            self._read(*to_read)
 
     def flush(self) -> None:
         """Reads the last step too, so that no time of evaluation or saving is counted as training."""

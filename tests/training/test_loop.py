@@ -1,6 +1,7 @@
 """The loop: resuming bit for bit, selection on dev, early stopping, logs, refusals."""
 
 import copy
+import itertools
 import json
 import os
 import signal
@@ -188,6 +189,30 @@ def test_the_same_run_may_log_and_save_at_other_intervals(whole, cache):
     config = tiny_run_config(cache)
     config.train.log_every_steps, config.train.save_every_steps = 1, 0
     loop.train(config, str(whole))
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_steps_run_ahead_of_reading_them_or_not_at_all(whole, cache, tmp_path, monkeypatch, ahead):
+    events, parallelise, read = [], loop.parallelise, loop._Meter._read
+
+    def counting(train_step, mesh):
+        compiled, numbers = parallelise(train_step, mesh), itertools.count(1)
+        return lambda *arguments: (events.append(("run", next(numbers))), compiled(*arguments))[1]
+
+    monkeypatch.setattr(loop, "parallelise", counting)
+    monkeypatch.setattr(loop._Meter, "_read", lambda self, *step: (events.append(("read", step[0])), read(self, *step)))
+    monkeypatch.setattr(loop, "runs_ahead", lambda: ahead)
+    config = tiny_run_config(cache)
+    config.train.save_every_steps, config.train.evaluate_every_steps = 0, 1000
+    loop.train(config, str(tmp_path))
+    last = saved_state(whole)[0]
+    steps = range(1, last + 1)
+    if ahead:
+        between = [event for step in steps[1:] for event in (("run", step), ("read", step - 1))]
+        assert events == [("run", 1), *between, ("read", last)]
+    else:
+        assert events == [event for step in steps for event in (("run", step), ("read", step))]
+    assert_same_state(saved_state(tmp_path), saved_state(whole))
 
 
 def test_a_step_compiles_once(cache, tmp_path, monkeypatch):
