@@ -35,7 +35,7 @@ class Ours:
         )
 
     def run(self) -> list[float]:
-        """Takes all steps, as many in flight as in training; the losses are read at the end."""
+        """Takes all steps; on the CPU, as in training, one at a time. The losses are read at the end."""
         sums: list[Sums] = []
         for batch in self.batches():
             sums.append(self.step(batch))
