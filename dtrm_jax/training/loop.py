@@ -301,7 +301,8 @@ class _Meter:
             self._write(step)
 
     def _write(self, step: int) -> None:
-        # Throughput is that of the whole stretch: the next step may already have run, which would distort a short one.
+        # Throughput is that of the whole stretch: where steps run ahead, the next one may already have run, which would
+        # distort a short one.
         seconds = time.perf_counter() - self._began
         loss, weight, correct, turns = self._sums
         self._sums = np.zeros(4)
