@@ -15,13 +15,15 @@ flags.mark_flag_as_required("checkpoint")
 
 def main() -> int:
     """Evaluates; returns the exit status."""
-    from dtrm_jax.evaluation.analysis_table import format_shifts
-    from dtrm_jax.evaluation.restored import evaluate_run
+    from dtrm_jax.evaluation.analysis.table import format_shifts
+    from dtrm_jax.evaluation.run import evaluate_run
     from dtrm_jax.evaluation.table import format_metrics
+    from dtrm_jax.report import write_report
     from dtrm_jax.run_directory import RunDirectory
 
     run = RunDirectory(_CHECKPOINT.value)
     metrics = evaluate_run(run, _SPLIT.value, _STEP.value, _SOURCE.value)
+    write_report(run, _SPLIT.value)
     print(f"{metrics['corpus']} {metrics['split']}, checkpoint of step {metrics['step']} ({metrics['checkpoint']})\n")
     print(format_metrics(metrics))
     folder = run.evaluation(_SPLIT.value)

@@ -24,7 +24,7 @@ from dtrm_jax.config import Config  # noqa: E402
 from dtrm_jax.data.examples import make_examples, pack_shape  # noqa: E402
 from dtrm_jax.data.packing import Example  # noqa: E402
 from dtrm_jax.errors import InputError  # noqa: E402
-from dtrm_jax.evaluation.evaluate import Evaluator  # noqa: E402
+from dtrm_jax.evaluation.evaluator import Evaluator  # noqa: E402
 from dtrm_jax.training import setup  # noqa: E402
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")

@@ -22,7 +22,7 @@ from absl import flags  # noqa: E402
 from benchmarks import record  # noqa: E402
 from dtrm_jax import command_line  # noqa: E402
 from dtrm_jax.config import IntraModalConfig  # noqa: E402
-from dtrm_jax.models.intra_modal import IntraModal  # noqa: E402
+from dtrm_jax.models.dialogue_trm.intra_modal import IntraModal  # noqa: E402
 
 _TURNS = flags.DEFINE_list("turns", ["100", "300", "1000", "3000", "10000"], "Lengths of the conversation.")
 _WINDOW = flags.DEFINE_integer("window", 14, "K.", lower_bound=0)

@@ -29,7 +29,7 @@ from dtrm_jax import command_line  # noqa: E402
 from dtrm_jax.config import Config  # noqa: E402
 from dtrm_jax.data.readers import iemocap  # noqa: E402
 from dtrm_jax.errors import InputError  # noqa: E402
-from dtrm_jax.evaluation.restored import evaluate_run  # noqa: E402
+from dtrm_jax.evaluation.run import evaluate_run  # noqa: E402
 from dtrm_jax.run_directory import RunDirectory  # noqa: E402
 from dtrm_jax.training import loop  # noqa: E402
 from dtrm_jax.training.log import read_records  # noqa: E402

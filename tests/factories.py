@@ -19,8 +19,8 @@ from dtrm_jax.data.examples import make_examples
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.packing import Example, build_pack
 from dtrm_jax.data.tokenize import TokenSequence
-from dtrm_jax.models.bert_config import BertConfig
-from dtrm_jax.models.dialogue_trm import DialogueTRM, build_model
+from dtrm_jax.models.dialogue_trm.model import DialogueTRM, build_model
+from dtrm_jax.models.encoders.bert_config import BertConfig
 
 PAD, UNK, CLS, SEP = range(4)
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")

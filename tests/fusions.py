@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dtrm_jax.config import FusionConfig
-from dtrm_jax.models.fusion import build_fusion
-from dtrm_jax.models.representations import Place
+from dtrm_jax.models.dialogue_trm.fusions.simple import build_fusion
+from dtrm_jax.models.dialogue_trm.representations import Place
 from tests.factories import random_params_like
 
 WIDTH, HEADS, FEED_FORWARD, LAYERS, SKETCH, WINDOW = 8, 2, 11, 3, 13, 2

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dtrm_jax.conversation import LabelSpace
-from dtrm_jax.evaluation.predictions import PredictedTurn
+from dtrm_jax.evaluation.files.predictions import PredictedTurn
 
 LABELS = LabelSpace(("a", "b", "c"))
 

@@ -11,7 +11,7 @@ from dtrm_jax.config import Config
 from dtrm_jax.conversation import MELD_LABELS
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.inspection import inspect_conversation
-from dtrm_jax.evaluation.restored import evaluate_run
+from dtrm_jax.evaluation.run import evaluate_run
 from dtrm_jax.experiments import experiment
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.training import loop

@@ -14,13 +14,16 @@ FLOORS = {
     "conversation": 1,
     "batch": 1,
     "config": 1,
-    "data": 2,
-    "models": 2,
-    "run_directory": 3,
-    "evaluation": 4,
-    "training": 5,
-    "command_line": 6,
-    "experiments": 7,
+    "safe_pickle": 1,
+    "planted": 2,
+    "data": 3,
+    "models": 3,
+    "run_directory": 4,
+    "evaluation": 5,
+    "report": 6,
+    "training": 8,
+    "command_line": 9,
+    "experiments": 10,
 }
 FILES = sorted(file for file in PACKAGE.rglob("*.py") if file.name != "__init__.py")
 

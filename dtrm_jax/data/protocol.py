@@ -7,7 +7,7 @@ import numpy as np
 
 from dtrm_jax.config import Config, DataConfig
 from dtrm_jax.conversation import Conversation, Dataset, ValueSpace
-from dtrm_jax.data import builders
+from dtrm_jax.data import corpus
 from dtrm_jax.data.examples import feature_modalities, reads_text
 from dtrm_jax.errors import InputError
 
@@ -20,7 +20,7 @@ def load(config: Config) -> Dataset:
     Raises:
         InputError: The data cannot be read, or does not have what the config asks for.
     """
-    dataset = choose_targets(builders.load(config.data), config.data.targets)
+    dataset = choose_targets(corpus.load(config.data), config.data.targets)
     dataset = choose_features(hold_out(dataset, config.data), config)
     if reads_text(config.model) and not any(
         turn.text for conversations in dataset.splits.values() for c in conversations for turn in c.turns

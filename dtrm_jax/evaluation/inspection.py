@@ -9,8 +9,8 @@ import numpy as np
 from dtrm_jax.batch import Batch
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation.restored import restore_run
-from dtrm_jax.models.dialogue_trm import DialogueTRM
+from dtrm_jax.evaluation.run import restore_run
+from dtrm_jax.models.dialogue_trm.model import DialogueTRM
 from dtrm_jax.run_directory import RunDirectory
 
 

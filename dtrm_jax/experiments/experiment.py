@@ -7,7 +7,7 @@ from dtrm_jax.config import Config
 from dtrm_jax.conversation import Dataset, ValueSpace
 from dtrm_jax.data import protocol
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation.predictions import write_metrics
+from dtrm_jax.evaluation.files.predictions import write_metrics
 from dtrm_jax.experiments import grid, outcome, rendering, tables
 from dtrm_jax.experiments.variants import Variant
 from dtrm_jax.replacing import replacing

@@ -8,9 +8,10 @@ from typing import Any
 
 from dtrm_jax.config import Config, validate
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation.restored import evaluate_run
+from dtrm_jax.evaluation.run import evaluate_run
 from dtrm_jax.experiments import records
 from dtrm_jax.experiments.variants import Variant
+from dtrm_jax.report import write_report
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.training import loop
 
@@ -81,6 +82,7 @@ def run_all(
         directory = RunDirectory(folder / f"{variant.name}-seed{seed}")
         loop.train(its_config, str(directory.path))
         evaluate_run(directory, "test", "best", None)
+        write_report(directory, "test")
         records.write(kept, variant, seed, directory)
 
 

@@ -8,16 +8,16 @@ import numpy as np
 
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Dataset, LabelSpace
-from dtrm_jax.data import builders
+from dtrm_jax.data import corpus
 from dtrm_jax.data.examples import reads_text
 from dtrm_jax.data.fingerprint import fingerprint
-from dtrm_jax.data.planted_optimum import Information, optimal_accuracy
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation import bootstrap
+from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.experiments import grid, records
 from dtrm_jax.experiments.records import Record
 from dtrm_jax.experiments.tables import Row, Table, value_columns
 from dtrm_jax.experiments.variants import Variant
+from dtrm_jax.planted.optimum import Information, optimal_accuracy
 
 Outcome = dict[str, Any]
 
@@ -169,5 +169,5 @@ def _optimum(config: Config, row: Row) -> float:
     if len(model.modalities) > 1 and model.fusion.kind == "mult":
         remembered = model.modalities
     information = Information(model.modalities, remembered)
-    test = builders.load(config.data).splits["test"]  # with all features, whatever the model takes
+    test = corpus.load(config.data).splits["test"]  # with all features, whatever the model takes
     return optimal_accuracy(test, config.data.planted, information).accuracy

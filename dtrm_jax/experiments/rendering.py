@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from dtrm_jax.evaluation import bootstrap
+from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.experiments.outcome import Outcome
 
 _METRICS = {

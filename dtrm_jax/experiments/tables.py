@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from dtrm_jax.conversation import AVEC_VALUES
-from dtrm_jax.evaluation.groups import STUDIED
+from dtrm_jax.evaluation.analysis.groups import STUDIED
 from dtrm_jax.experiments import variants as v
 from dtrm_jax.experiments.variants import Variant
 

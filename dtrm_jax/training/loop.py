@@ -20,7 +20,7 @@ from dtrm_jax.data.examples import pack_shape
 from dtrm_jax.data.packing import Example, measure_fill
 from dtrm_jax.data.pipeline import batches
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation.evaluate import Evaluator, parameter_shapes
+from dtrm_jax.evaluation.evaluator import Evaluator, parameter_shapes
 from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS
 from dtrm_jax.run_directory import Checkpoints, RunDirectory, placed, signed
 from dtrm_jax.training import optimizer as optimizer_lib

@@ -21,9 +21,9 @@ from dtrm_jax.data.pipeline import TrainPlan, plan_training
 from dtrm_jax.data.tokenize import word_tokenizer
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS
-from dtrm_jax.models import pretrained
-from dtrm_jax.models.bert_config import BertConfig
-from dtrm_jax.models.dialogue_trm import DialogueTRM, build_model
+from dtrm_jax.models.dialogue_trm.model import DialogueTRM, build_model
+from dtrm_jax.models.encoders import pretrained
+from dtrm_jax.models.encoders.bert_config import BertConfig
 from dtrm_jax.run_directory import RunFacts
 from dtrm_jax.training.optimizer import build_optimizer
 from dtrm_jax.training.step import AXIS, TrainStep, make_train_step

@@ -15,7 +15,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
 from dtrm_jax.batch import Batch
-from dtrm_jax.models.dialogue_trm import DialogueTRM
+from dtrm_jax.models.dialogue_trm.model import DialogueTRM
 from dtrm_jax.training.losses import cross_entropy, squared_error
 
 AXIS = "data"

@@ -7,8 +7,8 @@ import pickle
 import numpy as np
 import pytest
 
+from dtrm_jax import safe_pickle
 from dtrm_jax.conversation import AVEC_VALUES, IEMOCAP_LABELS, MELD_LABELS, ValueSpace
-from dtrm_jax.data import pickles
 from dtrm_jax.data.readers import avec, feature_files, iemocap, meld
 from dtrm_jax.errors import InputError
 from tests import field_files
@@ -61,7 +61,7 @@ def test_the_fabricated_files_are_real_python_2_pickles(tmp_path):
     path = field_files.iemocap_features(tmp_path / "x.pkl", made_iemocap())
     content = path.read_bytes()
     assert content[:2] == b"\x80\x02" and b"numpy.core.multiarray" in content and b"BINUNICODE" not in content
-    ours = pickles.load(path)
+    ours = safe_pickle.load(path)
     theirs = pickle.loads(content, encoding="latin1")
     assert ours[1] == theirs[1] and ours[6:] == theirs[6:] and type(ours[7]) is set
     for id, vectors in theirs[3].items():
@@ -83,7 +83,7 @@ def test_iemocap_features_alone(tmp_path, name):
 @pytest.mark.parametrize("kind", [list, tuple, set, frozenset, np.array])
 def test_the_ids_of_a_split_may_be_any_collection(tmp_path, kind):
     made = made_iemocap()
-    content = list(pickles.load(field_files.iemocap_features(tmp_path / "x.pkl", made)))
+    content = list(safe_pickle.load(field_files.iemocap_features(tmp_path / "x.pkl", made)))
     content[7:] = [kind(made.splits["train"]), kind(made.splits["test"])]
     (tmp_path / "x.pkl").write_bytes(pickle.dumps(content, 4))
     assert ids_of(iemocap.read(tmp_path)) == {"train": ["Ses01_a", "Ses01_b", "Ses02_a"], "test": ["Ses05_x"]}

@@ -7,7 +7,7 @@ import pytest
 
 from dtrm_jax.config import Config, DataConfig
 from dtrm_jax.conversation import AVEC_VALUES, Conversation, Dataset, LabelSpace, Turn, ValueSpace
-from dtrm_jax.data import builders, protocol
+from dtrm_jax.data import protocol
 from dtrm_jax.errors import InputError
 
 LABELS = LabelSpace(("x", "y"))
@@ -143,7 +143,7 @@ def test_a_text_encoder_needs_text(monkeypatch):
 
     corpus = dataset()
     quiet = Dataset("quiet", LABELS, {"train": tuple(map(silent, corpus.splits["train"]))})
-    monkeypatch.setattr(builders, "load", lambda config: quiet)
+    monkeypatch.setattr(corpus, "load", lambda config: quiet)
     with pytest.raises(InputError, match="quiet: config.model.utterance is encoder, but the data has no text"):
         protocol.load(configured("u"))
     assert set(protocol.load(configured("u", "features")).splits) == {"train", "dev"}

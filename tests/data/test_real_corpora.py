@@ -8,10 +8,10 @@ import pytest
 
 from dtrm_jax.config import DataConfig
 from dtrm_jax.conversation import IEMOCAP_LABELS, Dataset
-from dtrm_jax.data import builders
+from dtrm_jax.data import corpus
 from dtrm_jax.data.readers import iemocap, meld
-from dtrm_jax.evaluation import groups
-from dtrm_jax.evaluation.predictions import PredictedTurn
+from dtrm_jax.evaluation.analysis import groups
+from dtrm_jax.evaluation.files.predictions import PredictedTurn
 
 needs_meld = pytest.mark.skipif("DTRM_MELD_SOURCE" not in os.environ, reason="$DTRM_MELD_SOURCE is not set")
 needs_iemocap = pytest.mark.skipif("DTRM_IEMOCAP_SOURCE" not in os.environ, reason="$DTRM_IEMOCAP_SOURCE is not set")
@@ -30,7 +30,7 @@ def label_counts(dataset: Dataset, split: str) -> list[int]:
 @needs_meld
 def test_meld(tmp_path):
     source = pathlib.Path(os.environ["DTRM_MELD_SOURCE"])
-    dataset = builders.load(DataConfig(name="meld", source=str(source), cache=str(tmp_path)))
+    dataset = corpus.load(DataConfig(name="meld", source=str(source), cache=str(tmp_path)))
     assert dataset == meld.read(source)
     assert sizes(dataset) == {"train": (1038, 9989), "dev": (114, 1109), "test": (280, 2610)}
     assert dataset.labels.names == ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
@@ -50,7 +50,7 @@ def test_meld(tmp_path):
 @needs_iemocap
 def test_iemocap(tmp_path):
     source = pathlib.Path(os.environ["DTRM_IEMOCAP_SOURCE"])
-    dataset = builders.load(DataConfig(name="iemocap", source=str(source), cache=str(tmp_path)))
+    dataset = corpus.load(DataConfig(name="iemocap", source=str(source), cache=str(tmp_path)))
     assert dataset == iemocap.read(source)
     assert sizes(dataset) == {"train": (108, 5163), "dev": (12, 647), "test": (31, 1623)}
     assert dataset.labels.names == ("happy", "sad", "neutral", "angry", "excited", "frustrated")

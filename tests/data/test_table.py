@@ -13,7 +13,7 @@ import pytest
 
 from dtrm_jax.config import DataConfig
 from dtrm_jax.conversation import LabelSpace, ValueSpace
-from dtrm_jax.data import builders
+from dtrm_jax.data import corpus
 from dtrm_jax.data.readers import table
 from dtrm_jax.errors import InputError
 
@@ -276,7 +276,7 @@ def test_the_example_of_the_page(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(tmp_path / "features.py"))
     config = DataConfig(name="table", source=str(tmp_path), cache=str(tmp_path / "cache"))
-    dataset = builders.load(config)
+    dataset = corpus.load(config)
     assert dataset.labels.names == ("anger", "joy", "neutral")
     assert {split: [len(c) for c in conversations] for split, conversations in dataset.splits.items()} == {
         "train": [3, 2],
@@ -287,7 +287,7 @@ def test_the_example_of_the_page(tmp_path, monkeypatch):
     assert dataset.feature_sizes() == {"acoustic": 40}
     assert np.isnan(dataset.splits["train"][1].features["acoustic"]).all(axis=1).tolist() == [True, False]
     np.savez("test.npz", acoustic=np.zeros((2, 40)))
-    assert not builders.load(config).splits["test"][0].features["acoustic"].any()
+    assert not corpus.load(config).splits["test"][0].features["acoustic"].any()
 
 
 def test_without_pyarrow_the_error_says_what_to_install(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from sklearn.metrics import mean_absolute_error
 
 from dtrm_jax.conversation import Conversation, Turn, ValueSpace
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation import predictions
+from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.evaluation.metrics import value_metrics
 from dtrm_jax.evaluation.table import format_metrics
 

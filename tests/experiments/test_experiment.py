@@ -5,11 +5,11 @@ import json
 import pytest
 
 from dtrm_jax.conversation import AVEC_VALUES, Conversation, Dataset, LabelSpace, Turn
-from dtrm_jax.data import builders
-from dtrm_jax.data.planted_optimum import Information, optimal_accuracy
+from dtrm_jax.data import corpus
 from dtrm_jax.errors import InputError
 from dtrm_jax.experiments import experiment, grid, records
 from dtrm_jax.experiments import variants as v
+from dtrm_jax.planted.optimum import Information, optimal_accuracy
 from dtrm_jax.training import loop
 from tests.runs import tiny_run_config
 
@@ -46,7 +46,7 @@ def test_what_is_kept(whole, config):
     outcome = json.loads((kept / "planted.json").read_text())
     rows = {row["variant"]: row for row in outcome["rows"]}
     assert list(rows) == ["u-free", "u", "ua", "uv", "uav"] and outcome["reference"] == "u"
-    test = builders.load(config.data).splits["test"]
+    test = corpus.load(config.data).splits["test"]
     for name, information in (
         ("u-free", Information("u")),
         ("u", Information("u", "u")),
@@ -76,7 +76,7 @@ def test_a_record_holds_the_scores_and_no_text(whole, config):
     # The test scores in the log are those of eval.py at the same step.
     (same,) = [one for one in test if one["step"] == record["test"]["step"]]
     assert same["weighted_f1"] == pytest.approx(record["test"]["weighted_f1"])
-    conversations = builders.load(config.data).splits["test"]
+    conversations = corpus.load(config.data).splits["test"]
     assert {name: len(classes) for name, classes in record["predicted"].items()} == {
         one.id: len(one) for one in conversations
     }
@@ -170,6 +170,7 @@ def test_what_another_process_has_run_meanwhile_is_not_run_again(whole, config, 
 
     monkeypatch.setattr(loop, "train", training_while_the_other_finishes)
     monkeypatch.setattr(grid, "evaluate_run", lambda *_: None)
+    monkeypatch.setattr(grid, "write_report", lambda *_: None)
     monkeypatch.setattr(records, "write", lambda *_: None)
     assert make(config, tmp_path / "runs", kept) == whole[1]
     assert len(trained) == 1

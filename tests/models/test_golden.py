@@ -11,10 +11,10 @@ import safetensors.numpy
 
 from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.config import Config, IntraModalConfig
-from dtrm_jax.models import pretrained
-from dtrm_jax.models.bert import Bert
-from dtrm_jax.models.dialogue_trm import build_model
-from dtrm_jax.models.intra_modal import IntraModal
+from dtrm_jax.models.dialogue_trm.intra_modal import IntraModal
+from dtrm_jax.models.dialogue_trm.model import build_model
+from dtrm_jax.models.encoders import pretrained
+from dtrm_jax.models.encoders.bert import Bert
 from dtrm_jax.training.losses import cross_entropy
 from tests.golden import explicit
 from tests.torch_names import discriminator_params, transformer_params

@@ -10,8 +10,8 @@ import safetensors.numpy
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from dtrm_jax.models import pretrained  # noqa: E402
-from dtrm_jax.models.bert import Bert  # noqa: E402
+from dtrm_jax.models.encoders import pretrained  # noqa: E402
+from dtrm_jax.models.encoders.bert import Bert  # noqa: E402
 
 TOLERANCE = 1e-5
 # Lengths of the sequences, and which sequences lie in which row; the first rows are full, the last has room to spare.

@@ -20,8 +20,8 @@ from dtrm_jax.data.examples import make_examples  # noqa: E402
 from dtrm_jax.data.features import Normalization  # noqa: E402
 from dtrm_jax.data.packing import build_pack, choose_shape  # noqa: E402
 from dtrm_jax.errors import InputError  # noqa: E402
-from dtrm_jax.models import pretrained  # noqa: E402
-from dtrm_jax.models.dialogue_trm import build_model  # noqa: E402
+from dtrm_jax.models.dialogue_trm.model import build_model  # noqa: E402
+from dtrm_jax.models.encoders import pretrained  # noqa: E402
 from dtrm_jax.training.optimizer import build_optimizer  # noqa: E402
 from dtrm_jax.training.step import initial_state, make_train_step  # noqa: E402
 from tests.torch_names import discriminator_params, transformer_params  # noqa: E402

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from dtrm_jax.config import IntraModalConfig  # noqa: E402
-from dtrm_jax.models.intra_modal import IntraModal  # noqa: E402
+from dtrm_jax.models.dialogue_trm.intra_modal import IntraModal  # noqa: E402
 from tests.torch_names import transformer_params  # noqa: E402
 
 TOLERANCE = 1e-5

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from dtrm_jax import safe_pickle
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn
-from dtrm_jax.data import pickles
 from dtrm_jax.errors import InputError
 
 SUFFIXES = (".pkl", ".pickle", ".p")
@@ -100,7 +100,7 @@ def read(path: pathlib.Path) -> PickledCorpus:
     Raises:
         InputError: It is no admitted pickle or has another structure; names the conversation and the turn.
     """
-    return parse(path, pickles.load(path))
+    return parse(path, safe_pickle.load(path))
 
 
 def parse(path: pathlib.Path, content: Any) -> PickledCorpus:

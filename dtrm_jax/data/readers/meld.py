@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from dtrm_jax import safe_pickle
 from dtrm_jax.conversation import MELD_LABELS, Conversation, Dataset, Turn
-from dtrm_jax.data import pickles
 from dtrm_jax.data.readers import csv_file, feature_files
 from dtrm_jax.data.readers.feature_files import PickledCorpus
 from dtrm_jax.errors import InputError
@@ -67,7 +67,7 @@ def read(source: pathlib.Path) -> Dataset:
             and the line or conversation.
     """
     paths = files(source)
-    pickled = {path: pickles.load(path) for path in paths if path.suffix in feature_files.SUFFIXES}
+    pickled = {path: safe_pickle.load(path) for path in paths if path.suffix in feature_files.SUFFIXES}
     by_utterance = {path: content for path, content in pickled.items() if _is_by_utterance(content)}
     corpora = [feature_files.parse(path, content) for path, content in pickled.items() if path not in by_utterance]
     if source.is_file() or not (source / FILES["train"]).is_file():

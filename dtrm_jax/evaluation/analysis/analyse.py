@@ -1,0 +1,60 @@
+"""What lies behind the scores of classes, from the rows of ``predictions.csv`` alone.
+
+Every evaluation writes it as ``analysis.json``. Two predictions of the same turns are compared.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dtrm_jax.conversation import LabelSpace
+from dtrm_jax.evaluation.analysis import bootstrap
+from dtrm_jax.evaluation.analysis.calibration import calibration
+from dtrm_jax.evaluation.analysis.groups import labelled, shifts, short_utterances
+from dtrm_jax.evaluation.analysis.paired import matched, rectified_cases
+from dtrm_jax.evaluation.files.predictions import PredictedTurn
+
+_DRAWN = {"level": bootstrap.LEVEL, "resamples": bootstrap.RESAMPLES, "seed": bootstrap.SEED}
+
+
+def analyse(turns: Sequence[PredictedTurn], labels: LabelSpace) -> dict[str, Any]:
+    """Returns the content of ``analysis.json``, of plain Python types, all scores fractions from 0 to 1.
+
+    Args:
+        turns: The rows of ``predictions.csv``, as ``predictions.read`` returns them.
+        labels: Their label space.
+
+    Returns:
+        ``n`` (labelled turns), ``conversations``, ``shifts`` (``groups.shifts``, the paper's Table 6), ``short``
+        (``groups.short_utterances``), ``intervals`` (``bootstrap.intervals``, with how they were drawn) and
+        ``calibration`` (``calibration.calibration``).
+
+    Raises:
+        InputError: No turn has a label, or a number is not a probability.
+    """
+    return {
+        "n": len(labelled(turns)),
+        "conversations": len({turn.dialogue_id for turn in turns}),
+        "shifts": shifts(turns, labels),
+        "short": short_utterances(turns, labels),
+        "intervals": _DRAWN | bootstrap.intervals(turns, labels),
+        "calibration": calibration(turns, labels),
+    }
+
+
+def compare(first: Sequence[PredictedTurn], second: Sequence[PredictedTurn], labels: LabelSpace) -> dict[str, Any]:
+    """Returns what changes from the first predictions to the second, of plain Python types.
+
+    Returns:
+        ``n`` (labelled turns), ``differences`` (``bootstrap.differences``, with how they were drawn), ``shifts``
+        (``first`` and ``second``, as in ``analyse``) and ``cases`` (``paired.rectified_cases``).
+
+    Raises:
+        InputError: The two are not over the same turns, or no turn has a label.
+    """
+    second = matched(first, second)
+    return {
+        "n": len(labelled(first)),
+        "differences": _DRAWN | bootstrap.differences(first, second, labels),
+        "shifts": {"first": shifts(first, labels), "second": shifts(second, labels)},
+        "cases": rectified_cases(first, second, labels),
+    }

@@ -1,0 +1,149 @@
+"""Groups of turns that the paper studies (section 5.5), emotion shifts and short utterances, and the scores over them.
+
+Every function takes the rows of ``predictions.csv``: turns in the order they were spoken, conversation by conversation.
+Turns without a label are in no group. Shifts pass over them: the turn before is the last *labelled* one, as it is in
+the corpora themselves, which leave out the turns on whose emotion the annotators did not agree.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from dtrm_jax.conversation import LabelSpace
+from dtrm_jax.evaluation.files.predictions import PredictedTurn
+from dtrm_jax.evaluation.metrics import classification_metrics
+
+STUDIED = "yeah"  # the short utterance of the paper's section 5.5
+# Apostrophes and single hyphens belong to the word: "don't" and "uh-huh" are one.
+_WORD = re.compile(r"\w+(?:['-]\w+)*")
+
+
+def labelled(turns: Sequence[PredictedTurn]) -> list[PredictedTurn]:
+    """Returns the turns that can be scored."""
+    return [turn for turn in turns if turn.label is not None]
+
+
+def class_indices(turns: Sequence[PredictedTurn], labels: LabelSpace) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ``[n]`` true and the ``[n]`` predicted classes of labelled turns.
+
+    Raises:
+        ValueError: A turn has no label, or a label or prediction is not in ``labels``.
+    """
+    true = [labels.index(turn.label) for turn in turns]
+    predicted = [labels.index(turn.prediction) for turn in turns]
+    return np.asarray(true, np.int64), np.asarray(predicted, np.int64)
+
+
+def score(turns: Sequence[PredictedTurn], labels: LabelSpace) -> dict[str, Any]:
+    """Returns ``n``, ``accuracy`` and ``weighted_f1`` of labelled turns; the scores are None if there is no turn."""
+    if not turns:
+        return {"n": 0, "accuracy": None, "weighted_f1": None}
+    metrics = classification_metrics(*class_indices(turns, labels), labels)
+    return {name: metrics[name] for name in ("n", "accuracy", "weighted_f1")}
+
+
+def intra_shifts(turns: Sequence[PredictedTurn]) -> list[PredictedTurn]:
+    """Returns the turns with an intra-speaker emotion shift (Intra-ES).
+
+    Their label differs from that of the same speaker's previous labelled turn in the conversation. IEMOCAP's 31 test
+    dialogues have 410, 13.2 a dialogue, as in the paper's Table 6.
+    """
+    return _shifts(turns, lambda turn: (turn.dialogue_id, turn.speaker))
+
+
+def inter_shifts(turns: Sequence[PredictedTurn]) -> list[PredictedTurn]:
+    """Returns the turns with an inter-speaker emotion shift (Inter-ES).
+
+    Their label differs from that of the previous labelled turn in the conversation, whoever spoke it. This is the
+    reading that gives the paper's count on IEMOCAP's test dialogues, 683, 22.0 a dialogue, although 98 of these turns
+    follow one by the same speaker. Those are in both groups, as are many others.
+    """
+    return _shifts(turns, lambda turn: turn.dialogue_id)
+
+
+def shifts(turns: Sequence[PredictedTurn], labels: LabelSpace) -> dict[str, dict[str, Any]]:
+    """Returns the paper's Table 6 for one model.
+
+    Returns:
+        The scores (``score``) and ``per_conversation``, the mean count over all conversations, of ``all`` labelled
+        turns, those with an ``intra`` or ``inter`` shift, and those with ``neither``, a conversation's first included.
+    """
+    conversations = len({turn.dialogue_id for turn in turns})
+    groups = {"all": labelled(turns), "intra": intra_shifts(turns), "inter": inter_shifts(turns)}
+    shifting = {_key(turn) for name in ("intra", "inter") for turn in groups[name]}
+    groups["neither"] = [turn for turn in groups["all"] if _key(turn) not in shifting]
+    return {
+        name: score(group, labels) | {"per_conversation": len(group) / conversations if conversations else None}
+        for name, group in groups.items()
+    }
+
+
+def normalized(text: str) -> str:
+    """Returns the words of a text in lower case, joined by single spaces: ``"Yeah."`` and ``"yeah?"`` are ``"yeah"``.
+
+    Words are what white space and punctuation separate; there may be none.
+    """
+    return " ".join(_WORD.findall(text.casefold().replace("’", "'")))
+
+
+def with_text(turns: Sequence[PredictedTurn], text: str) -> list[PredictedTurn]:
+    """Returns the labelled turns whose utterance is ``text``, but for case and punctuation."""
+    return [turn for turn in labelled(turns) if normalized(turn.utterance) == normalized(text)]
+
+
+def with_words(turns: Sequence[PredictedTurn], most: int) -> list[PredictedTurn]:
+    """Returns the labelled turns of 1 to ``most`` words."""
+    return [turn for turn in labelled(turns) if 1 <= len(normalized(turn.utterance).split()) <= most]
+
+
+def short_utterances(
+    turns: Sequence[PredictedTurn],
+    labels: LabelSpace,
+    words: int = 3,
+    frequent: int = 10,
+    always: Sequence[str] = (STUDIED,),
+) -> dict[str, Any]:
+    """Returns the scores of short utterances, which say little by themselves.
+
+    Args:
+        turns: The split.
+        labels: Its label space.
+        words: Of how many words a text has at most to count as short.
+        frequent: How many of the short texts that occur more than once are reported, the most frequent first.
+        always: Texts reported in any case, be they ever so rare; by default the paper's.
+
+    Returns:
+        ``one_word``: the scores (``score``) of utterances of one word; ``texts``: those of every reported text, by
+        what ``normalized`` makes of it.
+    """
+    counts = Counter(normalized(turn.utterance) for turn in with_words(turns, words))
+    repeated = [text for text, count in counts.items() if count > 1]
+    # Equals by the alphabet, so that the choice does not depend on the order of the conversations.
+    chosen = sorted(repeated, key=lambda text: (-counts[text], text))[:frequent]
+    texts = dict.fromkeys([*chosen, *map(normalized, always)])
+    return {
+        "one_word": score(with_words(turns, 1), labels),
+        "texts": {text: score(with_text(turns, text), labels) for text in texts},
+    }
+
+
+def _key(turn: PredictedTurn) -> tuple[str, str]:
+    return turn.dialogue_id, turn.turn
+
+
+def _shifts(turns: Sequence[PredictedTurn], thread: Callable[[PredictedTurn], Any]) -> list[PredictedTurn]:
+    """Returns the turns whose label differs from that of the labelled turn before them in the same thread."""
+    return [turn for earlier, turn in _successive(turns, thread) if earlier.label != turn.label]
+
+
+def _successive(
+    turns: Sequence[PredictedTurn], thread: Callable[[PredictedTurn], Any]
+) -> Iterator[tuple[PredictedTurn, PredictedTurn]]:
+    last: dict[Any, PredictedTurn] = {}
+    for turn in labelled(turns):
+        if thread(turn) in last:
+            yield last[thread(turn)], turn
+        last[thread(turn)] = turn

@@ -1,0 +1,1 @@
+"""The files that an evaluation leaves: ``predictions.csv``, ``metrics.json``, ``analysis.json``."""

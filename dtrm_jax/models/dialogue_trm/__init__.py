@@ -1,0 +1,1 @@
+"""The paper's model: DialogueTRM-U and DialogueTRM-M."""

@@ -1,0 +1,98 @@
+"""Intra-modal emotion dynamics (section 4.1): one Transformer a modality, context-dependent or context-free."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from dtrm_jax.config import IntraModalConfig
+from dtrm_jax.models.layers.attention import Drop, banded_attention
+from dtrm_jax.models.layers.transformer import LINEAR_INIT, Transformer
+
+
+class IntraModal(nn.Module):
+    """``r_i = Transformer(F, rho_i)`` over the utterances of a pack (eq. 2, 4 and 5).
+
+    Attributes:
+        config: Sizes.
+        context: "dependent" (eq. 3) or "free" (eq. 6).
+        window: K of the context-dependent mask (eq. 3).
+        dtype: Of the computation.
+        remat: Recompute each layer in the backward pass.
+    """
+
+    config: IntraModalConfig
+    context: str
+    window: int
+    dtype: jnp.dtype
+    remat: bool = False
+
+    @nn.compact
+    def __call__(
+        self,
+        f_UxD: Float[Array, "U D"],
+        conversation_U: Int[Array, " U"],
+        turn_U: Int[Array, " U"],
+        deterministic: bool,
+    ) -> Float[Array, "U D"]:
+        """Returns the representation of every turn, from itself and (context-dependent) the K turns before it."""
+        config = self.config
+        bias_HxK1 = None
+        if self.context == "dependent" and config.turn_distance == "learned" and config.layers:
+            bias_HxK1 = self.param("turn_distance", nn.initializers.zeros, (config.heads, self.window + 1))
+
+        def dependent(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:
+            return banded_attention(q, k, v, conversation_U, turn_U, self.window, drop, bias_HxK1)
+
+        transformer = Transformer(
+            config.layers,
+            config.heads,
+            config.feed_forward,
+            config.dropout,
+            self.dtype,
+            self.remat,
+            name="transformer",
+        )
+        arrangement = dependent if self.context == "dependent" else _free
+        return transformer(f_UxD.astype(self.dtype), arrangement, deterministic)
+
+
+class FeatureBranch(nn.Module):
+    """A modality that comes as pre-extracted features: ``r_i = Transformer(W f_i + b, rho_i)``.
+
+    Attributes:
+        width: D.
+        config: Sizes.
+        context: "dependent" or "free".
+        window: K.
+        dtype: Of the computation.
+        remat: Recompute each layer in the backward pass.
+    """
+
+    width: int
+    config: IntraModalConfig
+    context: str
+    window: int
+    dtype: jnp.dtype
+    remat: bool = False
+
+    @nn.compact
+    def __call__(
+        self,
+        features_UxM: Float[Array, "U M"],
+        present_U: Bool[Array, " U"],
+        conversation_U: Int[Array, " U"],
+        turn_U: Int[Array, " U"],
+        deterministic: bool,
+    ) -> Float[Array, "U D"]:
+        """Returns the representation of every turn; no other turn sees one that lacks the modality."""
+        f_UxD = nn.Dense(self.width, dtype=self.dtype, kernel_init=LINEAR_INIT, name="projection")(features_UxM)
+        # A conversation of their own (-2, which is none) hides the absent turns from those that are present.
+        conversation_U = jnp.where(present_U, conversation_U, -2)
+        intra_modal = IntraModal(self.config, self.context, self.window, self.dtype, self.remat, name="intra_modal")
+        return intra_modal(f_UxD, conversation_U, turn_U, deterministic)
+
+
+def _free(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:
+    """Eq. 6: softmax over a turn alone is 1, so that no score is computed; dropout acts on that 1, head by head."""
+    weights = jnp.ones((*q.shape[:-1], 1), v.dtype)
+    return drop(weights) * v, weights

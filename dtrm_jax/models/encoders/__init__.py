@@ -1,0 +1,1 @@
+"""Utterance encoders: token sequences to states."""

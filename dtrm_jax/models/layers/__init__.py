@@ -1,0 +1,1 @@
+"""Layers that belong to no one model: attention, masks, the Transformer encoder, dropout, products in bfloat16."""

@@ -1,0 +1,200 @@
+"""Scaled dot-product attention in the three arrangements the model needs, without parameters.
+
+``attend`` is the core. ``row_attention`` lays the flat token axis out as rows, ``banded_attention`` the flat utterance
+axis as blocks with one block of look-back, so that both cost grows linearly with the length of the axis. Axis letters
+as in ``dtrm_jax.batch``; E is the width of a head, ``...`` any leading axes.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from dtrm_jax.models.layers import masks
+from dtrm_jax.models.layers.bfloat16 import bfloat16_product, runs_in_bfloat16
+
+# Maps attention weights to attention weights: dropout, or nothing.
+Drop = Callable[[Float[Array, "..."]], Float[Array, "..."]]
+# (queries [R, S, H, E], keys [R, S, H, E], positions [R, S]) -> what is added to the scores, [R, H, S, S].
+RowBias = Callable[[Float[Array, "R S H E"], Float[Array, "R S H E"], Int[Array, "R S"]], Float[Array, "R H S S"]]
+
+
+def attend(
+    q: Float[Array, "... Q H E"],
+    k: Float[Array, "... S H E"],
+    v: Float[Array, "... S H E"],
+    mask: Bool[Array, "... Q S"],
+    drop: Drop | None,
+    bias: Float[Array, "... H Q S"] | None = None,
+    products: str = "float32",
+    scale: float | None = None,
+) -> tuple[Float[Array, "... Q H E"], Float[Array, "... H Q S"]]:
+    """``softmax(scale q k^T + bias) v`` over the keys that ``mask`` admits; softmax in float32.
+
+    Without ``drop``, which is inference, or in bfloat16, the products are of contiguous matrices, heads first, and the
+    mask is added: on a CPU, XLA runs those faster and fuses the mask and the softmax with them. Training in float32 is
+    slower that way where rows are short.
+
+    Args:
+        q: Queries.
+        k: Keys.
+        v: Values.
+        mask: Which keys each query sees.
+        drop: Applied to the weights; None: no dropout.
+        bias: Added to the scores.
+        products: Type that the products take their inputs in, "float32" (as they come) or "bfloat16".
+        scale: Of the scores; None: ``1 / sqrt(E)``.
+
+    Returns:
+        The attended values, and the weights before dropout for inspection.
+    """
+    low, lowest = products == "bfloat16" and runs_in_bfloat16(), jnp.finfo(jnp.float32).min
+    heads_first = drop is None or low
+    if heads_first:
+        q, k, v = (jnp.swapaxes(x, -3, -2) for x in (q, k, v))
+    queries, keys = ("hqe", "hse") if heads_first else ("qhe", "she")
+    q = q * (q.shape[-1] ** -0.5 if scale is None else scale)
+    if low:
+        scores = bfloat16_product(q, jnp.swapaxes(k, -2, -1))
+    else:
+        scores = jnp.einsum(f"...{queries},...{keys}->...hqs", q, k).astype(jnp.float32)
+    if bias is not None:
+        scores = scores + bias
+    seen = mask[..., None, :, :]
+    scores = scores + jnp.where(seen, 0.0, lowest / 2) if heads_first else jnp.where(seen, scores, lowest)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    kept = weights if drop is None else drop(weights)
+    output = bfloat16_product(kept, v) if low else jnp.einsum(f"...hqs,...{keys}->...{queries}", kept, v)
+    return (jnp.swapaxes(output, -3, -2).astype(v.dtype) if heads_first else output), weights
+
+
+def row_attention(
+    q_TxHxE: Float[Array, "T H E"],
+    k_TxHxE: Float[Array, "T H E"],
+    v_TxHxE: Float[Array, "T H E"],
+    sequence_ids_T: Int[Array, " T"],
+    rows: tuple[tuple[int, int], ...],
+    drop: Drop | None,
+    products: str = "float32",
+    *,
+    position_ids_T: Int[Array, " T"] | None = None,
+    bias: RowBias | None = None,
+    reach: int | None = None,
+    scale: float | None = None,
+) -> tuple[Float[Array, "T H E"], list[Float[Array, "R H S S"]]]:
+    """Attention of packed token sequences: inside each row, tokens see the tokens of their own sequence.
+
+    Args:
+        q_TxHxE: Queries; keys and values likewise.
+        k_TxHxE: Keys.
+        v_TxHxE: Values.
+        sequence_ids_T: Which sequence each token belongs to.
+        rows: ``PackShape.rows``.
+        drop: Applied to the attention weights, if any.
+        products: As in ``attend``.
+        position_ids_T: Position of each token in its own sequence; needed for ``bias`` and ``reach``.
+        bias: Computes what is added to the scores of a row, such as a relative position bias; None adds nothing.
+        reach: How many positions away a token sees, in both directions; None: its whole sequence.
+        scale: As in ``attend``.
+
+    Returns:
+        The attended values, and each row length's weights.
+    """
+    outputs, weights, start = [], [], 0
+    for length, count in rows:
+        part = slice(start, start + length * count)
+        q, k, v = (x[part].reshape(count, length, *x.shape[1:]) for x in (q_TxHxE, k_TxHxE, v_TxHxE))
+        mask = masks.sequence_mask(sequence_ids_T[part].reshape(count, length))
+        added = None
+        if position_ids_T is not None:
+            position_ids_RxS = position_ids_T[part].reshape(count, length)
+            if reach is not None:
+                mask &= masks.reach_mask(position_ids_RxS, reach)
+            if bias is not None:
+                added = bias(q, k, position_ids_RxS)
+        output, row_weights = attend(q, k, v, mask, drop, added, products=products, scale=scale)
+        outputs.append(output.reshape(count * length, *q.shape[2:]))
+        weights.append(row_weights)
+        start = part.stop
+    return jnp.concatenate(outputs), weights
+
+
+def banded_attention(
+    q_UxHxE: Float[Array, "U H E"],
+    k_UxHxE: Float[Array, "U H E"],
+    v_UxHxE: Float[Array, "U H E"],
+    conversation_U: Int[Array, " U"],
+    turn_U: Int[Array, " U"],
+    window: int,
+    drop: Drop,
+    distance_bias_HxK1: Float[Array, "H K1"] | None = None,
+    seen_U: Bool[Array, " U"] | None = None,
+) -> tuple[Float[Array, "U H E"], Float[Array, "B H C S"]]:
+    """Context-dependent attention of eq. 3: each turn sees itself and ``window`` turns before it.
+
+    The axis is cut into blocks of ``C >= window`` turns; a block's queries see the keys of their own block and of the
+    one before, ``S = 2 C`` of them, so that cost and memory are linear in U. A short axis is one block.
+
+    Args:
+        q_UxHxE: Queries; keys and values likewise. The turns of a conversation lie side by side, in order.
+        k_UxHxE: Keys.
+        v_UxHxE: Values.
+        conversation_U: Conversation ids, -1 in unused slots.
+        turn_U: Turn indices.
+        window: K.
+        drop: Applied to the attention weights.
+        distance_bias_HxK1: Added to the scores by distance ``i - j`` in turns, 0 to K.
+        seen_U: Which turns may be seen; all if None. A turn that sees none gets zeros.
+
+    Returns:
+        The attended values, and the weights by block.
+    """
+    utterances = turn_U.shape[0]
+    block = _block_size(window)
+    blocks = -(-utterances // block)
+    if blocks <= 2:
+        block, blocks = utterances, 1
+    cut = _Blocks(blocks, block)
+    look_back = blocks > 1
+    q, conversation_q, turn_q = (cut.queries(x, fill) for x, fill in ((q_UxHxE, 0), (conversation_U, -1), (turn_U, 0)))
+    k, v, conversation_k, turn_k = (
+        cut.keys(x, fill, look_back) for x, fill in ((k_UxHxE, 0), (v_UxHxE, 0), (conversation_U, -1), (turn_U, 0))
+    )
+    mask = masks.context_dependent_mask(conversation_q, turn_q, conversation_k, turn_k, window)
+    bias = None
+    if distance_bias_HxK1 is not None:
+        distance = jnp.clip(turn_q[:, :, None] - turn_k[:, None, :], 0, window)
+        bias = jnp.moveaxis(distance_bias_HxK1[:, distance], 0, 1)
+    if seen_U is not None:
+        mask &= cut.keys(seen_U, False, look_back)[:, None, :]
+    output, weights = attend(q, k, v, mask, drop, bias)
+    if seen_U is not None:
+        # The softmax over no key at all is uniform over what is hidden.
+        sees = mask.any(axis=-1)
+        output, weights = jnp.where(sees[:, :, None, None], output, 0), jnp.where(sees[:, None, :, None], weights, 0)
+    return output.reshape(-1, *output.shape[2:])[:utterances], weights
+
+
+def _block_size(window: int) -> int:
+    """The smallest multiple of 8 that holds a window: look-back of one block is then enough."""
+    return max(8, -(-window // 8) * 8)
+
+
+class _Blocks:
+    """Cuts the utterance axis into ``blocks`` blocks of ``size`` slots."""
+
+    def __init__(self, blocks: int, size: int):
+        self.blocks, self.size = blocks, size
+
+    def queries(self, x: Array, fill: int) -> Array:
+        missing = self.blocks * self.size - x.shape[0]
+        padded = jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)
+        return padded.reshape(self.blocks, self.size, *x.shape[1:])
+
+    def keys(self, x: Array, fill: int, look_back: bool) -> Array:
+        own = self.queries(x, fill)
+        if not look_back:
+            return own
+        before = jnp.concatenate([jnp.full_like(own[:1], fill), own[:-1]])
+        return jnp.concatenate([before, own], axis=1)

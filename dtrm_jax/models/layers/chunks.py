@@ -1,0 +1,56 @@
+"""The encoder over one part of a pack's rows after another, where the activations of all would not fit into memory."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from dtrm_jax.models.encoders.bert import Bert, Rows
+
+
+def in_chunks(
+    bert: Bert, tokens: tuple[Int[Array, " T"], ...], rows: Rows, chunks: int, deterministic: bool
+) -> Float[Array, "T D"]:
+    """Returns the last hidden states of all slots, as ``bert`` does, with the activations of one chunk at a time.
+
+    Attention never leaves a row, so that rows can be encoded apart. Every chunk has the same number of rows of each
+    length. The backward pass computes a chunk's activations anew.
+
+    Args:
+        bert: The encoder.
+        tokens: Its arguments: token, position, segment and sequence ids.
+        rows: ``PackShape.rows``.
+        chunks: Their number; divides the number of rows of every length.
+        deterministic: No dropout.
+    """
+    chunk_rows = tuple((length, count // chunks) for length, count in rows)
+
+    def encode(bert: Bert, carry: None, chunk: tuple[Array, ...]) -> tuple[None, Array]:
+        return carry, bert(*chunk, chunk_rows, deterministic=deterministic)
+
+    scan = nn.scan(
+        nn.remat(encode, prevent_cse=False),  # a scan keeps the two computations apart already
+        variable_broadcast="params",
+        variable_axes={"intermediates": 0},
+        split_rngs={"params": False, "dropout": True},
+    )
+    _, states = scan(bert, None, tuple(_cut(x, rows, chunks) for x in tokens))
+    return _joined(states, chunk_rows)
+
+
+def _cut(x_T: Array, rows: Rows, chunks: int) -> Array:
+    """Returns ``[chunks, T / chunks]``."""
+    return jnp.concatenate([part.reshape(chunks, -1) for part in _by_length(x_T, rows)], axis=1)
+
+
+def _joined(states: Array, chunk_rows: Rows) -> Array:
+    """The inverse of ``_cut``, of ``[chunks, T / chunks, D]``."""
+    parts = _by_length(jnp.moveaxis(states, 0, 1), chunk_rows)
+    return jnp.concatenate([jnp.moveaxis(part, 1, 0).reshape(-1, states.shape[-1]) for part in parts])
+
+
+def _by_length(x: Array, rows: Rows) -> list[Array]:
+    """Cuts the first axis into the slots of each row length."""
+    ends = [0]
+    for length, count in rows:
+        ends.append(ends[-1] + length * count)
+    return [x[begin:end] for begin, end in zip(ends, ends[1:], strict=False)]

@@ -1,0 +1,54 @@
+"""Attention masks as pure functions; True where a query (row) may see a key (column)."""
+
+from jaxtyping import Array, Bool, Int
+
+
+def sequence_mask(ids: Int[Array, "... S"]) -> Bool[Array, "... S S"]:
+    """Block mask: a token sees the tokens of its own sequence, in both directions.
+
+    Example: ``ids = [0, 0, 1, -1]`` gives
+
+        1 1 0 0
+        1 1 0 0
+        0 0 1 0
+        0 0 0 1
+
+    Unused slots (-1) see each other, which keeps their softmax finite; nobody reads them.
+    """
+    return ids[..., :, None] == ids[..., None, :]
+
+
+def reach_mask(positions: Int[Array, "... S"], reach: int) -> Bool[Array, "... S S"]:
+    """Local attention: a token sees the tokens at most ``reach`` positions away, in both directions.
+
+    Example: ``positions = [0, 1, 2, 3]``, reach 1:
+
+        1 1 0 0
+        1 1 1 0
+        0 1 1 1
+        0 0 1 1
+    """
+    return abs(positions[..., :, None] - positions[..., None, :]) <= reach
+
+
+def context_dependent_mask(
+    conversation_q: Int[Array, "... Q"],
+    turn_q: Int[Array, "... Q"],
+    conversation_k: Int[Array, "... S"],
+    turn_k: Int[Array, "... S"],
+    window: int,
+) -> Bool[Array, "... Q S"]:
+    """Eq. 3: a turn sees itself and the ``window`` turns before it in its own conversation.
+
+    Example: two conversations of 4 and 2 turns side by side, window 2:
+
+        1 0 0 0 0 0
+        1 1 0 0 0 0
+        1 1 1 0 0 0
+        0 1 1 1 0 0
+        0 0 0 0 1 0
+        0 0 0 0 1 1
+    """
+    distance = turn_q[..., :, None] - turn_k[..., None, :]
+    same = conversation_q[..., :, None] == conversation_k[..., None, :]
+    return same & (distance >= 0) & (distance <= window)

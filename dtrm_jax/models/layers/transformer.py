@@ -1,0 +1,123 @@
+"""The Transformer encoder of ``torch.nn.TransformerEncoderLayer``'s defaults: post-layer-norm, ReLU, eps 1e-5."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from dtrm_jax.models.layers.attention import Drop
+from dtrm_jax.models.layers.dropout import Dropout
+
+# torch's initialisation: in_proj is Xavier-uniform over the fused [3D, D] matrix, Linear is U(-1/sqrt(fan_in),
+# 1/sqrt(fan_in)).
+IN_PROJECTION_INIT = nn.initializers.variance_scaling(0.5, "fan_in", "uniform")
+LINEAR_INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+# (queries, keys, values, drop) -> (attended values, weights): how the positions are arranged and who sees whom.
+Arrangement = Callable[[Array, Array, Array, Drop], tuple[Array, Array]]
+
+
+class Attention(nn.Module):
+    """Multi-head attention with biases on all four projections.
+
+    Attributes:
+        heads: H; must divide the width.
+        dropout: Rate on the attention weights.
+        dtype: Of the computation.
+    """
+
+    heads: int
+    dropout: float
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "... P D"],
+        arrangement: Arrangement,
+        deterministic: bool,
+        source: Float[Array, "... P D"] | None = None,
+    ) -> Float[Array, "... P D"]:
+        """Projects, attends as ``arrangement`` says, projects back.
+
+        Args:
+            x: What the queries are of.
+            arrangement: Who sees whom.
+            deterministic: Without dropout.
+            source: What the keys and values are of; None: ``x``, self-attention.
+        """
+        source = x if source is None else source
+        width = x.shape[-1]
+        if width % self.heads:
+            raise ValueError(f"attention: expected a width divisible by {self.heads} heads, found {width}")
+        split = (*x.shape[:-1], self.heads, width // self.heads)
+        q, k, v = (
+            nn.Dense(width, dtype=self.dtype, kernel_init=IN_PROJECTION_INIT, name=name)(of).reshape(split)
+            for name, of in (("query", x), ("key", source), ("value", source))
+        )
+        drop_weights = Dropout(self.dropout)
+        attended, weights = arrangement(q, k, v, lambda w: drop_weights(w, deterministic))
+        self.sow("intermediates", "weights", weights)
+        return nn.Dense(width, dtype=self.dtype, kernel_init=LINEAR_INIT, name="out")(attended.reshape(x.shape))
+
+
+def feed_forward(
+    x: Float[Array, "... P D"], size: int, drop: Dropout, dtype: jnp.dtype, deterministic: bool
+) -> Float[Array, "... P D"]:
+    """``W_2 drop(relu(W_1 x + b_1)) + b_2``; the weights, ``linear1`` and ``linear2``, are the calling module's."""
+    hidden = nn.relu(nn.Dense(size, dtype=dtype, kernel_init=LINEAR_INIT, name="linear1")(x))
+    hidden = drop(hidden, deterministic)
+    return nn.Dense(x.shape[-1], dtype=dtype, kernel_init=LINEAR_INIT, name="linear2")(hidden)
+
+
+class TransformerLayer(nn.Module):
+    """One layer: self-attention and feed-forward, each followed by dropout, residual and layer norm."""
+
+    heads: int
+    feed_forward: int
+    dropout: float
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "... P D"], arrangement: Arrangement, deterministic: bool
+    ) -> Float[Array, "... P D"]:
+        """Returns the layer's output at every position."""
+        drop = Dropout(self.dropout)
+        attended = Attention(self.heads, self.dropout, self.dtype, name="attention")(x, arrangement, deterministic)
+        x = nn.LayerNorm(1e-5, dtype=self.dtype, name="norm1")(x + drop(attended, deterministic))
+        hidden = feed_forward(x, self.feed_forward, drop, self.dtype, deterministic)
+        return nn.LayerNorm(1e-5, dtype=self.dtype, name="norm2")(x + drop(hidden, deterministic))
+
+
+class Transformer(nn.Module):
+    """A stack of ``TransformerLayer``; no final norm, as ``torch.nn.TransformerEncoder``.
+
+    Attributes:
+        layers: Number of layers; 0 returns the input.
+        heads: H.
+        feed_forward: F.
+        dropout: Rate of every dropout inside.
+        dtype: Of the computation.
+        remat: Recompute each layer in the backward pass.
+    """
+
+    layers: int
+    heads: int
+    feed_forward: int
+    dropout: float
+    dtype: jnp.dtype
+    remat: bool = False
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "... P D"], arrangement: Arrangement, deterministic: bool
+    ) -> Float[Array, "... P D"]:
+        """Returns the last layer's output at every position."""
+        layer = nn.remat(TransformerLayer, static_argnums=(2, 3)) if self.remat else TransformerLayer
+        for index in range(self.layers):
+            x = layer(self.heads, self.feed_forward, self.dropout, self.dtype, name=f"layer_{index}")(
+                x, arrangement, deterministic
+            )
+        return x

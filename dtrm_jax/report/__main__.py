@@ -1,0 +1,22 @@
+"""Draws a report anew: ``python -m dtrm_jax.report RUN [--split test]``; the model is not needed."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from dtrm_jax.errors import exit_status
+from dtrm_jax.report.page import write_report
+from dtrm_jax.run_directory import RunDirectory
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes ``eval/<split>/report.html``; returns the exit status."""
+    parser = argparse.ArgumentParser("python -m dtrm_jax.report", description="Draws a report anew.")
+    parser.add_argument("run", help="the run directory, after eval.py")
+    parser.add_argument("--split", default="test", choices=("train", "dev", "test"))
+    parsed = parser.parse_args(arguments)
+    return exit_status(lambda: print(f"written to {write_report(RunDirectory(parsed.run), parsed.split)}"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""``eval.py``'s work: from a run directory alone, every labelled utterance scored exactly once."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from dtrm_jax.data import corpus
+from dtrm_jax.errors import InputError
+from dtrm_jax.evaluation.analysis.analyse import analyse
+from dtrm_jax.evaluation.files import predictions as prediction_files
+from dtrm_jax.evaluation.inspection import inspect_conversation
+from dtrm_jax.evaluation.run import evaluate_run
+from dtrm_jax.models.layers import attention
+from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.training import loop
+from dtrm_jax.training.log import read_records
+from tests.runs import tiny_run_config
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def trained(cache, tmp_path_factory) -> Path:
+    workdir = tmp_path_factory.mktemp("run")
+    loop.train(tiny_run_config(cache), str(workdir))
+    return workdir
+
+
+def test_a_moved_run_is_evaluated_and_every_turn_is_scored_once(trained, cache, tmp_path):
+    moved = tmp_path / "elsewhere" / "run"
+    shutil.copytree(trained, moved)
+    metrics = evaluate_run(RunDirectory(moved), "test", "best", None)
+    split = corpus.load(tiny_run_config(cache).data).splits["test"]
+    with open(moved / "eval/test/predictions.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    turns = [(conversation.id, turn.id) for conversation in split for turn in conversation.turns]
+    assert [(row["dialogue_id"], row["turn"]) for row in rows] == turns
+    assert metrics["n"] == len(turns)
+    assert json.loads((moved / "eval/test/metrics.json").read_text())["weighted_f1"] == metrics["weighted_f1"]
+    labels, predictions = ([row[name] for row in rows] for name in ("label", "prediction"))
+    assert metrics["accuracy"] == pytest.approx(accuracy_score(labels, predictions))
+    assert metrics["weighted_f1"] == pytest.approx(f1_score(labels, predictions, average="weighted"))
+    probabilities = np.asarray([[float(row[key]) for key in row if key.startswith("p_")] for row in rows])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_an_evaluation_leaves_its_analysis(trained):
+    metrics = evaluate_run(RunDirectory(trained), "test", "best", None)
+    folder = trained / "eval/test"
+    files = {"predictions.csv", "metrics.json", "analysis.json"}
+    assert {file.name for file in folder.iterdir()} == files
+    analysis = json.loads((folder / "analysis.json").read_text(encoding="utf-8"))
+    assert analysis == analyse(*prediction_files.read(folder / "predictions.csv"))
+    assert analysis["n"] == metrics["n"] and analysis["conversations"] == 7
+    for name in ("accuracy", "weighted_f1"):
+        assert analysis["shifts"]["all"][name] == metrics[name]
+    for name in ("accuracy", "weighted_f1", "macro_f1"):
+        assert analysis["intervals"][name]["value"] == pytest.approx(metrics[name])
+    assert analysis["calibration"]["negative_log_likelihood"] == pytest.approx(metrics["loss"], abs=1e-6)
+
+
+def test_the_turns_that_attention_looks_at_are_those_of_the_model(trained, monkeypatch):
+    run = RunDirectory(trained)
+    evaluate_run(run, "test", "best", None)
+    turns, _ = prediction_files.read(run.evaluation("test") / "predictions.csv")
+    name = turns[-1].dialogue_id
+    turns = [turn for turn in turns if turn.dialogue_id == name]
+    monkeypatch.setattr(attention, "_block_size", lambda window: 1000)  # dense: all turns in one block
+    inside = inspect_conversation(run, "test", name)
+    (weights_HxLxL,) = inside["intra_modal/transformer/layer_0/attention/weights"]
+    for index, turn in enumerate(turns):
+        weights_L = weights_HxLxL[:, index, : len(turns)].mean(axis=0)
+        attended = turn.insides.attended["u"]
+        assert attended.itself == pytest.approx(weights_L[index], abs=1e-5)
+        assert not weights_L[: max(0, index - 3)].any() and not weights_L[index + 1 :].any()
+        if index:
+            assert attended.turn == turns[int(weights_L[:index].argmax())].turn
+            assert attended.weight == pytest.approx(weights_L[:index].max(), abs=1e-5)
+        else:
+            assert attended.turn is None
+    assert turn.insides.gates == turn.insides.fusion == {}
+
+
+def test_dev_scores_are_those_of_training(trained):
+    dev = {record["step"]: record for record in read_records(trained / "metrics.jsonl") if record["split"] == "dev"}
+    for which in ("best", "latest"):
+        metrics = evaluate_run(RunDirectory(trained), "dev", which, None)
+        logged = dev[metrics["step"]]
+        for name in ("accuracy", "weighted_f1", "macro_f1", "n"):
+            assert metrics[name] == logged[name]
+        assert metrics["loss"] == pytest.approx(logged["loss"], abs=1e-6)
+
+
+def test_what_is_not_there_is_one_line(trained, cache, tmp_path):
+    run = RunDirectory(trained)
+    with pytest.raises(InputError, match="expected the checkpoint '999'"):
+        evaluate_run(run, "test", "999", None)
+    with pytest.raises(InputError, match="expected a split of train, dev, test, found 'validation'"):
+        evaluate_run(run, "validation", "best", None)
+    with pytest.raises(InputError, match="expected a run directory"):
+        evaluate_run(RunDirectory(tmp_path), "test", "best", None)
+
+
+def test_damaged_weights_are_one_line(trained, tmp_path):
+    damaged = tmp_path / "run"
+    shutil.copytree(trained, damaged)
+    for file in (damaged / "checkpoints").rglob("*"):
+        if file.is_file() and "/d/" in str(file):
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(InputError, match="cannot restore this checkpoint") as caught:
+        evaluate_run(RunDirectory(damaged), "test", "latest", None)
+    assert "\n" not in str(caught.value)

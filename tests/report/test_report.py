@@ -1,0 +1,469 @@
+"""``report.html``: what it says is what the files say, and a browser is given nothing that data could subvert."""
+
+import base64
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import re
+
+import numpy as np
+import pytest
+
+from dtrm_jax import config as config_lib
+from dtrm_jax.conversation import Conversation, LabelSpace, Turn, ValueSpace
+from dtrm_jax.evaluation.analysis.analyse import analyse
+from dtrm_jax.evaluation.analysis.groups import class_indices, inter_shifts, intra_shifts, labelled
+from dtrm_jax.evaluation.files import predictions
+from dtrm_jax.evaluation.files.inside_columns import Attended, TurnInsides
+from dtrm_jax.evaluation.metrics import classification_metrics, value_metrics
+from dtrm_jax.evaluation.table import percent
+from dtrm_jax.report import write_report
+from dtrm_jax.report.__main__ import main
+from dtrm_jax.report.about import about
+from dtrm_jax.report.cases import cases
+from dtrm_jax.report.inside_tables import attention_summaries, fusion_table, gate_table
+from dtrm_jax.report.plot import BOTTOM, LEFT, RIGHT, TOP, Series, make_plot, thinned, ticks
+from dtrm_jax.report.sources import read_evaluation
+from dtrm_jax.run_directory import RunDirectory
+from tests.factories import tiny_config
+from tests.pages import parse
+from tests.predicted import LABELS, conversation, random_turns
+
+TARGETS = ValueSpace(("valence", "power"))
+RECORDS = [
+    {"step": 1, "epoch": 1, "split": "train", "loss": 2.0},
+    {"step": 2, "epoch": 1, "split": "train", "loss": 1.0},
+    {"step": 2, "epoch": 1, "split": "dev", "loss": 1.5, "weighted_f1": 0.25, "accuracy": 0.5, "macro_f1": 0.125},
+    {"step": 4, "epoch": 2, "split": "train", "loss": 0.5},
+    {"step": 4, "epoch": 2, "split": "dev", "loss": 1.75, "weighted_f1": 0.75, "accuracy": 0.5, "macro_f1": 0.125},
+]
+NASTY = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</li></ol></details>&amp; {{ 7 * 7 }}",
+    "'\u202e\n",
+)
+
+
+def insides_of(turns, seed=0):
+    """For each conversation, columns as the model's: every modality attends, some turns lack the acoustics."""
+    random = np.random.default_rng(seed)
+    result = []
+    for name in dict.fromkeys(turn.dialogue_id for turn in turns):
+        count = sum(turn.dialogue_id == name for turn in turns)
+        columns = {}
+        for letter in "ua":
+            lacks = random.random(count) < (0.3 if letter == "a" else 0)
+            attended = np.array([random.integers(-1, index) if index else -1 for index in range(count)], np.int32)
+            attended[lacks] = -1
+            weight, itself = random.uniform(0, 0.5, (2, count)).astype(np.float32)
+            columns[f"attended_turn_{letter}"] = attended
+            columns[f"attended_weight_{letter}"] = np.where(attended < 0, np.nan, weight)
+            columns[f"attended_self_{letter}"] = np.where(lacks, np.nan, itself)
+        columns["gate_ua"] = np.where(lacks, np.nan, random.random(count).astype(np.float32))
+        fusion = random.dirichlet(np.ones(3), count).astype(np.float32).T
+        columns |= dict(zip(("fusion_e_CLS", "fusion_ua", "fusion_au"), fusion, strict=True))
+        result.append(columns)
+    return result
+
+
+def grouped(turns, spoken):
+    """Conversations of ``spoken(row)``."""
+    names = dict.fromkeys(turn.dialogue_id for turn in turns)
+    return [Conversation(name, tuple(spoken(t) for t in turns if t.dialogue_id == name)) for name in names]
+
+
+def evaluated(path, turns, labels=LABELS, insides=None, records=RECORDS):
+    """A run directory with the files of an evaluation of classes."""
+    run = RunDirectory(path)
+    folder = run.evaluation("test")
+    conversations = grouped(turns, lambda row: Turn(row.turn, row.speaker, row.utterance, row.label))
+    probabilities = [
+        np.asarray([turn.probabilities for turn in turns if turn.dialogue_id == one.id]) for one in conversations
+    ]
+    predictions.write(folder / "predictions.csv", conversations, probabilities, labels, insides)
+    read, _ = predictions.read(folder / "predictions.csv")
+    facts = {"corpus": "made up", "split": "test", "step": 4, "checkpoint": "best"}
+    metrics = classification_metrics(*class_indices(labelled(read), labels), labels, 0.7)
+    return _finished(run, facts | metrics, analyse(read, labels), records), read
+
+
+def valued(path, count=23):
+    """The same of real values."""
+    random = np.random.default_rng(0)
+    values, outputs = random.normal(size=(2, count, 2)).astype(np.float32)
+    values[3] = np.nan
+    values[5, 1] = np.nan
+    turns = tuple(
+        Turn(str(index), "xy"[index % 2], f"turn {index}", None, tuple(None if np.isnan(v) else float(v) for v in row))
+        for index, row in enumerate(values)
+    )
+    run = RunDirectory(path)
+    split = [Conversation("one", turns[:7]), Conversation("two", turns[7:])]
+    predictions.write(run.evaluation("test") / "predictions.csv", split, [outputs[:7], outputs[7:]], TARGETS)
+    facts = {"corpus": "avec", "split": "test", "step": 4, "checkpoint": "latest"}
+    records = [RECORDS[0], {"step": 4, "split": "dev", "loss": 1.0, "pearson_r": 0.5, "mae": 0.25}]
+    return _finished(run, facts | value_metrics(values, outputs, TARGETS), None, records), values, outputs
+
+
+def _finished(run, metrics, analysis, records):
+    folder = run.evaluation("test")
+    predictions.write_metrics(folder / "metrics.json", metrics)
+    if analysis is not None:
+        predictions.write_metrics(folder / "analysis.json", analysis)
+    config = tiny_config(train__select_by="weighted_f1" if analysis else "pearson_r", data__source="/home/me/secret")
+    (run.path / "config.json").write_text(json.dumps(config_lib.to_dict(config)))
+    run.metrics_file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return run
+
+
+def page_of(run):
+    return parse(write_report(run, "test").read_text(encoding="utf-8"))
+
+
+def rows_of(table):
+    return [[cell.text for cell in row.children if not isinstance(cell, str)] for row in table.find_all("tr")]
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """A run, its turns, and its page with everything on it."""
+    turns = random_turns(0)
+    run, read = evaluated(tmp_path_factory.mktemp("run"), turns, insides=insides_of(turns))
+    return run, read, page_of(run)
+
+
+def test_scores_are_those_of_the_files(full):
+    run, turns, page = full
+    metrics, analysis = (
+        json.loads((run.evaluation("test") / f"{x}.json").read_text()) for x in ("metrics", "analysis")
+    )
+    cards = [re.sub(r"\s+", " ", card.text).strip() for card in page.find_all("div", class_="card")]
+    for card, (name, title) in zip(
+        cards, {"weighted_f1": "weighted F1", "accuracy": "accuracy", "macro_f1": "macro F1"}.items(), strict=True
+    ):
+        interval = analysis["intervals"][name]
+        low, high = percent(interval["low"]), percent(interval["high"])
+        assert card == f"{title} {percent(metrics[name])} {low} to {high}"
+    assert rows_of(page.find(id="classes").find("table"))[1:] == [
+        [name, *(percent(row[key]) for key in ("precision", "recall", "f1")), str(row["support"])]
+        for name, row in metrics["per_class"].items()
+    ]
+    confusion = rows_of(page.find("table", class_="confusion"))
+    for name, counts, row in zip(LABELS.names, metrics["confusion_matrix"], confusion[1:], strict=True):
+        assert row == [name, *(f"{count} {100 * count / sum(counts):.0f} %" for count in counts)]
+    assert [cell.text.split()[0] for cell in page.find_all("td", class_="right")] == [
+        str(metrics["confusion_matrix"][index][index]) for index in range(3)
+    ]
+    shifts = rows_of(page.find(id="shifts").find_all("table")[0])[1:]
+    assert [[row[0], row[3]] for row in shifts] == [
+        [title, str(analysis["shifts"][key]["n"])]
+        for key, title in (("all", "all"), ("intra", "Intra-ES"), ("inter", "Inter-ES"), ("neither", "neither"))
+    ]
+    share = max(sum(turn.label == name for turn in turns) for name in LABELS.names) / metrics["n"]
+    always = f"scores {percent(share * 2 * share / (1 + share))} weighted F1, {percent(share)} accuracy"
+    assert always in re.sub(r"\s+", " ", page.text)
+
+
+def test_it_says_what_was_measured(full):
+    run, turns, page = full
+    said = {row.find("dt").text: row.find("dd").text for row in page.find("dl").find_all("div")}
+    n = len(labelled(turns))
+    assert said["data"] == f"made up, test split: 12 conversations, {len(turns)} turns, {n} of them labelled and scored"
+    assert said["checkpoint"] == "step 4, the best weighted F1 on dev (75.00)"
+    assert said["seed"] == "0" and "no later turn is seen" in said["causal"]
+    assert said["again"] == f"python eval.py --checkpoint {run.path.name} --split test --step best"
+    table = page.find(id="scores").find("table")
+    settings = dict(map(tuple, rows_of(table)[1:]))
+    assert settings["tokens.window"] == "3" and "data.source" not in settings and "secret" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "which", "model", "checkpoint"),
+    [
+        (
+            {"model__encoder__pretrained": "minilm"},
+            "latest",
+            "DialogueTRM-U: utterance (context-dependent); encoder minilm; context of 3 turns",
+            "step 4, the latest, not chosen by any score",
+        ),
+        (
+            {"model__modalities": "av", "model__context__visual": "dependent", "model__fusion__kind": "gmu"},
+            "4",
+            "DialogueTRM: acoustic (context-free), visual (context-dependent); fusion gmu; context of 3 turns",
+            "step 4, as asked for, not chosen by any score",
+        ),
+        (
+            {"model__modalities": "uav", "model__utterance": "features", "train__select_by": "macro_f1"},
+            "best",
+            "DialogueTRM-M: utterance (context-dependent), acoustic (context-free), visual (context-free); fusion mgif"
+            "; utterance vectors from the data; context of 3 turns",
+            "step 4, the best macro F1 on dev",
+        ),
+    ],
+)
+def test_the_model_and_the_choice_of_the_checkpoint_are_named(full, settings, which, model, checkpoint):
+    evaluation = read_evaluation(full[0], "test")
+    metrics = evaluation.metrics | {"checkpoint": which}
+    changed = dataclasses.replace(evaluation, config=tiny_config(**settings), metrics=metrics)
+    found = about(changed, None)
+    assert (found["model"], found["checkpoint"]) == (model, checkpoint)
+    assert found["again"].endswith(f" --step {which}")
+
+
+def test_every_turn_is_there_with_what_the_files_say_of_it(full):
+    _, turns, page = full
+    shown = page.find_all("li", class_="t")
+    places = {element.attributes["id"]: turn for element, turn in zip(shown, turns, strict=True)}
+    groups = {"Intra-ES": intra_shifts(turns), "Inter-ES": inter_shifts(turns)}
+    for element, turn in zip(shown, turns, strict=True):
+        head, verdict = element.find("p", class_="w").text, element.find("p", class_="v")
+        assert head == f"{int(turn.turn) + 1} {turn.speaker}: {turn.utterance}"
+        names = [name for name, group in groups.items() if turn in group]
+        assert [tag.text for tag in verdict.find_all("small")] == names
+        said = {
+            None: f"not labelled, predicted {turn.prediction}",
+            turn.prediction: f"✓ {turn.label}",
+        }.get(turn.label, f"✗ {turn.prediction}, label {turn.label}")
+        assert verdict.text.removesuffix("".join(f" {name}" for name in names)) == said
+        assert ("x" in element.attributes["class"].split()) == (turn.label not in (None, turn.prediction))
+        chips = element.find("ul").find_all("li")
+        expected = [f"{name} {100 * p:.0f}" for name, p in zip(LABELS.names, turn.probabilities, strict=True)]
+        assert [chip.text for chip in chips] == expected
+        marked = {mark: [chip.text[0] for chip in chips if chip.matches("li", {"class": mark})] for mark in "yg"}
+        assert marked == {"y": [turn.prediction], "g": [turn.label] if turn.label else []}
+        seen = [(letter, one) for letter, one in turn.insides.attended.items() if one.turn is not None]
+        links = element.find_all("a")
+        assert len(links) == len(seen)
+        for link, (_, one) in zip(links, seen, strict=True):
+            target = places[link.attributes["href"][1:]]
+            assert (target.dialogue_id, target.turn) == (turn.dialogue_id, one.turn)
+        looks = [p.text for p in element.find_all("p", class_="a")][: len(seen)]
+        for look, (letter, one) in zip(looks, seen, strict=True):
+            assert look.startswith({"u": "utterance", "a": "acoustic"}[letter])
+            assert look.endswith(f"{100 * one.weight:.0f}\xa0%, itself {100 * one.itself:.0f}\xa0%")
+
+
+def test_nothing_comes_from_elsewhere_and_one_known_script_may_run(full):
+    run, _, page = full
+    text = (run.evaluation("test") / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?:|url\(|@import|src=", text)
+    assert all(link.attributes["href"].startswith("#") for link in page.find_all("a"))
+    ids = [element.attributes["id"] for element in page.walk() if element.attributes.get("id")]
+    assert len(set(ids)) == len(ids) and {link.attributes["href"][1:] for link in page.find_all("a")} <= set(ids)
+    digest = base64.b64encode(hashlib.sha256(page.find("script").text.encode()).digest()).decode()
+    policy = page.find("meta", http_equiv="Content-Security-Policy").attributes["content"]
+    assert "default-src 'none'" in policy and f"script-src 'sha256-{digest}'" in policy
+    assert page.find("form").attributes["hidden"] is None  # shown by the script, which alone makes it work
+
+
+def test_headings_and_headers_are_real(full):
+    _, _, page = full
+    levels = [int(element.tag[1]) for element in page.walk() if re.fullmatch(r"h\d", element.tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert page.find("html").attributes["lang"] == "en"
+    assert {th.attributes.get("scope") for th in page.find_all("th")} == {"row", "col"}
+    for table in page.find_all("table"):
+        lengths = {len(row.find_all("th") + row.find_all("td")) for row in table.find_all("tr")}
+        assert len(lengths) == 1
+    assert all(svg.attributes.get("aria-label") for svg in page.find_all("svg"))
+
+
+def test_text_from_data_stays_text(tmp_path):
+    labels = LabelSpace(NASTY[:3])
+    by_letter = dict(zip("abc", labels.names, strict=True))
+    turns = [
+        dataclasses.replace(
+            turn, dialogue_id=NASTY[1], label=by_letter[turn.label], prediction=by_letter[turn.prediction]
+        )
+        for turn in conversation(NASTY[1], "xyxy", "abca", "abcb", NASTY)
+    ]
+    turns = [dataclasses.replace(turn, speaker=NASTY[index], turn=NASTY[index]) for index, turn in enumerate(turns)]
+    run, read = evaluated(tmp_path / "<b>run", turns, labels, insides_of(turns))
+    page = page_of(run)
+    assert len(page.find_all("script")) == 1 and not page.find_all("img")
+    assert not any(name.startswith("on") for element in page.walk() for name in element.attributes)
+    shown = page.find_all("li", class_="t")
+    assert [element.find("span").text for element in shown] == list(NASTY)
+    assert [element.attributes["data-l"] for element in shown] == [turn.label for turn in read]
+    assert page.find_all("summary")[-1].find("b").text == NASTY[1]
+
+
+def test_without_insides_nothing_is_said_of_them(tmp_path):
+    run, _ = evaluated(tmp_path, random_turns(1))
+    page = page_of(run)
+    assert not page.find_all(id="insides") and not page.find_all("p", class_="a")
+    assert "attention looks" not in page.text and "Gates" not in page.text
+
+
+def test_training_is_drawn_and_the_checkpoint_marked(full):
+    _, _, page = full
+    section = page.find(id="training")
+    loss, scores = section.find_all("svg")
+    train, dev = loss.find_all("path", class_="series")
+    assert train.attributes["d"].count("L") == 2 and dev.attributes["d"].count("L") == 1
+    (mark,) = loss.find_all("path", class_="mark")
+    assert mark.attributes["d"].startswith(f"M{RIGHT} ")  # step 4 is the last of all
+    assert dev.attributes["d"].split("L")[1].startswith(f"{RIGHT} ")
+    assert len(scores.find_all("path", class_="series")) == 3
+    assert rows_of(section.find("table"))[1:] == [
+        ["2", "1", "1.5000", "1.5000", "0.2500"],
+        ["4 (evaluated here)", "2", "0.5000", "1.7500", "0.7500"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", "not JSON\n[1]\n{}\n", '{"step": 4, "split": "dev", "loss": NaN}\n{"ste']
+)
+def test_without_a_training_log_there_is_a_report(tmp_path, content):
+    run, _ = evaluated(tmp_path, random_turns(1))
+    run.metrics_file.unlink() if content is None else run.metrics_file.write_text(content)
+    page = page_of(run)
+    assert not page.find_all(id="training") and len(page.find_all("li", class_="t")) > 30
+    said = {row.find("dt").text: row.find("dd").text for row in page.find("dl").find_all("div")}
+    assert said["checkpoint"] == "step 4, the best weighted F1 on dev"
+
+
+def test_what_can_be_read_of_a_damaged_log_is_drawn(tmp_path):
+    run, _ = evaluated(tmp_path, random_turns(1))
+    text = run.metrics_file.read_text()
+    run.metrics_file.write_text("\x00\n" + text + text[:20])
+    assert len(page_of(run).find(id="training").find("table").find_all("tr")) == 3
+
+
+def test_real_values_have_a_report_too(tmp_path):
+    run, values, outputs = valued(tmp_path)
+    page = page_of(run)
+    metrics = json.loads((run.evaluation("test") / "metrics.json").read_text())
+    assert rows_of(page.find(id="targets").find("table"))[1:] == [
+        [name, f"{row['pearson_r']:.4f}", f"{row['mae']:.4f}", str(row["n"])]
+        for name, row in metrics["per_target"].items()
+    ]
+    clouds = [svg.find("path", class_="cloud") for svg in page.find(id="targets").find_all("svg")]
+    assert [cloud.attributes["d"].count("M") for cloud in clouds] == [22, 21]
+    errors = np.nanmean(np.abs(values - outputs)[~np.isnan(values).all(axis=1)], axis=1)
+    shown = page.find_all("li", class_="t")
+    assert len(shown) == 23
+    far = [int(element.find("span").text.split()[1]) for element in shown if element.matches("", {"class": "x"})]
+    indices = np.flatnonzero(~np.isnan(values).all(axis=1))
+    assert set(far) == set(indices[np.argsort(-errors)[:2]])
+    assert shown[5].find("ul").text == (
+        f"valence {outputs[5, 0]:.2f}, annotated {values[5, 0]:.2f}power {outputs[5, 1]:.2f}, not annotated"
+    )
+    assert "the latest, not chosen by any score" in page.text
+    assert not page.find_all(id="confusions") and len(page.find(id="training").find_all("svg")) == 2
+
+
+def test_it_is_drawn_anew_byte_for_byte_from_the_command(full, capsys):
+    run, _, _ = full
+    file = run.evaluation("test") / "report.html"
+    before = file.read_bytes()
+    file.unlink()
+    assert main([str(run.path), "--split", "test"]) == 0
+    assert capsys.readouterr().out == f"written to {file}\n"
+    assert file.read_bytes() == before
+
+
+def _edit(path, **changes):
+    path.write_text(json.dumps({k: v for k, v in (json.loads(path.read_text()) | changes).items() if v is not None}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "metrics.json").unlink(), "metrics.json: expected the results of eval.py: No such"),
+        (lambda folder: (folder / "metrics.json").write_text("{"), "metrics.json: not valid JSON"),
+        (lambda folder: (folder / "metrics.json").write_text("[]"), "metrics.json: expected corpus, split"),
+        (lambda folder: _edit(folder / "metrics.json", step=None), "metrics.json: expected step, found none"),
+        (lambda folder: (folder / "predictions.csv").unlink(), "predictions.csv: cannot be read"),
+        (lambda folder: (folder / "analysis.json").unlink(), "analysis.json: expected the results of eval.py"),
+        (lambda folder: _edit(folder / "metrics.json", n=3), "metrics.json: expected the 4 labelled turns"),
+        (lambda folder: _edit(folder / "analysis.json", n=3), "analysis.json: expected the 4 labelled turns"),
+        (lambda folder: os.remove(folder.parents[1] / "config.json"), "config.json: expected a run directory"),
+    ],
+)
+def test_what_is_missing_is_one_line_and_status_2(tmp_path, capsys, damage, message):
+    run, _ = evaluated(tmp_path, conversation("d", "xyxy", "abca", "abcb"))
+    damage(run.evaluation("test"))
+    assert main([str(run.path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    assert message in captured.err
+    assert not (run.evaluation("test") / "report.html").exists()
+
+
+def test_a_huge_split_is_cut_between_conversations():
+    turns = random_turns(2)
+    whole = cases(turns)
+    assert sum(len(case.turns) for case in whole) == len(turns)
+    sizes = [len(case.turns) for case in whole]
+    assert [len(case.turns) for case in cases(turns, sum(sizes[:3]))] == sizes[:3]
+    assert len(cases(turns, sum(sizes[:3]) - 1)) == 2 and len(cases(turns, 0)) == 1
+
+
+def with_insides(turn, **insides):
+    return dataclasses.replace(turn, insides=TurnInsides(**insides))
+
+
+def test_means_are_over_the_turns_that_have_the_number():
+    a, b, c = conversation("d", "xyx", "ab-", "aba")
+    turns = [
+        with_insides(a, gates={"ua": 0.5, "uv": 0.25}, fusion={"e_CLS": 1.0}),
+        with_insides(b, gates={"uv": 0.75}),
+        with_insides(c, gates={"ua": 1.0}),
+    ]
+    table = gate_table(turns, LABELS.names)
+    assert table.columns == ["ua", "uv"]
+    assert table.rows == [
+        *(("all", 3, [0.75, 0.5]), ("a", 1, [0.5, 0.25]), ("b", 1, [None, 0.75]), ("c", 0, [None, None])),
+    ]
+    assert fusion_table(turns, ()).rows == [("all", 3, [1.0])]
+    assert gate_table([a, b], LABELS.names) is None
+
+
+def test_where_attention_looks_is_counted_inside_the_window():
+    turns = conversation("d", "xyxx", "abca", "abcb") + conversation("e", "xx", "ab", "ab")
+    looks = [None, "0", "1", "0", None, "0"]
+    turns = [
+        with_insides(turn, attended={"u": Attended(look, None if look is None else 0.25, 0.5)})
+        for turn, look in zip(turns, looks, strict=True)
+    ]
+    (summary,) = attention_summaries(turns, LABELS.names, 2)
+    assert summary.modality == "utterance"
+    assert summary.table.rows[0] == ("all", 6, [0.5, 0.25])
+    assert summary.distances == {1: 3, 2: 0, 3: 1}
+    assert summary.same_speaker == 0.5  # d3 to d0 and e1 to e0, not d1 to d0 and d2 to d1
+    assert summary.same_speaker_seen == 3 / 6  # of d1: 0 of 1, d2: 1 of 2, d3: 1 of 2, e1: 1 of 1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 100, [0, 20, 40, 60, 80, 100]),
+        (0.11, 0.34, [0.15, 0.2, 0.25, 0.3]),
+        (-1, 1, [-1, -0.5, 0, 0.5, 1]),
+        (3, 3, [3]),
+        (0, 0, [0]),
+        (7, 9_123, [2000, 4000, 6000, 8000]),
+    ],
+)
+def test_ticks_are_round(low, high, expected):
+    assert ticks(low, high) == expected
+
+
+def test_points_lie_inside_the_frame_where_they_belong():
+    plot = make_plot("t", "x", [Series("s", "dotted", [(0, 0), (5, 1), (10, 2)])], (10, "end"))
+    assert plot.series[0].dots == [(f"{LEFT}", f"{BOTTOM}"), ("197", "102"), (f"{RIGHT}", f"{TOP}")]
+    assert plot.mark == (f"{RIGHT}", "end")
+    assert plot.x_ticks[0] == (f"{LEFT}", "0") and plot.x_ticks[-1] == (f"{RIGHT}", "10")
+
+
+def test_thinning_keeps_the_mean():
+    points = [(float(x), float(x % 7)) for x in range(1000)]
+    few = thinned(points, 200)
+    assert len(few) == 200 and few[0] == (2.0, 2.0)
+    assert math.isclose(sum(y for _, y in few) / 200, sum(y for _, y in points) / 1000)
+    assert thinned(points[:7], 200) == points[:7]
