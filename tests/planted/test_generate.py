@@ -17,7 +17,7 @@ from dtrm_jax.planted.generate import CUES, FILLERS, LEXICON, PLANTED_LABELS, RE
 
 NAMES = PLANTED_LABELS.names
 FRESH = dict(zip(NAMES, RULES.fresh, strict=True))
-PROBE = "from tests.data.test_planted import fingerprint; print(fingerprint())"
+PROBE = "from tests.planted.test_generate import fingerprint; print(fingerprint())"
 
 
 def generate(rules=RULES, **settings):

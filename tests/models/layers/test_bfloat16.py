@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.models.layers.test_dense import SIZES, random
-from tests.models.test_dialogue_trm import SIMPLE, logits_of
 
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.models.layers.attention import row_attention
 from dtrm_jax.models.layers.bfloat16 import bfloat16_product, runs_in_bfloat16
 from tests.factories import random_examples, random_params, tiny_config, tiny_model
+from tests.models.dialogue_trm.test_dialogue_trm import SIMPLE, logits_of
+from tests.models.layers.test_dense import SIZES, random
 
 BATCHED = [((), 7, 5, 3), ((2, 3), 16, 16, 8), ((4, 12), 48, 48, 32), ((1,), 1, 9, 64)]
 
