@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "dtrm_jax"
 FLOORS = {
     "errors": 0,
     "replacing": 0,
+    "settings": 0,
     "host_memory": 0,
     "distributed": 1,
     "conversation": 1,

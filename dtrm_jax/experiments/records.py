@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from dtrm_jax import config as config_lib
-from dtrm_jax.config import Config
+from dtrm_jax.config import Config, different_settings
 from dtrm_jax.conversation import Conversation, LabelSpace
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis.groups import STUDIED
@@ -24,7 +24,7 @@ from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.evaluation.files.predictions import PredictedTurn
 from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS
 from dtrm_jax.experiments.variants import Variant
-from dtrm_jax.run_directory import RunDirectory, different_settings, signed
+from dtrm_jax.run_directory import RunDirectory, signed
 from dtrm_jax.training.log import read_records
 
 Record = dict[str, Any]

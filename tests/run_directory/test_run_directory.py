@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from dtrm_jax.batch import PackShape
-from dtrm_jax.config import Config
+from dtrm_jax.config import Config, different_settings
 from dtrm_jax.conversation import LabelSpace, ValueSpace
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.errors import InputError
-from dtrm_jax.run_directory import Checkpoints, RunDirectory, RunFacts, different_settings, signed
+from dtrm_jax.run_directory import Checkpoints, RunDirectory, RunFacts, signed
 from tests.factories import tiny_encoder
 
 

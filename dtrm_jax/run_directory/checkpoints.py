@@ -1,0 +1,162 @@
+"""Checkpoints of a run, by Orbax: the best by the dev metric and the latest are kept."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from dtrm_jax.errors import InputError
+
+# Dev metrics of which less is better.
+_ERRORS = ("mae", "loss")
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """A checkpoint's content.
+
+    Attributes:
+        step: Steps done when it was written.
+        state: The tree that was saved, or only its parameters.
+        progress: JSON values saved beside it.
+    """
+
+    step: int
+    state: Any
+    progress: dict[str, Any]
+
+
+class Checkpoints:
+    """Orbax checkpoints: the best by the dev metric and the latest are kept.
+
+    A checkpoint appears under its name only when it is complete; one that was interrupted is never restored.
+    """
+
+    def __init__(self, path: Path, select_by: str, read_only: bool):
+        self._path, self._select_by = path, select_by
+        if read_only and not path.is_dir():
+            raise InputError(f"{path}: no checkpoints, expected a run directory of train.py")
+        keep_best = ocp.checkpoint_managers.BestN(get_metric_fn=self._rank, n=1, keep_checkpoints_without_metrics=False)
+        policy = ocp.checkpoint_managers.AnyPreservationPolicy([ocp.checkpoint_managers.LatestN(1), keep_best])
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=None if read_only else policy,
+            best_fn=self._rank,
+            read_only=read_only,
+            create=not read_only,
+            cleanup_tmp_directories=not read_only,
+        )
+        self._manager = ocp.CheckpointManager(path, options=options, item_names=("state", "progress"))
+
+    def _rank(self, metrics: dict[str, float]) -> tuple[float, int]:
+        """Best score first; of equals, the earlier."""
+        return (signed(self._select_by, metrics[self._select_by]), -int(metrics["step"]))
+
+    def save(self, step: int, state: Any, progress: dict[str, Any], metrics: dict[str, float] | None) -> None:
+        """Writes a checkpoint in the background.
+
+        Args:
+            step: Steps done.
+            state: A tree of arrays.
+            progress: JSON values.
+            metrics: Dev scores, if this step was evaluated.
+
+        Raises:
+            InputError: It, or the one before it, could not be written (a full disk); earlier ones are intact.
+        """
+        if metrics is not None:
+            metrics = {**metrics, "step": step}
+        arguments = ocp.args.Composite(state=ocp.args.PyTreeSave(state), progress=ocp.args.JsonSave(progress))
+        with self._reporting():
+            self._manager.save(step, args=arguments, metrics=metrics, force=True)
+
+    def wait(self) -> None:
+        """Blocks until everything is on disk; raises InputError if it could not be written."""
+        with self._reporting():
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits and releases the threads."""
+        self.wait()
+        self._manager.close()
+
+    def resolve(self, which: str) -> int:
+        """Returns the step of "best", "latest" or a number.
+
+        Raises:
+            InputError: There is no such checkpoint.
+        """
+        steps = sorted(self._manager.all_steps())
+        if which == "latest" and steps:
+            return steps[-1]
+        if which == "best" and steps:
+            best = self._manager.best_step()
+            if best is not None:
+                return best
+        if which.isdecimal() and int(which) in steps:
+            return int(which)
+        there = f"found steps {', '.join(map(str, steps))}" if steps else "found none"
+        raise InputError(f"{self._path}: expected the checkpoint {which!r} (best, latest or a step), {there}")
+
+    def latest(self) -> int | None:
+        """Returns the last step that was saved, or None."""
+        return self._manager.latest_step()
+
+    def restore(self, step: int, like: Any) -> Restored:
+        """Reads a checkpoint.
+
+        Args:
+            step: Which.
+            like: A tree of arrays or ShapeDtypeStructs of the same structure, with the wanted shardings. A tree that
+                holds only some of the top-level entries restores only those.
+
+        Raises:
+            InputError: It does not fit ``like`` or is damaged.
+        """
+        template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        try:
+            restored = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.PyTreeRestore(
+                        item=template,
+                        restore_args=ocp.checkpoint_utils.construct_restore_args(template),
+                        partial_restore=True,
+                    ),
+                    progress=ocp.args.JsonRestore(),
+                ),
+            )
+        except (ValueError, KeyError, OSError) as error:
+            raise InputError(
+                f"{self._path / str(step)}: cannot restore this checkpoint: {_first_line(error)}"
+            ) from error
+        return Restored(step, restored["state"], restored["progress"])
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Turns the many exceptions of a failed write into one line."""
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"{self._path}: cannot save a checkpoint, earlier ones are intact: {_first_line(error)}"
+            ) from error
+
+
+def signed(metric: str, value: float) -> float:
+    """Returns a score of which more is better: an error's negative, anything else as it is."""
+    return -value if metric in _ERRORS else value
+
+
+def placed(tree: Any, sharding: jax.sharding.Sharding) -> Any:
+    """Returns the shapes of a tree's arrays with a sharding: what ``Checkpoints.restore`` is told to make."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

@@ -1,0 +1,54 @@
+"""``run.json``: what the model and the data of a run are rebuilt from, besides the config."""
+
+import dataclasses
+import json
+from typing import Any
+
+from dtrm_jax.batch import PackShape
+from dtrm_jax.conversation import LabelSpace, ValueSpace
+from dtrm_jax.models.encoders.bert_config import BertConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFacts:
+    """What the model and the data of a run are rebuilt from, besides the config.
+
+    Attributes:
+        corpus: Name of the dataset.
+        labels: Its label space: classes, or real values.
+        encoder: Sizes of the utterance encoder; None if no text is encoded.
+        shape: Shape of a training pack.
+        total_steps: Steps of the whole run.
+        data: ``fingerprint`` of the dataset; empty in runs from before it was kept.
+    """
+
+    corpus: str
+    labels: LabelSpace | ValueSpace
+    encoder: BertConfig | None
+    shape: PackShape
+    total_steps: int
+    data: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the facts as nested dicts of JSON types."""
+        kind = "values" if isinstance(self.labels, ValueSpace) else "classes"
+        return json.loads(json.dumps(dataclasses.asdict(self) | {"labels": {kind: self.labels.names}}))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "RunFacts":
+        """Inverts ``to_dict``."""
+        (kind, names), shape = next(iter(values["labels"].items())), values["shape"]
+        return cls(
+            corpus=values["corpus"],
+            labels={"classes": LabelSpace, "values": ValueSpace}[kind](tuple(names)),
+            encoder=None if values["encoder"] is None else BertConfig(**values["encoder"]),
+            shape=PackShape(
+                tuple(map(tuple, shape["rows"])),
+                shape["utterances"],
+                shape["values"],
+                tuple(map(tuple, shape["features"])),
+                shape["own_tokens"],
+            ),
+            total_steps=values["total_steps"],
+            data=values.get("data", {}),
+        )

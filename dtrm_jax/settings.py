@@ -1,0 +1,170 @@
+"""Typed settings whose bounds and choices stand at their fields, and their way to JSON and back.
+
+A section of settings is a dataclass. ``setting`` declares a field with what it admits; a number declared without it is
+finite and at least 0. ``check`` refuses everything else by name, ``from_dict`` what is not a section's field.
+"""
+
+import dataclasses
+import math
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, get_type_hints
+
+from dtrm_jax.errors import InputError
+
+_ADMITS = "admits"
+_SINCE = "since"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Admitted:
+    """What a setting may be.
+
+    Attributes:
+        choices: The values that a text may have; empty if any will do.
+        low: The smallest number.
+        high: The largest number.
+        below: What a number must be smaller than.
+        increasing: Whether a list must be of increasing numbers, at least one and none below ``low``.
+    """
+
+    choices: tuple[str, ...] = ()
+    low: float = 0
+    high: float = math.inf
+    below: float = math.inf
+    increasing: bool = False
+
+    def problem(self, value: Any) -> str:
+        """Returns what was expected instead of a value of the right type; empty if it is admitted."""
+        if self.choices and value not in self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.increasing and not (value and min(value) >= self.low and list(value) == sorted(set(value))):
+            return f"increasing lengths of at least {self.low}"
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if not (self.low <= value <= self.high and value < self.below and math.isfinite(value)):
+                return f"a number from {self.low} to " + ("below 1" if self.below == 1 else f"{self.high}")
+        return ""
+
+
+def setting(
+    default: Any,
+    *,
+    choices: Collection[str] = (),
+    low: float = 0,
+    high: float = math.inf,
+    below: float = math.inf,
+    increasing: bool = False,
+    since: str = "",
+) -> Any:
+    """Declares a field of a section.
+
+    Args:
+        default: Its default.
+        choices: As in ``Admitted``.
+        low: As in ``Admitted``.
+        high: As in ``Admitted``.
+        below: As in ``Admitted``.
+        increasing: As in ``Admitted``.
+        since: The version of the package that introduced it. A file of an older version lacks the setting, and it then
+            has its default, which must be what the older version did.
+    """
+    admitted = Admitted(choices=tuple(choices), low=low, high=high, below=below, increasing=increasing)
+    return dataclasses.field(default=default, metadata={_ADMITS: admitted, _SINCE: since})
+
+
+def section(kind: type, *, since: str = "") -> Any:
+    """Declares a field that is a section of its own, with its defaults; ``since`` as in ``setting``."""
+    return dataclasses.field(default_factory=kind, metadata={_SINCE: since})
+
+
+def admitted(field: dataclasses.Field) -> Admitted:
+    """Returns what a field of a section admits."""
+    return field.metadata.get(_ADMITS, Admitted())
+
+
+def check(settings: Any, path: str = "config") -> None:
+    """Checks type and value of every setting of a section and of the sections in it.
+
+    Args:
+        settings: The section.
+        path: What it is called in errors.
+
+    Raises:
+        InputError: Names the setting, what was expected and what was found.
+    """
+    for name, hint, field, value in leaves(settings):
+        _check_type(f"{path}.{name}", hint, value)
+        if problem := admitted(field).problem(value):
+            found = repr(value) if isinstance(value, str) else value
+            raise InputError(f"{path}.{name}: expected {problem}, found {found}")
+
+
+def leaves(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, dataclasses.Field, Any]]:
+    """Yields path, type, field and value of every setting of a section and of the sections in it."""
+    hints = get_type_hints(type(settings))
+    for field in dataclasses.fields(settings):
+        value, path = getattr(settings, field.name), prefix + field.name
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, path + ".")
+        else:
+            yield path, hints[field.name], field, value
+
+
+def to_dict(settings: Any) -> dict[str, Any]:
+    """Returns a section as nested dicts of JSON types."""
+    return dataclasses.asdict(settings)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested dicts as one, whose keys are the paths with dots; tuples become lists, as in JSON."""
+    result = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            result |= flat(value, f"{prefix}{name}.")
+        else:
+            result[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return result
+
+
+def from_dict(values: Any, kind: type, path: str = "config") -> Any:
+    """Builds a section from ``to_dict``'s result, perhaps of an older version.
+
+    Args:
+        values: Nested dicts.
+        kind: The section's class.
+        path: What it is called in errors.
+
+    Raises:
+        InputError: A key is unknown, or missing although no later version introduced it, or a value has the wrong type.
+    """
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected a mapping, found {type(values).__name__}")
+    hints = get_type_hints(kind)
+    for key in values:
+        if key not in hints:
+            raise InputError(f"{path}.{key}: unknown setting, expected one of {', '.join(hints)}")
+    arguments = {}
+    for field in dataclasses.fields(kind):
+        name, hint = field.name, hints[field.name]
+        if name not in values:
+            if field.metadata.get(_SINCE):
+                continue
+            raise InputError(f"{path}.{name}: setting is missing")
+        value = values[name]
+        if dataclasses.is_dataclass(hint):
+            value = from_dict(value, hint, f"{path}.{name}")
+        else:
+            value = tuple(value) if isinstance(value, list) else value
+            _check_type(f"{path}.{name}", hint, value)
+        arguments[name] = value
+    return kind(**arguments)
+
+
+def _check_type(path: str, hint: Any, value: Any) -> None:
+    if hint == tuple[int, ...]:
+        good = isinstance(value, tuple) and all(type(item) is int for item in value)
+    elif hint is float:
+        good = type(value) in (int, float)
+    else:
+        good = type(value) is hint
+    if not good:
+        raise InputError(f"{path}: expected {getattr(hint, '__name__', hint)}, found {value!r}")
