@@ -22,8 +22,8 @@ from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.evaluator import make_predict
 from dtrm_jax.models.dialogue_trm.discriminator import Discriminator
 from dtrm_jax.models.dialogue_trm.intra_modal import IntraModal
-from dtrm_jax.models.dialogue_trm.model import mean_of_utterance, utterance_of_own
 from dtrm_jax.models.encoders.bert_config import BertConfig
+from dtrm_jax.models.encoders.reading import mean_of_utterance, utterance_of_own
 from dtrm_jax.training import setup
 from dtrm_jax.training.step import AXIS, initial_state, make_train_step, parallelise
 
@@ -101,7 +101,7 @@ class FlaxPeer:
         turns = max(sum(len(example.lengths) for example in batch) for batch in self.batches)
         self.shape = PackShape(((longest, turns),), turns)
         model = PaddedDialogueTRM(config.model, facts.encoder, config.tokens.window, len(facts.labels), self.shape)
-        optimizer = setup.build_optimizer(config.optimizer, facts.total_steps)
+        optimizer = setup.build_optimizer(config.optimizer, facts.total_steps, {"encoder"})
         weights_C = jnp.asarray(setup.class_weights(experiment))
         step = make_train_step(model, optimizer, weights_C, config.train.label_smoothing, axis_name=AXIS)
         self.step, self.predictor = parallelise(step, one_device()), make_predict(model)

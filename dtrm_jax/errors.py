@@ -1,7 +1,10 @@
-"""The one exception for input that a user can mend, and how a command ends with it."""
+"""The one exception for input that a user can correct, and how a command ends with it."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+Entry = TypeVar("Entry")
 
 
 class InputError(ValueError):
@@ -10,6 +13,22 @@ class InputError(ValueError):
     The message is one line that names the file, the record and what was expected. Command-line scripts print it and
     exit with status 2; library callers may catch it as a ``ValueError``.
     """
+
+
+def chosen(table: Mapping[str, Entry], name: str, setting: str) -> Entry:
+    """Returns the entry of a registry that a setting names.
+
+    Args:
+        table: Name -> entry.
+        name: The setting's value.
+        setting: Its path, for the error.
+
+    Raises:
+        InputError: There is no such entry; lists those there are.
+    """
+    if name not in table:
+        raise InputError(f"{setting}: expected one of {', '.join(table)}, found {name!r}")
+    return table[name]
 
 
 def exit_status(command: Callable[[], int | None]) -> int:

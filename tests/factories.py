@@ -19,8 +19,9 @@ from dtrm_jax.data.examples import make_examples
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.packing import Example, build_pack
 from dtrm_jax.data.tokenize import TokenSequence
-from dtrm_jax.models.dialogue_trm.model import DialogueTRM, build_model
+from dtrm_jax.models import build_model
 from dtrm_jax.models.encoders.bert_config import BertConfig
+from dtrm_jax.models.interface import Model
 
 PAD, UNK, CLS, SEP = range(4)
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -134,18 +135,18 @@ def tiny_encoder(config: Config, **sizes: int) -> BertConfig:
     )
 
 
-def tiny_model(config: Config, shape: PackShape, **sizes: int) -> DialogueTRM:
+def tiny_model(config: Config, shape: PackShape, **sizes: int) -> Model:
     """Returns the tiny model for packs of ``shape``."""
     return build_model(config, tiny_encoder(config, **sizes), len(LABELS), shape)
 
 
-def param_shapes(model: DialogueTRM) -> Any:
+def param_shapes(model: Model) -> Any:
     """Returns the parameter tree with shapes for leaves, without allocating."""
     pack = build_pack([], model.shape)
     return jax.eval_shape(lambda: model.init(jax.random.key(0), pack, deterministic=True)["params"])
 
 
-def random_params(model: DialogueTRM, seed: int = 0) -> Any:
+def random_params(model: Model, seed: int = 0) -> Any:
     """Returns parameters far from their initial values: fresh biases are 0 and would hide mistakes."""
     return random_params_like(param_shapes(model), seed)
 

@@ -10,20 +10,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from dtrm_jax.config import FusionConfig
-from dtrm_jax.models.dialogue_trm.fusions.simple import build_fusion
-from dtrm_jax.models.dialogue_trm.representations import Place
+from dtrm_jax.models.dialogue_trm.fusions import FUSIONS
+from dtrm_jax.models.dialogue_trm.fusions.fusion import Fusion, Position
 from tests.factories import random_params_like
 
 WIDTH, HEADS, FEED_FORWARD, LAYERS, SKETCH, WINDOW = 8, 2, 11, 3, 13, 2
 CONFIG = FusionConfig(layers=LAYERS, heads=HEADS, feed_forward=FEED_FORWARD, dropout=0.0, sketch=SKETCH, seed=5)
 TRIPLE = ("utterance", "acoustic", "visual")
 # Every kind, for what holds of all of them.
-KINDS = (
-    *("mgif", "mgif_without_representation", "mgif_without_prototype"),
-    *("additive", "concat", "max", "bilinear", "gmu", "mult"),
-)
+KINDS = tuple(FUSIONS)
 SUBSETS = (TRIPLE[:2], TRIPLE[::2], TRIPLE[1:], TRIPLE)
 
 
@@ -38,23 +36,30 @@ def everywhere(names: Sequence[str], utterances: int) -> dict[str, np.ndarray]:
     return {name: np.ones(utterances, bool) for name in names}
 
 
-def side_by_side(turns: Sequence[int], unused: int = 0) -> Place:
+def side_by_side(turns: Sequence[int], unused: int = 0) -> Position:
     """Returns conversations of so many turns, then unused slots."""
     conversation = [*np.repeat(np.arange(len(turns)), turns), *[-1] * unused]
     turn = [*np.concatenate([np.arange(count) for count in turns]), *[0] * unused]
-    return Place(np.array(conversation, np.int32), np.array(turn, np.int32))
+    return Position(np.array(conversation, np.int32), np.array(turn, np.int32))
 
 
-def built(kind: str, r: Mapping, present: Mapping, place: Place | None = None, **changes: Any):
+def fusion(kind: str, dtype: DTypeLike = jnp.float32, remat: bool = False, **changes: Any) -> Fusion:
+    """Returns the module; ``changes`` are of ``CONFIG``."""
+    return FUSIONS[kind](
+        config=dataclasses.replace(CONFIG, **changes), window=WINDOW, dtype=dtype, remat=remat, name="fusion"
+    )
+
+
+def built(kind: str, r: Mapping, present: Mapping, position: Position | None = None, **changes: Any):
     """Returns random parameters of the fusion and ``(params, r, present) -> output``, compiled.
 
-    Without a place the turns are one conversation. ``changes`` are of ``CONFIG``.
+    Without a position the turns are one conversation. ``changes`` are of ``CONFIG``.
     """
-    place = place or side_by_side([len(next(iter(r.values())))])
-    module = build_fusion(dataclasses.replace(CONFIG, kind=kind, **changes), WINDOW, jnp.float32, False, "fusion")
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), r, present, place, True))
+    position = position or side_by_side([len(next(iter(r.values())))])
+    module = fusion(kind, **changes)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), r, present, position, True))
     params = random_params_like(shapes.get("params", {}))
-    return params, jax.jit(lambda params, r, present: module.apply({"params": params}, r, present, place, True))
+    return params, jax.jit(lambda params, r, present: module.apply({"params": params}, r, present, position, True))
 
 
 def count(params: Any) -> int:

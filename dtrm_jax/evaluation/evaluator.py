@@ -12,14 +12,13 @@ from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.conversation import LabelSpace, ValueSpace
 from dtrm_jax.data.packing import Example, build_pack, plan_packs, with_own_tokens
 from dtrm_jax.evaluation.metrics import classification_metrics, value_metrics
-from dtrm_jax.models.dialogue_trm.insides import summarise
-from dtrm_jax.models.dialogue_trm.model import DialogueTRM
+from dtrm_jax.models.interface import Model
 
 Predict = Callable[[Any, Batch], Float[Array, "N U C"]]
 Inspect = Callable[[Any, Batch], tuple[Float[Array, "N U C"], dict[str, Array]]]
 
 
-def make_predict(model: DialogueTRM) -> Predict:
+def make_predict(model: Model) -> Predict:
     """Returns the compiled ``predict(params, batch)``, without dropout.
 
     Its result is every utterance slot's probabilities of the classes, or the real values.
@@ -35,25 +34,25 @@ def make_predict(model: DialogueTRM) -> Predict:
     return predict
 
 
-def make_inspect(model: DialogueTRM) -> Inspect:
-    """Returns the compiled ``inspect(params, batch)``: ``predict``'s result, and ``insides.summarise``'s ``[N, U]``."""
+def make_inspect(model: Model) -> Inspect:
+    """Returns the compiled ``inspect(params, batch)``: ``predict``'s result, and ``Model.summarise``'s ``[N, U]``."""
 
     @jax.jit
     def inspect(params: Any, batch: Batch) -> tuple[Float[Array, "N U C"], dict[str, Array]]:
         def of_pack(pack: Batch) -> tuple[Float[Array, "U C"], dict[str, Array]]:
             output_UxC, sown = model.apply({"params": params}, pack, deterministic=True, mutable=["intermediates"])
-            return _finished(model, output_UxC), summarise(model, sown.get("intermediates", {}), pack)
+            return _finished(model, output_UxC), model.summarise(sown.get("intermediates", {}), pack)
 
         return jax.lax.map(of_pack, batch)
 
     return inspect
 
 
-def _finished(model: DialogueTRM, output_UxC: Float[Array, "U C"]) -> Float[Array, "U C"]:
+def _finished(model: Model, output_UxC: Float[Array, "U C"]) -> Float[Array, "U C"]:
     return output_UxC if model.shape.values else jax.nn.softmax(output_UxC, axis=-1)
 
 
-def parameter_shapes(model: DialogueTRM) -> Any:
+def parameter_shapes(model: Model) -> Any:
     """Returns the model's parameter tree with shapes for leaves; nothing is computed."""
     pack = build_pack([], model.shape)
     return jax.eval_shape(lambda: model.init(jax.random.key(0), pack, deterministic=True)["params"])
@@ -80,7 +79,7 @@ class Evaluator:
     packs: list[list[int]]
 
     @classmethod
-    def build(cls, model: DialogueTRM, examples: Sequence[Example], labels: LabelSpace | ValueSpace) -> "Evaluator":
+    def build(cls, model: Model, examples: Sequence[Example], labels: LabelSpace | ValueSpace) -> "Evaluator":
         """Plans the packs of a split, of the shape that ``model`` takes."""
         lengths = [example.lengths for example in examples]
         order = sorted(range(len(lengths)), key=lambda index: (-sum(lengths[index]), -len(lengths[index])))
@@ -98,7 +97,7 @@ class Evaluator:
         return self._by_conversation(lambda batch: self.predict(params, batch))
 
     def outputs_and_insides(self, params: Any) -> tuple[list[np.ndarray], list[dict[str, np.ndarray]]]:
-        """Returns what ``outputs`` does and, for every conversation, what ``insides.summarise`` says of its turns.
+        """Returns what ``outputs`` does and, for every conversation, what ``Model.summarise`` says of its turns.
 
         Both come from the same pass. Names map to ``[turns]``.
         """

@@ -10,7 +10,7 @@ from dtrm_jax.batch import Batch
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.run import restore_run
-from dtrm_jax.models.dialogue_trm.model import DialogueTRM
+from dtrm_jax.models.interface import Model
 from dtrm_jax.run_directory import RunDirectory
 
 
@@ -39,7 +39,7 @@ def inspect_conversation(
     return {name: array[:turns] if len(array) == slots else array for name, array in found.items()}
 
 
-def read_out(model: DialogueTRM, params: Any, pack: Batch) -> dict[str, np.ndarray]:
+def read_out(model: Model, params: Any, pack: Batch) -> dict[str, np.ndarray]:
     """Runs the model on one pack, without dropout, and returns its gate values and attention weights.
 
     Args:

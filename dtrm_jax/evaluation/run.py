@@ -14,7 +14,8 @@ from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis.analyse import analyse
 from dtrm_jax.evaluation.evaluator import Evaluator, parameter_shapes
 from dtrm_jax.evaluation.files import predictions
-from dtrm_jax.models.dialogue_trm.model import DialogueTRM, build_model
+from dtrm_jax.models import build_model
+from dtrm_jax.models.interface import Model
 from dtrm_jax.run_directory import RunDirectory, placed
 
 
@@ -34,7 +35,7 @@ class RestoredRun:
     dataset: Dataset
     conversations: tuple[Conversation, ...]
     examples: list[Example]
-    model: DialogueTRM
+    model: Model
     params: Any
     step: int
 
@@ -101,7 +102,7 @@ def _load(run: RunDirectory, config: Config, source: str | None, split: str) -> 
     return dataset
 
 
-def _restore(run: RunDirectory, config: Config, model: DialogueTRM, which: str) -> tuple[int, Any]:
+def _restore(run: RunDirectory, config: Config, model: Model, which: str) -> tuple[int, Any]:
     """Returns the step and the parameters of a checkpoint."""
     checkpoints = run.checkpoints(config.train.select_by, read_only=True)
     try:

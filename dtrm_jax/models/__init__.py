@@ -1,1 +1,28 @@
-"""Batch to logits: the pure-functional Flax modules of DialogueTRM."""
+"""Batch to logits: the models, by the name that ``config.model.architecture`` gives."""
+
+from dtrm_jax.batch import PackShape
+from dtrm_jax.config import Config
+from dtrm_jax.errors import chosen
+from dtrm_jax.models.dialogue_trm.model import DialogueTRM
+from dtrm_jax.models.encoders.family import Encoder
+from dtrm_jax.models.interface import Model
+
+ARCHITECTURES: dict[str, type[Model]] = {
+    "dialogue_trm": DialogueTRM,
+}
+
+
+def architecture(config: Config) -> type[Model]:
+    """Returns the class of the configured model.
+
+    Raises:
+        InputError: There is no such model, or settings that it refuses before any data is read.
+    """
+    found = chosen(ARCHITECTURES, config.model.architecture, "config.model.architecture")
+    found.check(config)
+    return found
+
+
+def build_model(config: Config, encoder: Encoder | None, outputs: int, shape: PackShape) -> Model:
+    """Builds the configured model; see ``Model.build``."""
+    return architecture(config).build(config, encoder=encoder, outputs=outputs, shape=shape)

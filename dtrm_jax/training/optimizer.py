@@ -1,16 +1,12 @@
 """AdamW with warm-up and linear decay, and a learning rate for each part of the model."""
 
+from collections.abc import Collection
 from typing import Any
 
 import flax.traverse_util
 import optax
 
 from dtrm_jax.config import OptimizerConfig
-
-_PARTS = {
-    "encoder": "encoder",
-    **dict.fromkeys(("intra_modal", "utterance", "acoustic", "visual", "fusion", "discriminator"), "above"),
-}
 
 
 def schedule(peak: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
@@ -29,13 +25,16 @@ def schedule(peak: float, warmup_steps: int, total_steps: int) -> optax.Schedule
     )
 
 
-def part_of(params: Any) -> Any:
+def part_of(params: Any, encoder_parts: Collection[str]) -> Any:
     """Returns a tree like ``params`` with "encoder" or "above" at every leaf.
 
-    Raises:
-        KeyError: A part of the model has no learning rate.
+    Args:
+        params: The model's parameters.
+        encoder_parts: Names of the top-level parameters that learn at the encoder's rate.
     """
-    return {name: _labelled(subtree, _PARTS[name]) for name, subtree in params.items()}
+    return {
+        name: _labelled(subtree, "encoder" if name in encoder_parts else "above") for name, subtree in params.items()
+    }
 
 
 def _labelled(tree: Any, label: str) -> Any:
@@ -49,12 +48,15 @@ def decay_mask(params: Any) -> Any:
     return flax.traverse_util.unflatten_dict({path: path[-1] in ("kernel", "embedding") for path in flat})
 
 
-def build_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientTransformation:
+def build_optimizer(
+    config: OptimizerConfig, total_steps: int, encoder_parts: Collection[str]
+) -> optax.GradientTransformation:
     """Builds the optimizer of section 5.2.
 
     Args:
         config: Rates, betas, decay, clipping.
         total_steps: Steps of the whole run, at which the learning rates reach 0.
+        encoder_parts: As in ``part_of``.
     """
 
     def adamw(peak: float) -> optax.GradientTransformation:
@@ -68,7 +70,8 @@ def build_optimizer(config: OptimizerConfig, total_steps: int) -> optax.Gradient
         )
 
     parts = optax.partition(
-        {"encoder": adamw(config.encoder_learning_rate), "above": adamw(config.learning_rate)}, part_of
+        {"encoder": adamw(config.encoder_learning_rate), "above": adamw(config.learning_rate)},
+        lambda params: part_of(params, encoder_parts),
     )
     if config.gradient_clip == 0:
         return parts

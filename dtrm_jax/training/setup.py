@@ -21,9 +21,10 @@ from dtrm_jax.data.pipeline import TrainPlan, plan_training
 from dtrm_jax.data.tokenize import word_tokenizer
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS
-from dtrm_jax.models.dialogue_trm.model import DialogueTRM, build_model
+from dtrm_jax.models import architecture, build_model
 from dtrm_jax.models.encoders import pretrained
 from dtrm_jax.models.encoders.bert_config import BertConfig
+from dtrm_jax.models.interface import Model
 from dtrm_jax.run_directory import RunFacts
 from dtrm_jax.training.optimizer import build_optimizer
 from dtrm_jax.training.step import AXIS, TrainStep, make_train_step
@@ -55,7 +56,7 @@ class Experiment:
     facts: RunFacts
     plan: TrainPlan
 
-    def model(self, shape: PackShape) -> DialogueTRM:
+    def model(self, shape: PackShape) -> Model:
         """Builds the model for packs of ``shape``."""
         return build_model(self.config, self.facts.encoder, len(self.dataset.labels), shape)
 
@@ -66,6 +67,7 @@ def prepare(config: Config) -> Experiment:
     Raises:
         InputError: Data or encoder are not to be had, or a split is missing or without labels.
     """
+    architecture(config)
     dataset = protocol.load(config)
     used = ("train", "dev", "test") if config.train.score_test else ("train", "dev")
     protocol.require_splits(dataset, used)
@@ -149,8 +151,8 @@ def initial_params(experiment: Experiment) -> Any:
 def pure_step(experiment: Experiment) -> tuple[optax.GradientTransformation, TrainStep]:
     """Returns the experiment's optimizer and its train step, which sums over the axis ``step.AXIS`` of devices."""
     config = experiment.config
-    optimizer = build_optimizer(config.optimizer, experiment.facts.total_steps)
     model, weights_C = experiment.model(experiment.facts.shape), jnp.asarray(class_weights(experiment))
+    optimizer = build_optimizer(config.optimizer, experiment.facts.total_steps, model.encoder_parts)
     return optimizer, make_train_step(model, optimizer, weights_C, config.train.label_smoothing, axis_name=AXIS)
 
 

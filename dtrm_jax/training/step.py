@@ -15,7 +15,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
 from dtrm_jax.batch import Batch
-from dtrm_jax.models.dialogue_trm.model import DialogueTRM
+from dtrm_jax.models.interface import Model
 from dtrm_jax.training.losses import cross_entropy, squared_error
 
 AXIS = "data"
@@ -57,7 +57,7 @@ TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, Sums
 
 
 def make_train_step(
-    model: DialogueTRM,
+    model: Model,
     optimizer: optax.GradientTransformation,
     class_weights_C: Float[Array, " C"],
     label_smoothing: float,

@@ -11,8 +11,8 @@ import safetensors.numpy
 
 from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.config import Config, IntraModalConfig
+from dtrm_jax.models import build_model
 from dtrm_jax.models.dialogue_trm.intra_modal import IntraModal
-from dtrm_jax.models.dialogue_trm.model import build_model
 from dtrm_jax.models.encoders import pretrained
 from dtrm_jax.models.encoders.bert import Bert
 from dtrm_jax.training.losses import cross_entropy

@@ -20,7 +20,7 @@ from dtrm_jax.data.examples import make_examples  # noqa: E402
 from dtrm_jax.data.features import Normalization  # noqa: E402
 from dtrm_jax.data.packing import build_pack, choose_shape  # noqa: E402
 from dtrm_jax.errors import InputError  # noqa: E402
-from dtrm_jax.models.dialogue_trm.model import build_model  # noqa: E402
+from dtrm_jax.models import build_model  # noqa: E402
 from dtrm_jax.models.encoders import pretrained  # noqa: E402
 from dtrm_jax.training.optimizer import build_optimizer  # noqa: E402
 from dtrm_jax.training.step import initial_state, make_train_step  # noqa: E402
@@ -136,7 +136,8 @@ def test_training_is_the_same(ours, config, sizes):
     model, pack = ours
     peer = make_peer(config, "sorted")
     params = our_params(peer, config, sizes)
-    optimizer = build_optimizer(config.optimizer, total_steps=10**9)  # so long that the rates hardly decay
+    # So long that the rates hardly decay.
+    optimizer = build_optimizer(config.optimizer, total_steps=10**9, encoder_parts=model.encoder_parts)
     step = jax.jit(make_train_step(model, optimizer, jnp.ones(len(MELD_LABELS)), 0.0))
     state = initial_state(params, optimizer)
     batch = jax.tree.map(lambda x: x[None], pack)

@@ -52,7 +52,7 @@ def test_flax_peer_computes_what_ours_does():
     longest, turns = max(max(example.lengths) for example in examples), 19
     shape = PackShape(((longest, turns),), turns)
     ours = tiny_model(config, PackShape(((29, turns),), turns))
-    theirs = PaddedDialogueTRM(config.model, ours.encoder_config, ours.window, ours.outputs, shape)
+    theirs = PaddedDialogueTRM(config.model, ours.encoder, ours.window, ours.outputs, shape)
     params = random_params(ours)
     expected = ours.apply({"params": params}, build_pack(examples, ours.shape), deterministic=True)
     batch = jax.tree.map(lambda x: x[0], padded(examples, shape))

@@ -11,6 +11,7 @@ import pytest
 
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import OptimizerConfig
+from dtrm_jax.models.interface import Model
 from dtrm_jax.training.optimizer import build_optimizer, decay_mask, part_of, schedule
 from tests.factories import assert_trees_close, param_shapes, tiny_config, tiny_model
 
@@ -34,7 +35,7 @@ def make_tree(seed):
 
 def run(config, total_steps, gradients, params):
     """Returns the parameters after each gradient."""
-    optimizer = build_optimizer(config, total_steps)
+    optimizer = build_optimizer(config, total_steps, {"encoder"})
     state, history = optimizer.init(params), []
     update = jax.jit(optimizer.update)
     for gradient in gradients:
@@ -99,12 +100,13 @@ def test_the_shortest_runs_learn(total):
 
 def test_every_parameter_of_the_model_has_a_part():
     params = param_shapes(tiny_model(tiny_config(), PackShape(((29, 2),), 7)))
-    labels = part_of(params)
+    labels = part_of(params, Model.encoder_parts)
     assert jax.tree.structure(labels) == jax.tree.structure(params)
     assert set(jax.tree.leaves(labels["encoder"])) == {"encoder"}
     assert set(jax.tree.leaves(labels["intra_modal"])) == set(jax.tree.leaves(labels["discriminator"])) == {"above"}
-    with pytest.raises(KeyError, match="appendix"):
-        part_of({**params, "appendix": params["discriminator"]})
+    others = part_of(params, {"discriminator"})
+    assert set(jax.tree.leaves(others["discriminator"])) == {"encoder"}
+    assert set(jax.tree.leaves(others["encoder"])) == set(jax.tree.leaves(others["intra_modal"])) == {"above"}
 
 
 def test_both_learning_rates_reach_their_parts():

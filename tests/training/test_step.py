@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from dtrm_jax.batch import PackShape
 from dtrm_jax.data.packing import Example, build_pack
 from dtrm_jax.evaluation.evaluator import make_predict
-from dtrm_jax.models.dialogue_trm.model import build_model
+from dtrm_jax.models import build_model
 from dtrm_jax.training.losses import cross_entropy
 from dtrm_jax.training.step import AXIS, initial_state, make_train_step, parallelise
 from tests.factories import LABELS, assert_trees_close, random_examples, random_params, stack, tiny_config, tiny_model

@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from dtrm_jax.models.layers.dropout import Dropout
@@ -19,7 +20,7 @@ class Discriminator(nn.Module):
 
     outputs: int
     dropout: float
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, o_UxD: Float[Array, "U D"], deterministic: bool) -> Float[Array, "U C"]:

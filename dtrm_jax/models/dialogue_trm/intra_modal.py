@@ -1,7 +1,8 @@
-"""Intra-modal emotion dynamics (section 4.1): one Transformer a modality, context-dependent or context-free."""
+"""Intra-modal emotion dynamics (section 4.1): one Transformer per modality, context-dependent or context-free."""
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from dtrm_jax.config import IntraModalConfig
@@ -23,7 +24,7 @@ class IntraModal(nn.Module):
     config: IntraModalConfig
     context: str
     window: int
-    dtype: jnp.dtype
+    dtype: DTypeLike
     remat: bool = False
 
     @nn.compact
@@ -44,12 +45,12 @@ class IntraModal(nn.Module):
             return banded_attention(q, k, v, conversation_U, turn_U, self.window, drop, bias_HxK1)
 
         transformer = Transformer(
-            config.layers,
-            config.heads,
-            config.feed_forward,
-            config.dropout,
-            self.dtype,
-            self.remat,
+            layers=config.layers,
+            heads=config.heads,
+            feed_forward=config.feed_forward,
+            dropout=config.dropout,
+            dtype=self.dtype,
+            remat=self.remat,
             name="transformer",
         )
         arrangement = dependent if self.context == "dependent" else _free
@@ -57,7 +58,7 @@ class IntraModal(nn.Module):
 
 
 class FeatureBranch(nn.Module):
-    """A modality that comes as pre-extracted features: ``r_i = Transformer(W f_i + b, rho_i)``.
+    """A modality given as pre-extracted features: ``r_i = Transformer(W f_i + b, rho_i)``.
 
     Attributes:
         width: D.
@@ -72,7 +73,7 @@ class FeatureBranch(nn.Module):
     config: IntraModalConfig
     context: str
     window: int
-    dtype: jnp.dtype
+    dtype: DTypeLike
     remat: bool = False
 
     @nn.compact
@@ -86,10 +87,23 @@ class FeatureBranch(nn.Module):
     ) -> Float[Array, "U D"]:
         """Returns the representation of every turn; no other turn sees one that lacks the modality."""
         f_UxD = nn.Dense(self.width, dtype=self.dtype, kernel_init=LINEAR_INIT, name="projection")(features_UxM)
-        # A conversation of their own (-2, which is none) hides the absent turns from those that are present.
-        conversation_U = jnp.where(present_U, conversation_U, -2)
-        intra_modal = IntraModal(self.config, self.context, self.window, self.dtype, self.remat, name="intra_modal")
-        return intra_modal(f_UxD, conversation_U, turn_U, deterministic)
+        intra_modal = IntraModal(
+            config=self.config,
+            context=self.context,
+            window=self.window,
+            dtype=self.dtype,
+            remat=self.remat,
+            name="intra_modal",
+        )
+        return intra_modal(f_UxD, hide_absent(conversation_U, present_U), turn_U, deterministic)
+
+
+def hide_absent(conversation_U: Int[Array, " U"], present_U: Bool[Array, " U"]) -> Int[Array, " U"]:
+    """Returns conversation ids in which the turns that lack a modality are in a conversation of their own, -2.
+
+    Turns that have the modality then do not see them. Unused slots, whose id is -1, keep it.
+    """
+    return jnp.where(present_U, conversation_U, -2)
 
 
 def _free(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:

@@ -1,6 +1,9 @@
 """The sizes of a BERT: what the encoder module is built from and what a folder of weights must agree with."""
 
 import dataclasses
+from typing import Any
+
+import flax.linen as nn
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,3 +35,9 @@ class BertConfig:
     dropout: float
     attention_dropout: float
     products: str = "float32"
+
+    def module(self, dtype: Any, *, remat: bool, name: str | None) -> nn.Module:
+        """Builds the module."""
+        from dtrm_jax.models.encoders.bert import Bert
+
+        return Bert(self, dtype, remat, name=name)

@@ -1,9 +1,11 @@
 """The Transformer encoder of ``torch.nn.TransformerEncoderLayer``'s defaults: post-layer-norm, ReLU, eps 1e-5."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from dtrm_jax.models.layers.attention import Drop
@@ -29,7 +31,7 @@ class Attention(nn.Module):
 
     heads: int
     dropout: float
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(
@@ -63,7 +65,7 @@ class Attention(nn.Module):
 
 
 def feed_forward(
-    x: Float[Array, "... P D"], size: int, drop: Dropout, dtype: jnp.dtype, deterministic: bool
+    x: Float[Array, "... P D"], size: int, drop: Dropout, dtype: DTypeLike, deterministic: bool
 ) -> Float[Array, "... P D"]:
     """``W_2 drop(relu(W_1 x + b_1)) + b_2``; the weights, ``linear1`` and ``linear2``, are the calling module's."""
     hidden = nn.relu(nn.Dense(size, dtype=dtype, kernel_init=LINEAR_INIT, name="linear1")(x))
@@ -77,7 +79,7 @@ class TransformerLayer(nn.Module):
     heads: int
     feed_forward: int
     dropout: float
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(
@@ -85,7 +87,8 @@ class TransformerLayer(nn.Module):
     ) -> Float[Array, "... P D"]:
         """Returns the layer's output at every position."""
         drop = Dropout(self.dropout)
-        attended = Attention(self.heads, self.dropout, self.dtype, name="attention")(x, arrangement, deterministic)
+        attention = Attention(heads=self.heads, dropout=self.dropout, dtype=self.dtype, name="attention")
+        attended = attention(x, arrangement, deterministic)
         x = nn.LayerNorm(1e-5, dtype=self.dtype, name="norm1")(x + drop(attended, deterministic))
         hidden = feed_forward(x, self.feed_forward, drop, self.dtype, deterministic)
         return nn.LayerNorm(1e-5, dtype=self.dtype, name="norm2")(x + drop(hidden, deterministic))
@@ -107,7 +110,7 @@ class Transformer(nn.Module):
     heads: int
     feed_forward: int
     dropout: float
-    dtype: jnp.dtype
+    dtype: DTypeLike
     remat: bool = False
 
     @nn.compact
@@ -115,9 +118,25 @@ class Transformer(nn.Module):
         self, x: Float[Array, "... P D"], arrangement: Arrangement, deterministic: bool
     ) -> Float[Array, "... P D"]:
         """Returns the last layer's output at every position."""
-        layer = nn.remat(TransformerLayer, static_argnums=(2, 3)) if self.remat else TransformerLayer
+        layer_class = nn.remat(TransformerLayer, static_argnums=(2, 3)) if self.remat else TransformerLayer
         for index in range(self.layers):
-            x = layer(self.heads, self.feed_forward, self.dropout, self.dtype, name=f"layer_{index}")(
-                x, arrangement, deterministic
+            layer = layer_class(
+                heads=self.heads,
+                feed_forward=self.feed_forward,
+                dropout=self.dropout,
+                dtype=self.dtype,
+                name=f"layer_{index}",
             )
+            x = layer(x, arrangement, deterministic)
         return x
+
+
+def mean_over_layers(sown: Mapping[str, Any], of_layer: Callable[[Array], Array]) -> Array:
+    """Returns the mean of what ``of_layer`` makes of the attention weights of each layer of a ``Transformer``.
+
+    Args:
+        sown: The "intermediates" of the module whose ``Transformer`` is called "transformer".
+        of_layer: Maps the weights of one layer.
+    """
+    layers = [layer["attention"]["weights"][0] for layer in sown["transformer"].values()]
+    return jnp.stack([of_layer(weights) for weights in layers]).mean(axis=0)

@@ -12,8 +12,8 @@ import pytest
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import Config
 from dtrm_jax.data.packing import build_pack
+from dtrm_jax.models import build_model
 from dtrm_jax.models.dialogue_trm.intra_modal import IntraModal
-from dtrm_jax.models.dialogue_trm.model import build_model
 from dtrm_jax.models.encoders.bert import Bert
 from dtrm_jax.models.encoders.bert_config import BertConfig
 from tests.factories import (

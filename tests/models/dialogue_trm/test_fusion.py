@@ -1,6 +1,5 @@
 """The simple fusions, GMU and MGIF's ablations against plain NumPy in float64, and what holds of every fusion."""
 
-import dataclasses
 import itertools
 
 import jax
@@ -9,10 +8,8 @@ import numpy as np
 import pytest
 
 from dtrm_jax.config import validate
-from dtrm_jax.models.dialogue_trm.fusions.simple import build_fusion
 from tests.factories import tiny_config
 from tests.fusions import (
-    CONFIG,
     FEED_FORWARD,
     HEADS,
     KINDS,
@@ -20,10 +17,10 @@ from tests.fusions import (
     SUBSETS,
     TRIPLE,
     WIDTH,
-    WINDOW,
     built,
     count,
     everywhere,
+    fusion,
     representations,
     side_by_side,
 )
@@ -104,7 +101,7 @@ def test_gmu_of_three():
 
 
 def test_gates_of_gmu_are_read_out_by_name():
-    module = build_fusion(dataclasses.replace(CONFIG, kind="gmu"), WINDOW, jnp.float32, False, "fusion")
+    module = fusion("gmu")
     r, params, _ = fused("gmu", TRIPLE)
     given = (r, everywhere(TRIPLE, UTTERANCES), side_by_side([UTTERANCES]), True)
     _, sown = module.apply({"params": params}, *given, mutable=["intermediates"])
@@ -198,7 +195,7 @@ def test_every_kind_is_a_choice_of_the_config():
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_output_has_the_type_of_the_activations(kind):
     r_UxD = {name: jnp.zeros((UTTERANCES, WIDTH), jnp.bfloat16) for name in TRIPLE}
-    module = build_fusion(dataclasses.replace(CONFIG, kind=kind), WINDOW, jnp.bfloat16, False, "fusion")
+    module = fusion(kind, jnp.bfloat16)
     given = (r_UxD, PRESENT, side_by_side([UTTERANCES]), True)
     output, variables = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), *given))
     assert (output.shape, output.dtype) == ((UTTERANCES, WIDTH), jnp.bfloat16)

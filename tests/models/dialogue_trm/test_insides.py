@@ -11,8 +11,8 @@ from dtrm_jax.data.packing import build_pack
 from dtrm_jax.evaluation.evaluator import Evaluator, make_inspect
 from dtrm_jax.evaluation.files.inside_columns import ordered
 from dtrm_jax.evaluation.inspection import read_out
+from dtrm_jax.models import build_model
 from dtrm_jax.models.dialogue_trm.insides import weights_by_distance
-from dtrm_jax.models.dialogue_trm.model import build_model
 from dtrm_jax.models.layers import attention
 from tests.factories import (
     LABELS,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dtrm_jax.config import FusionConfig
-from dtrm_jax.models.dialogue_trm.fusions.mgif import MGIF, pairs, positions
+from dtrm_jax.models.dialogue_trm.fusions.mgif import MGIF, pairs
 from tests.factories import random_params_like
 from tests.fusions import side_by_side
 
@@ -36,7 +36,7 @@ def everywhere(names):
 
 def fused(r_UxD, present_U, params=None, config=CONFIG, **settings):
     """The module's parameters and its output."""
-    module = MGIF(config, jnp.float32)
+    module = MGIF(config=config, window=0, dtype=jnp.float32)
     if params is None:
         shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), r_UxD, present_U, PLACE, True)["params"])
         params = random_params_like(shapes)
@@ -106,8 +106,8 @@ def test_pairs_and_positions():
         ("utterance", "visual"),
         ("acoustic", "visual"),
     ]
-    assert positions(["utterance", "acoustic", "visual"]) == ["e_CLS", "ua", "au", "uv", "vu", "av", "va"]
-    assert positions(["visual", "acoustic"]) == ["e_CLS", "av", "va"]
+    assert MGIF.positions(["utterance", "acoustic", "visual"]) == ["e_CLS", "ua", "au", "uv", "vu", "av", "va"]
+    assert MGIF.positions(["visual", "acoustic"]) == ["e_CLS", "av", "va"]
 
 
 def test_gates_have_no_biases_and_each_pair_its_own_weights():
@@ -132,7 +132,7 @@ def test_gates_and_attention_are_read_out_by_name():
         (weights,) = sown["transformer"][f"layer_{layer}"]["attention"]["weights"]
         assert weights.shape == (UTTERANCES, HEADS, 7, 7)
         np.testing.assert_allclose(weights.sum(axis=-1), 1, atol=TOLERANCE)
-        absent = [positions(names).index(name) for name in ("au", "av")]
+        absent = [MGIF.positions(names).index(name) for name in ("au", "av")]
         np.testing.assert_array_equal(weights[1][:, :, absent], 0)
         assert np.delete(weights, 1, axis=0).min() > 0
 

@@ -12,7 +12,7 @@ from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.inspection import read_out
-from dtrm_jax.models.dialogue_trm.model import build_model
+from dtrm_jax.models import build_model
 from tests.factories import (
     LABELS,
     assert_trees_close,

@@ -7,7 +7,7 @@ import pytest
 
 from dtrm_jax.batch import PackShape
 from dtrm_jax.data.packing import build_pack, with_own_tokens
-from dtrm_jax.models.dialogue_trm.model import mean_of_utterance
+from dtrm_jax.models.encoders.reading import mean_of_utterance
 from tests.factories import random_examples, random_params, tiny_config, tiny_model
 
 SHAPE = PackShape(rows=((29, 5), (17, 7)), utterances=13)

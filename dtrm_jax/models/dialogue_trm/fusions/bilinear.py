@@ -16,37 +16,30 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from dtrm_jax.models.dialogue_trm.representations import LETTERS, Place, Presence, Representations, ordered
+from dtrm_jax.models.dialogue_trm.fusions.fusion import LETTERS, Fusion, Position, Presence, Representations, ordered
 from dtrm_jax.models.layers.transformer import LINEAR_INIT
 
 # Under the signed root: its slope is infinite at 0, where all that float32's Fourier transform leaves is noise.
 ROUNDING = 1e-4
 
 
-class Bilinear(nn.Module):
+class Bilinear(Fusion):
     """``o = W y / |y| + b``, ``y = sign(x) sqrt|x|``, ``x = irfft(prod_m rfft(psi_m(r_m)))``.
 
     ``psi_m`` is ``count_sketch`` with the hashes of modality ``m``. A modality that a turn lacks is left out of the
     product. The sketch is computed in float32, and its root is ``x / sqrt(|x| + 1e-4)``.
-
-    Attributes:
-        size: S, entries of the sketch.
-        seed: Of the hashes.
-        dtype: Of the projection.
     """
 
-    size: int
-    seed: int
-    dtype: jnp.dtype
+    title = "bilinear"
 
     @nn.compact
     def __call__(
-        self, r_UxD: Representations, present_U: Presence, place: Place, deterministic: bool
+        self, r_UxD: Representations, present_U: Presence, position: Position, deterministic: bool
     ) -> Float[Array, "U D"]:
         """Returns the projected sketch; the projection's bias where nothing is present."""
-        width = next(iter(r_UxD.values())).shape[-1]
+        width, size, seed = next(iter(r_UxD.values())).shape[-1], self.config.sketch, self.config.seed
         psi_UxS = {
-            name: count_sketch(r_UxD[name].astype(jnp.float32), *hashes(self.seed, name, width, self.size), self.size)
+            name: count_sketch(r_UxD[name].astype(jnp.float32), *hashes(seed, name, width, size), size)
             for name in ordered(r_UxD)
         }
         x_UxS = convolve(psi_UxS, present_U)

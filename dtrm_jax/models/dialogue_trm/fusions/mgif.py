@@ -1,23 +1,31 @@
 """Inter-modal emotion dynamics (section 4.2): the multi-grained interactive fusion, MGIF, and its ablations (Table 5).
 
 Modalities are handled in one fixed order, utterance, acoustic, visual, and so are their pairs. A turn may lack a
-modality: the gate of a pair whose counterpart is absent has nothing to weigh and is 1, so that the present one passes
-whole, and the absent one's gated vector is masked in the Transformer. A turn that lacks all of them is left with
-``e_CLS``.
+modality. The gate of a pair of which one is absent has nothing to weigh and lets the other pass whole, and the absent
+one's gated vector is masked in the Transformer. A turn that lacks all of them is left with ``e_CLS``.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
-from dtrm_jax.config import FusionConfig
-from dtrm_jax.models.dialogue_trm.representations import LETTERS, Place, Presence, Representations, ordered
+from dtrm_jax.conversation import MODALITIES
+from dtrm_jax.models.dialogue_trm.fusions.fusion import (
+    LETTERS,
+    Fusion,
+    Position,
+    Presence,
+    Representations,
+    ordered,
+)
 from dtrm_jax.models.layers.attention import Drop, attend
-from dtrm_jax.models.layers.transformer import LINEAR_INIT, Transformer
+from dtrm_jax.models.layers.transformer import LINEAR_INIT, Transformer, mean_over_layers
 
 
 class Gate(nn.Module):
@@ -30,7 +38,7 @@ class Gate(nn.Module):
         dtype: Of the computation.
     """
 
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(
@@ -54,41 +62,24 @@ class Gate(nn.Module):
         return z_UxD * hx_UxD, (1 - z_UxD) * hy_UxD
 
 
-class MGIF(nn.Module):
+class MGIF(Fusion):
     """Multi-grained interactive fusion: gated pairs (prototype dependency), then a Transformer (eq. 15 and 16).
 
-    The sequence is ``e_CLS`` and, for every pair, the first's and the second's gated vector: ``e h_ua h_au h_uv h_vu
-    h_av h_va``. Every position sees every other that is present.
+    The sequence is ``e_CLS`` and, for every pair, the gated vectors of the first and of the second modality:
+    ``e h_ua h_au h_uv h_vu h_av h_va``. Every position sees every other that is present.
 
-    Without gates ("w/o prototype dependency" of Table 5) the sequence is ``e r_u r_a r_v``, the representations as they
-    are.
-
-    Gates and the attention weights of every layer, ``[U, H, P, P]``, are sown (``evaluation.inspection`` reads them).
-
-    Attributes:
-        config: Sizes.
-        dtype: Of the computation.
-        remat: Recompute each layer in the backward pass.
-        gates: With prototype dependency.
+    Gates and the attention weights of every layer, ``[U, H, P, P]``, are sown.
     """
 
-    config: FusionConfig
-    dtype: jnp.dtype
-    remat: bool = False
-    gates: bool = True
+    title = "MGIF"
+    has_heads = True
+    gates: ClassVar[bool] = True
 
     @nn.compact
     def __call__(
-        self, r_UxD: Representations, present_U: Presence, place: Place, deterministic: bool
+        self, r_UxD: Representations, present_U: Presence, position: Position, deterministic: bool
     ) -> Float[Array, "U D"]:
-        """Fuses the modalities' representations into one a turn.
-
-        Args:
-            r_UxD: Modality -> representations, two or three of them.
-            present_U: Modality -> whether the turn has it.
-            place: Not used; every turn is fused by itself.
-            deterministic: Without dropout.
-        """
+        """Returns the last layer's state at ``e_CLS``."""
         first = next(iter(r_UxD.values()))
         utterances, width = first.shape
         e_D = self.param("e_cls", nn.initializers.normal(0.02), (width,))
@@ -100,31 +91,72 @@ class MGIF(nn.Module):
         def unmasked(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:
             return attend(q, k, v, jnp.broadcast_to(seen_UxP[:, None, :], (*seen_UxP.shape, seen_UxP.shape[1])), drop)
 
-        config = self.config
         transformer = Transformer(
-            *(config.layers, config.heads, config.feed_forward, config.dropout, self.dtype, self.remat),
+            layers=self.config.layers,
+            heads=self.config.heads,
+            feed_forward=self.config.feed_forward,
+            dropout=self.config.dropout,
+            dtype=self.dtype,
+            remat=self.remat,
             name="transformer",
         )
         return transformer(m_UxPxD, unmasked, deterministic)[:, 0]
 
+    @nn.nowrap
+    def summarise(self, sown: Mapping[str, Any], present_U: Presence) -> dict[str, Float[Array, " U"]]:
+        """Returns the gates of ``mean_gates`` and, for every position, ``fusion_<position>``.
 
-class GatedConcat(nn.Module):
-    """``o = W [h_ua; h_au; h_uv; h_vu; h_av; h_va] + b``: MGIF "w/o representation dependency" (Table 5).
+        That is the attention of ``e_CLS`` on the position (eq. 15), averaged over heads and layers, float32, NaN where
+        the turn lacks the position's modality.
+        """
+        result = mean_gates(sown, present_U) if self.gates else {}
+        if not self.config.layers:
+            return result
+        weights_UxP = mean_over_layers(
+            sown, lambda weights_UxHxPxP: weights_UxHxPxP[:, :, 0].astype(jnp.float32).mean(axis=1)
+        )
+        for index, name in enumerate(self.positions(present_U)):
+            there_U = present_U[MODALITIES[name[0]]] if index else True
+            result[f"fusion_{name}"] = jnp.where(there_U, weights_UxP[:, index], jnp.nan)
+        return result
 
-    Attributes:
-        dtype: Of the computation.
-    """
+    @classmethod
+    def positions(cls, modalities: Iterable[str]) -> list[str]:
+        """Returns the names of the sequence's positions: ``e_CLS``, ``ua``, ``au``, ..."""
+        letters = [(LETTERS[x], LETTERS[y]) for x, y in pairs(modalities)]
+        return ["e_CLS", *(name for x, y in letters for name in (x + y, y + x))]
 
-    dtype: jnp.dtype
+
+class UngatedMGIF(MGIF):
+    """MGIF "w/o prototype dependency" (Table 5): the sequence is ``e r_u r_a r_v``, the representations as they are."""
+
+    title = "MGIF w/o prototype dependency"
+    gates = False
+
+    @classmethod
+    def positions(cls, modalities: Iterable[str]) -> list[str]:
+        """Returns the names of the sequence's positions: ``e_CLS``, ``u``, ``a``, ..."""
+        return ["e_CLS", *(LETTERS[name] for name in ordered(modalities))]
+
+
+class GatedConcat(Fusion):
+    """MGIF "w/o representation dependency" (Table 5): ``o = W [h_ua; h_au; h_uv; h_vu; h_av; h_va] + b``."""
+
+    title = "MGIF w/o representation dependency"
 
     @nn.compact
     def __call__(
-        self, r_UxD: Representations, present_U: Presence, place: Place, deterministic: bool
+        self, r_UxD: Representations, present_U: Presence, position: Position, deterministic: bool
     ) -> Float[Array, "U D"]:
-        """Returns the projected gated vectors; those of what is absent are zeros."""
+        """Returns the projected gated vectors; those of absent modalities are zeros."""
         vectors, present = gated(r_UxD, present_U, self.dtype)
         h_UxPD = jnp.concatenate([jnp.where(has[:, None], h, 0) for h, has in zip(vectors, present, strict=True)], -1)
         return nn.Dense(vectors[0].shape[-1], dtype=self.dtype, kernel_init=LINEAR_INIT, name="project")(h_UxPD)
+
+    @nn.nowrap
+    def summarise(self, sown: Mapping[str, Any], present_U: Presence) -> dict[str, Float[Array, " U"]]:
+        """Returns the gates, as ``mean_gates``."""
+        return mean_gates(sown, present_U)
 
 
 def gated(
@@ -149,12 +181,20 @@ def _as_they_are(
     return [r_UxD[name].astype(dtype) for name in names], [present_U[name] for name in names]
 
 
-def pairs(modalities: Mapping[str, object]) -> list[tuple[str, str]]:
+def pairs(modalities: Iterable[str]) -> list[tuple[str, str]]:
     """Returns the pairs of modalities in the fixed order (u, a), (u, v), (a, v)."""
     return list(itertools.combinations(ordered(modalities), 2))
 
 
-def positions(modalities: Mapping[str, object]) -> list[str]:
-    """Returns the names of MGIF's sequence positions: ``e_CLS``, ``ua``, ``au``, ..."""
-    letters = [(LETTERS[x], LETTERS[y]) for x, y in pairs(modalities)]
-    return ["e_CLS", *(name for x, y in letters for name in (x + y, y + x))]
+def mean_gates(sown: Mapping[str, Any], present_U: Presence) -> dict[str, Float[Array, " U"]]:
+    """Returns ``gate_xy`` for every pair: the mean over neurons of its gate (eq. 11), the share of the first.
+
+    They are float32, and NaN where a turn lacks one of the two, because there is then nothing to weigh.
+    """
+    result = {}
+    for x, y in pairs(present_U):
+        name = f"gate_{LETTERS[x]}{LETTERS[y]}"
+        (z_UxD,) = sown[name]["value"]
+        both_U = present_U[x] & present_U[y]
+        result[name] = jnp.where(both_U, z_UxD.astype(jnp.float32).mean(axis=1), jnp.nan)
+    return result

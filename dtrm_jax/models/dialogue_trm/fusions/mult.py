@@ -1,16 +1,17 @@
 """MulT, the multimodal Transformer (Tsai et al. 2019): every modality attends to every other, over the turns.
 
-A turn sees itself and the K turns before it (eq. 3), and never a later one. In each modality it sees those that have
-the modality. As everywhere above the encoder, the order of turns is known from the window alone: the sinusoids of the
-original are left out.
+A turn sees itself and the K turns before it (eq. 3), and never a later one. In each modality it sees the turns that
+have the modality. As everywhere above the encoder, the order of turns is known from the window alone: the sinusoids of
+the original are left out.
 """
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from dtrm_jax.config import FusionConfig
-from dtrm_jax.models.dialogue_trm.representations import LETTERS, Place, Presence, Representations, ordered
+from dtrm_jax.models.dialogue_trm.fusions.fusion import LETTERS, Fusion, Position, Presence, Representations, ordered
 from dtrm_jax.models.layers.attention import Drop, banded_attention
 from dtrm_jax.models.layers.dropout import Dropout
 from dtrm_jax.models.layers.transformer import LINEAR_INIT, Arrangement, Attention, feed_forward
@@ -26,7 +27,7 @@ class CrossmodalLayer(nn.Module):
     heads: int
     feed_forward: int
     dropout: float
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(
@@ -39,7 +40,7 @@ class CrossmodalLayer(nn.Module):
         """Returns the layer's output; without a source, ``x`` is its own."""
         norm1, norm2 = (nn.LayerNorm(1e-5, dtype=self.dtype, name=name) for name in ("norm1", "norm2"))
         drop = Dropout(self.dropout)
-        attention = Attention(self.heads, self.dropout, self.dtype, name="attention")
+        attention = Attention(heads=self.heads, dropout=self.dropout, dtype=self.dtype, name="attention")
         source_UxD = None if source_UxD is None else norm1(source_UxD)
         x_UxD = x_UxD + drop(attention(norm1(x_UxD), arrangement, deterministic, source_UxD), deterministic)
         hidden = feed_forward(norm2(x_UxD), self.feed_forward, drop, self.dtype, deterministic)
@@ -56,7 +57,7 @@ class CrossmodalTransformer(nn.Module):
     """
 
     config: FusionConfig
-    dtype: jnp.dtype
+    dtype: DTypeLike
     remat: bool
 
     @nn.compact
@@ -69,15 +70,20 @@ class CrossmodalTransformer(nn.Module):
     ) -> Float[Array, "U D"]:
         """Returns the last layer's output; without a source, self-attention."""
         config = self.config
-        layer = nn.remat(CrossmodalLayer, static_argnums=(3, 4)) if self.remat else CrossmodalLayer
+        layer_class = nn.remat(CrossmodalLayer, static_argnums=(3, 4)) if self.remat else CrossmodalLayer
         for index in range(config.layers):
-            x_UxD = layer(config.heads, config.feed_forward, config.dropout, self.dtype, name=f"layer_{index}")(
-                x_UxD, source_UxD, arrangement, deterministic
+            layer = layer_class(
+                heads=config.heads,
+                feed_forward=config.feed_forward,
+                dropout=config.dropout,
+                dtype=self.dtype,
+                name=f"layer_{index}",
             )
+            x_UxD = layer(x_UxD, source_UxD, arrangement, deterministic)
         return nn.LayerNorm(1e-5, dtype=self.dtype, name="norm")(x_UxD)
 
 
-class MulT(nn.Module):
+class MulT(Fusion):
     """``o = W [t_u; t_a; t_v] + b`` with ``t_x = T_x([C_yx(r_x, r_y); C_zx(r_x, r_z)])``.
 
     ``C_yx`` is the crossmodal Transformer from source ``y`` to target ``x`` (``y_to_x``), ``T_x`` one of
@@ -86,26 +92,19 @@ class MulT(nn.Module):
 
     A turn that lacks the source is no key; where a turn sees no key at all, attention adds nothing. The ``t_x`` of a
     turn that lacks the target is zeros, and no other turn sees it.
-
-    Attributes:
-        config: Sizes.
-        window: K.
-        dtype: Of the computation.
-        remat: Recompute each layer in the backward pass.
     """
 
-    config: FusionConfig
-    window: int
-    dtype: jnp.dtype
-    remat: bool
+    title = "MulT"
+    has_heads = True
+    sees_other_turns = True
 
     @nn.compact
     def __call__(
-        self, r_UxD: Representations, present_U: Presence, place: Place, deterministic: bool
+        self, r_UxD: Representations, present_U: Presence, position: Position, deterministic: bool
     ) -> Float[Array, "U D"]:
         """Returns the projection of all targets; its bias where nothing is present."""
         r_UxD = {name: r_UxD[name] for name in ordered(r_UxD)}
-        seeing = {name: self._seeing(present_U[name], place) for name in r_UxD}
+        seeing = {name: self._seeing(present_U[name], position) for name in r_UxD}
         targets = []
         for target in r_UxD:
             crossed = [
@@ -127,10 +126,10 @@ class MulT(nn.Module):
         return CrossmodalTransformer(self.config, self.dtype, self.remat, name=name)
 
     @nn.nowrap
-    def _seeing(self, seen_U: Bool[Array, " U"], place: Place) -> Arrangement:
+    def _seeing(self, seen_U: Bool[Array, " U"], position: Position) -> Arrangement:
         """Returns attention over the turns that have a modality, within the window."""
 
         def seeing(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:
-            return banded_attention(q, k, v, *place, self.window, drop, seen_U=seen_U)
+            return banded_attention(q, k, v, *position, self.window, drop, seen_U=seen_U)
 
         return seeing

@@ -1,0 +1,74 @@
+"""All that training, evaluation and experiments know of a model: it maps a pack to one row of outputs per turn."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from dtrm_jax.batch import Batch, PackShape
+from dtrm_jax.config import Config
+from dtrm_jax.models.encoders.family import Encoder
+
+
+class Model(nn.Module):
+    """A model of emotions in conversations; a new one is a subclass in a file of its own and a line in the registry.
+
+    Attributes:
+        shape: Static shape of the packs that this instance takes.
+        causal: Whether a turn's outputs depend on no later turn.
+        encoder_parts: Names of the top-level parameters that learn at the encoder's rate. All others learn at the
+            rate of the rest.
+    """
+
+    causal: ClassVar[bool] = True
+    encoder_parts: ClassVar[frozenset[str]] = frozenset({"encoder"})
+
+    shape: PackShape
+
+    def __call__(self, batch: Batch, *, deterministic: bool) -> Float[Array, "U C"]:
+        """Returns the logits, or real values, of every utterance slot of one pack; unused slots may hold anything.
+
+        Args:
+            batch: One pack, without a leading axis.
+            deterministic: No dropout. Otherwise the keys come from the stream "dropout".
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def build(cls, config: Config, *, encoder: Encoder | None, outputs: int, shape: PackShape) -> "Model":
+        """Builds the model that a config describes.
+
+        Args:
+            config: The whole config.
+            encoder: Sizes of the utterance encoder; None if no text is encoded.
+            outputs: C, classes or real values.
+            shape: Shape of the packs.
+
+        Raises:
+            InputError: The settings do not fit each other, or the encoder.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def check(cls, config: Config) -> None:
+        """Raises InputError for settings that can be refused before data and encoder are read; does so for none."""
+
+    @classmethod
+    def describe(cls, config: Config) -> str:
+        """Returns what the model is, in one line for people."""
+        return f"{config.model.architecture}: {', '.join(config.model.modalities)}"
+
+    @nn.nowrap
+    def summarise(self, sown: Mapping[str, Any], pack: Batch) -> dict[str, Array]:
+        """Returns a few numbers on the model's insides for every utterance slot of a pack.
+
+        Args:
+            sown: The collection "intermediates" of a run without dropout.
+            pack: What the model was run on.
+
+        Returns:
+            Name -> ``[U]``; nothing by default. The names are columns of ``predictions.csv``, which
+            ``evaluation.files.inside_columns`` lists.
+        """
+        return {}
