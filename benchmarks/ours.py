@@ -9,7 +9,8 @@ from jax.sharding import Mesh
 from dtrm_jax.batch import Batch
 from dtrm_jax.data.pipeline import batches
 from dtrm_jax.training import setup
-from dtrm_jax.training.loop import PREFETCH, runs_ahead
+from dtrm_jax.training.loop import PREFETCH
+from dtrm_jax.training.meter import runs_ahead
 from dtrm_jax.training.step import AXIS, Sums, initial_state, parallelise
 
 

@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from dtrm_jax.config import Config
 from dtrm_jax.errors import InputError
 from dtrm_jax.run_directory import RunDirectory
-from dtrm_jax.training import loop
+from dtrm_jax.training import loop, meter
 from dtrm_jax.training.log import read_records
 from dtrm_jax.training.step import AXIS
 from tests.runs import assert_same_state, saved_state, tiny_run_config
@@ -119,11 +119,11 @@ def test_a_killed_run_resumes_bit_for_bit_and_its_log_has_no_gap_or_double(whole
     slow = (
         "import runpy, sys, time\n"
         "from dtrm_jax.training import loop\n"
-        "add = loop._Meter.add\n"
+        "add = loop.Meter.add\n"
         "def slowly(self, step, *rest):\n"
         "    add(self, step, *rest)\n"
         "    time.sleep(0.3 if step < 5 else 60)\n"
-        "loop._Meter.add = slowly\n"
+        "loop.Meter.add = slowly\n"
         "sys.argv = ['train.py'] + sys.argv[1:]\n"
         "runpy.run_path('train.py', run_name='__main__')\n"
     )
@@ -193,15 +193,15 @@ def test_the_same_run_may_log_and_save_at_other_intervals(whole, cache):
 
 @pytest.mark.parametrize("ahead", [False, True])
 def test_steps_run_ahead_of_reading_them_or_not_at_all(whole, cache, tmp_path, monkeypatch, ahead):
-    events, parallelise, read = [], loop.parallelise, loop._Meter._read
+    events, parallelise, read = [], loop.parallelise, loop.Meter._read
 
     def counting(train_step, mesh):
         compiled, numbers = parallelise(train_step, mesh), itertools.count(1)
         return lambda *arguments: (events.append(("run", next(numbers))), compiled(*arguments))[1]
 
     monkeypatch.setattr(loop, "parallelise", counting)
-    monkeypatch.setattr(loop._Meter, "_read", lambda self, *step: (events.append(("read", step[0])), read(self, *step)))
-    monkeypatch.setattr(loop, "runs_ahead", lambda: ahead)
+    monkeypatch.setattr(loop.Meter, "_read", lambda self, *step: (events.append(("read", step[0])), read(self, *step)))
+    monkeypatch.setattr(meter, "runs_ahead", lambda: ahead)
     config = tiny_run_config(cache)
     config.train.save_every_steps, config.train.evaluate_every_steps = 0, 1000
     loop.train(config, str(tmp_path))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dtrm_jax.config import FusionConfig
-from dtrm_jax.settings import from_dict, to_dict
 from dtrm_jax.models.dialogue_trm.fusions.bilinear import convolve, count_sketch, hashes, normalise
+from dtrm_jax.settings import from_dict, to_dict
 from tests.fusions import CONFIG, SKETCH, SUBSETS, TRIPLE, WIDTH, built, count, everywhere, representations
 
 UTTERANCES = 5
