@@ -9,7 +9,9 @@ from pathlib import Path
 
 import jax
 from absl import app, flags, logging
+from ml_collections import config_flags
 
+from dtrm_jax import config_files
 from dtrm_jax.config import Config, validate
 from dtrm_jax.errors import InputError, exit_status
 from dtrm_jax.host_memory import keep_freed_memory
@@ -67,6 +69,37 @@ def _reason(error: Exception) -> str:
         return reason
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{place.filename}, line {place.lineno}: {type(error).__name__}: {reason}"
+
+
+class _ConfigByName(flags.ArgumentParser):
+    """Parses the name of a config, or the path of a file, as ``config_flags`` parses a path."""
+
+    def __init__(self, of_path: flags.ArgumentParser):
+        super().__init__()
+        self._of_path = of_path
+
+    def parse(self, argument: str) -> Config:
+        """Returns the config of a name or a path."""
+        return self._of_path.parse(str(config_files.find(argument)))
+
+    def flag_type(self) -> str:
+        """Returns what ``--help`` calls the flag's value."""
+        return self._of_path.flag_type()
+
+
+def define_config(description: str) -> flags.FlagHolder:
+    """Defines the flag ``--config``, which takes a name or a path, and ``--config.section.setting`` for every setting.
+
+    Args:
+        description: What ``--help`` says of it.
+
+    Returns:
+        The flag, for ``load_config``.
+    """
+    holder = config_flags.DEFINE_config_file("config", None, description)
+    flag = flags.FLAGS["config"]
+    flag.parser = _ConfigByName(flag.parser)
+    return holder
 
 
 def load_config(flag: flags.FlagHolder) -> Config:

@@ -17,6 +17,7 @@ FLOORS = {
     "config": 1,
     "safe_pickle": 1,
     "planted": 2,
+    "config_files": 2,
     "data": 3,
     "models": 3,
     "run_directory": 4,
@@ -24,6 +25,8 @@ FLOORS = {
     "report": 6,
     "training": 8,
     "command_line": 9,
+    "api": 9,
+    "commands": 10,
     "experiments": 10,
 }
 FILES = sorted(file for file in PACKAGE.rglob("*.py") if file.name != "__init__.py")

@@ -1,0 +1,67 @@
+"""Config files by name or by path: ``meld`` is the file ``configs/meld.py`` that comes with the package.
+
+A config file is a Python program with a function ``get_config`` that returns a ``dtrm_jax.config.Config``. Those of the
+project stand in ``configs/`` of a checkout, and travel in ``dtrm_jax/configs/`` of an installed package.
+"""
+
+import re
+import runpy
+from pathlib import Path
+
+from dtrm_jax.config import Config, validate
+from dtrm_jax.errors import InputError
+
+_PACKAGE = Path(__file__).parent
+_NAME = re.compile(r"[\w-]+")  # no separator and no suffix: everything else is a path
+
+
+def names() -> list[str]:
+    """Returns the names of the configs that come with the package, in alphabetical order."""
+    return sorted(file.stem for file in _folder().glob("*.py") if file.stem != "__init__")
+
+
+def find(name_or_path: str) -> Path:
+    """Returns the file of a config.
+
+    Args:
+        name_or_path: The name of a config that comes with the package, such as ``meld``, or the path of any file. A
+            file of that name in the working directory comes first.
+
+    Raises:
+        InputError: There is no such file and no config of that name. The message lists the names.
+    """
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    there_are = f"the configs that come with the package are {', '.join(names())}"
+    if not _NAME.fullmatch(name_or_path):
+        raise InputError(f"No such file or directory: {name_or_path!r}; {there_are}")
+    shipped = _folder() / f"{name_or_path}.py"
+    if not shipped.is_file():
+        raise InputError(f"no config is called {name_or_path!r}; {there_are}")
+    return shipped
+
+
+def load(name_or_path: str) -> Config:
+    """Returns the validated config of a file.
+
+    Args:
+        name_or_path: As ``find`` takes it.
+
+    Raises:
+        InputError: There is no such file, it does not run, or a setting in it is bad.
+    """
+    path = find(name_or_path)
+    try:
+        config = runpy.run_path(str(path))["get_config"]()
+    except InputError:
+        raise
+    except Exception as error:  # a config is a program, and its mistakes may be of any kind
+        raise InputError(f"{path}: {type(error).__name__}: {error}") from error
+    return validate(config)
+
+
+def _folder() -> Path:
+    """Returns the folder of the configs: inside the package if it is installed, beside it in a checkout."""
+    installed = _PACKAGE / "configs"
+    return installed if installed.is_dir() else _PACKAGE.parent / "configs"
