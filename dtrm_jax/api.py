@@ -8,7 +8,7 @@ from typing import Any
 
 from dtrm_jax.config import Config, validate
 from dtrm_jax.evaluation.run import evaluate_run
-from dtrm_jax.models.dialogue_trm.model import build_model
+from dtrm_jax.models import build_model
 from dtrm_jax.report import write_report
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.training import loop
