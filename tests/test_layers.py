@@ -10,6 +10,7 @@ FLOORS = {
     "errors": 0,
     "replacing": 0,
     "settings": 0,
+    "special_tokens": 0,
     "host_memory": 0,
     "distributed": 1,
     "conversation": 1,

@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import Config, ModelConfig
 from dtrm_jax.conversation import MODALITIES, Conversation, LabelSpace, ValueSpace
+from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.packing import Example, choose_shape
 from dtrm_jax.data.tokenize import tokenize
@@ -28,7 +28,7 @@ def feature_modalities(config: ModelConfig) -> tuple[str, ...]:
 def make_examples(
     conversations: Sequence[Conversation],
     labels: LabelSpace | ValueSpace,
-    tokenizer: Tokenizer | None,
+    tokenizer: EncoderTokenizer | None,
     normalization: Normalization,
     config: Config,
 ) -> list[Example]:

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-from tokenizers import Tokenizer
 
 from dtrm_jax import config as config_lib
 from dtrm_jax.config import Config, different_settings
+from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.errors import InputError
 from dtrm_jax.replacing import replacing
@@ -73,7 +73,9 @@ class RunDirectory:
         with held:
             yield
 
-    def begin(self, config: Config, facts: RunFacts, tokenizer: Tokenizer | None, normalization: Normalization) -> None:
+    def begin(
+        self, config: Config, facts: RunFacts, tokenizer: EncoderTokenizer | None, normalization: Normalization
+    ) -> None:
         """Creates the folder, or checks that the run begun here is the same.
 
         Settings that may differ, such as where the data lies now, are kept as they are now.
@@ -88,7 +90,7 @@ class RunDirectory:
             return
         self.path.mkdir(parents=True, exist_ok=True)
         if tokenizer is not None:
-            tokenizer.save(str(self.path / "tokenizer.json"))
+            tokenizer.save(self.path / "tokenizer.json")
         normalization.save(self.path / _NORMALIZATION)
         _write_json(self.path / "run.json", facts.to_dict())
         # Last: its presence says that the folder is complete.
@@ -118,13 +120,12 @@ class RunDirectory:
         """Returns the features' statistics; raises InputError if they are missing or damaged."""
         return Normalization.load(self.path / _NORMALIZATION)
 
-    def read_tokenizer(self) -> Tokenizer:
-        """Returns the tokenizer of the run; raises InputError if it is missing or damaged."""
-        file = self.path / "tokenizer.json"
-        try:
-            return Tokenizer.from_file(str(file))
-        except Exception as error:  # tokenizers raises bare Exceptions
-            raise InputError(f"{file}: cannot read the tokenizer: {error}") from error
+    def read_tokenizer(self) -> EncoderTokenizer:
+        """Returns the tokenizer of a run that encodes text; raises InputError if it is missing or damaged."""
+        encoder = self.read_facts().encoder
+        if encoder is None:
+            raise InputError(f"{self.path / 'run.json'}: expected an encoder, found none")
+        return EncoderTokenizer.load(self.path / "tokenizer.json", encoder.special)
 
     def checkpoints(self, select_by: str, *, read_only: bool = False) -> Checkpoints:
         """Opens the checkpoints; ``select_by`` is the dev metric that ranks them."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from dtrm_jax.batch import PackShape
 from dtrm_jax.conversation import LabelSpace, ValueSpace
-from dtrm_jax.models.encoders.bert_config import BertConfig
+from dtrm_jax.models import encoders
+from dtrm_jax.models.encoders.family import Encoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,7 @@ class RunFacts:
 
     corpus: str
     labels: LabelSpace | ValueSpace
-    encoder: BertConfig | None
+    encoder: Encoder | None
     shape: PackShape
     total_steps: int
     data: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -32,7 +33,9 @@ class RunFacts:
     def to_dict(self) -> dict[str, Any]:
         """Returns the facts as nested dicts of JSON types."""
         kind = "values" if isinstance(self.labels, ValueSpace) else "classes"
-        return json.loads(json.dumps(dataclasses.asdict(self) | {"labels": {kind: self.labels.names}}))
+        encoder = None if self.encoder is None else encoders.to_dict(self.encoder)
+        values = dataclasses.asdict(self) | {"labels": {kind: self.labels.names}, "encoder": encoder}
+        return json.loads(json.dumps(values))
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RunFacts":
@@ -41,7 +44,7 @@ class RunFacts:
         return cls(
             corpus=values["corpus"],
             labels={"classes": LabelSpace, "values": ValueSpace}[kind](tuple(names)),
-            encoder=None if values["encoder"] is None else BertConfig(**values["encoder"]),
+            encoder=None if values["encoder"] is None else encoders.from_dict(values["encoder"]),
             shape=PackShape(
                 tuple(map(tuple, shape["rows"])),
                 shape["utterances"],

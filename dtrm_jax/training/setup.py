@@ -3,27 +3,29 @@
 import dataclasses
 from typing import Any
 
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tokenizers import Tokenizer
 
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Dataset, ValueSpace
 from dtrm_jax.data import protocol
+from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer, load_tokenizer, word_tokenizer
 from dtrm_jax.data.examples import feature_modalities, make_examples, pack_shape, reads_text
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.data.packing import Example, build_pack, with_own_tokens
 from dtrm_jax.data.pipeline import TrainPlan, plan_training
-from dtrm_jax.data.tokenize import word_tokenizer
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS
-from dtrm_jax.models import architecture, build_model
-from dtrm_jax.models.encoders import pretrained
-from dtrm_jax.models.encoders.bert_config import BertConfig
+from dtrm_jax.models import architecture, build_model, encoders
+from dtrm_jax.models.encoders import hub
+from dtrm_jax.models.encoders.bert import BertConfig
+from dtrm_jax.models.encoders.family import Encoder
+from dtrm_jax.models.encoders.weights import load_params
 from dtrm_jax.models.interface import Model
 from dtrm_jax.run_directory import RunFacts
 from dtrm_jax.training.optimizer import build_optimizer
@@ -48,7 +50,7 @@ class Experiment:
 
     config: Config
     dataset: Dataset
-    tokenizer: Tokenizer | None
+    tokenizer: EncoderTokenizer | None
     normalization: Normalization
     train: list[Example]
     dev: list[Example]
@@ -101,38 +103,44 @@ def _check_metric(config: Config, dataset: Dataset) -> None:
         )
 
 
-def encoder_of(config: Config, dataset: Dataset) -> tuple[Tokenizer, BertConfig]:
+def encoder_of(config: Config, dataset: Dataset) -> tuple[EncoderTokenizer, Encoder]:
     """Returns the tokenizer and the sizes of the configured encoder.
 
     Raises:
-        InputError: The pretrained encoder is not to be had, or takes shorter sequences than the config asks for.
+        InputError: The pretrained encoder is unavailable, or takes shorter sequences than the config asks for.
     """
     settings = config.model.encoder
-    rates = {"dropout": settings.dropout, "attention_dropout": settings.attention_dropout}
+    own = {
+        "dropout": settings.dropout,
+        "attention_dropout": settings.attention_dropout,
+        "products": settings.products,
+        "learned_segments": settings.segment_embedding,
+    }
     if settings.pretrained:
-        folder = pretrained.locate(settings.pretrained)
-        sizes = pretrained.read_config(folder, **rates)
-        if config.tokens.max_length > sizes.max_positions:
+        folder = hub.locate(settings.pretrained)
+        encoder = encoders.read_encoder(folder, **own)
+        if config.tokens.max_length > encoder.longest:
             raise InputError(
-                f"config.tokens.max_length: expected at most {sizes.max_positions}, the positions of "
+                f"config.tokens.max_length: expected at most {encoder.longest}, the positions of "
                 f"{settings.pretrained}, found {config.tokens.max_length}"
             )
-        return pretrained.load_tokenizer(folder), dataclasses.replace(sizes, products=settings.products)
+        return load_tokenizer(folder, encoder.special, encoder.vocab_size), encoder
     tokenizer = word_tokenizer(dataset.splits["train"])
     return tokenizer, BertConfig(
-        vocab_size=tokenizer.get_vocab_size(),
+        vocab_size=tokenizer.size,
         hidden_size=settings.hidden_size,
         layers=settings.layers,
         heads=settings.heads,
         intermediate_size=settings.intermediate_size,
         max_positions=config.tokens.max_length,
-        products=settings.products,
-        **rates,
+        **own,
     )
 
 
 def initial_params(experiment: Experiment) -> Any:
     """Initialises the parameters from the seed, the encoder's from the pretrained weights if there are any.
+
+    What the weights do not hold, learned segment embeddings, stays as it was initialised.
 
     Raises:
         InputError: The weights do not fit.
@@ -142,10 +150,12 @@ def initial_params(experiment: Experiment) -> Any:
     pack = build_pack([], facts.shape)
     key = jax.random.fold_in(jax.random.key(config.train.seed), 0)
     params = jax.jit(lambda key, pack: model.init(key, pack, deterministic=True)["params"])(key, pack)
-    if facts.encoder is not None and config.model.encoder.pretrained:
-        loaded = pretrained.load_params(pretrained.locate(config.model.encoder.pretrained), facts.encoder)
-        params = {**params, "encoder": jax.tree.map(jnp.asarray, loaded)}
-    return params
+    if facts.encoder is None or not config.model.encoder.pretrained or "encoder" not in params:
+        return params
+    loaded = load_params(hub.locate(config.model.encoder.pretrained), facts.encoder)
+    initial = flax.traverse_util.flatten_dict(params["encoder"])
+    stored = flax.traverse_util.flatten_dict(jax.tree.map(jnp.asarray, loaded))
+    return {**params, "encoder": flax.traverse_util.unflatten_dict(initial | stored)}
 
 
 def pure_step(experiment: Experiment) -> tuple[optax.GradientTransformation, TrainStep]:

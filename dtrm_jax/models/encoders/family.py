@@ -5,37 +5,16 @@ its tokenizer writes around a pair of texts, which module computes it and where 
 """
 
 import dataclasses
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import flax.linen as nn
-import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from dtrm_jax.models.encoders.config_file import ConfigFile
+from dtrm_jax.special_tokens import SpecialTokens
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SpecialTokens:
-    """The tokens that a family's tokenizer writes around a pair of texts: ``first A between B last``.
-
-    Attributes:
-        first: Before the utterance; its state represents the utterance (eq. 1's [CLS]).
-        between: Between utterance and context. The first of them ends segment 0.
-        last: After the context, or after the utterance where there is no context.
-        padding: What unused slots would be filled with.
-        unknown: What stands for anything outside the vocabulary.
-    """
-
-    first: str
-    between: tuple[str, ...]
-    last: str
-    padding: str
-    unknown: str
-
-
-BERT_TOKENS = SpecialTokens(first="[CLS]", between=("[SEP]",), last="[SEP]", padding="[PAD]", unknown="[UNK]")
-ROBERTA_TOKENS = SpecialTokens(first="<s>", between=("</s>", "</s>"), last="</s>", padding="<pad>", unknown="<unk>")
-
-
-@dataclasses.dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """Where one array of a weight file goes in the parameter tree.
 
     Attributes:
@@ -49,44 +28,84 @@ class Target:
     transpose: bool = False
 
 
-class Encoder(Protocol):
-    """The sizes and settings of an encoder: a frozen dataclass, hashable, whose fields are of JSON types.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """The sizes and settings of an encoder, hashable, of JSON types.
 
     Attributes:
-        family: Its ``model_type`` in ``config.json``, as ``run.json`` names it too.
-        special: What its tokenizer writes around a pair.
-        extras: Prefixes of arrays in weight files that an encoder has no use for, such as heads of pre-training.
-        prefixes: What the names of arrays may begin with, such as ``bert.``.
+        family: Its ``model_type`` in ``config.json``; ``run.json`` names it so too.
+        special: What its tokenizer writes around a pair of texts.
+        prefixes: What the names of arrays in weight files may begin with, such as ``bert.``.
+        extras: Beginnings of the names of arrays that an encoder has no use for, such as heads of pre-training.
         vocab_size: Rows of the word embedding.
-        hidden_size: Width of the hidden states, D.
+        hidden_size: Width of the hidden states, D; a multiple of ``heads``.
         layers: Transformer layers.
         heads: Attention heads of a layer, H.
+        dropout: Rate on hidden states.
+        attention_dropout: Rate on attention weights.
+        products: Type that matrix products take their inputs in: "float32" or "bfloat16".
+        learned_segments: Whether a family without segment embeddings has learned ones, which begin as zeros.
     """
 
     family: ClassVar[str]
     special: ClassVar[SpecialTokens]
-    extras: ClassVar[tuple[str, ...]]
     prefixes: ClassVar[tuple[str, ...]]
+    extras: ClassVar[tuple[str, ...]]
+
     vocab_size: int
     hidden_size: int
     layers: int
     heads: int
+    dropout: float
+    attention_dropout: float
+    products: str = "float32"
+    learned_segments: bool = False
 
     @property
     def longest(self) -> int:
         """The longest token sequence that it takes, special tokens included."""
+        raise NotImplementedError
 
     @classmethod
-    def from_config(cls, values: Any, **settings: Any) -> Self:
-        """Reads the sizes from the checked values of a ``config.json``.
+    def from_config(cls, file: ConfigFile, **settings: Any) -> Self:
+        """Reads the sizes from a ``config.json``.
 
         Args:
-            values: A reader of the file that raises InputError for what is missing or impossible.
-            **settings: The experiment's own: dropout rates, the input dtype of products, learned segments.
-        """
+            file: The file.
+            **settings: The experiment's own: ``dropout``, ``attention_dropout``, ``products``, ``learned_segments``.
 
-    def module(self, dtype: jnp.dtype, *, remat: bool, name: str | None) -> nn.Module:
-        """Builds the module, whose call has ``bert.Bert``'s signature."""
+        Raises:
+            InputError: A size is missing or impossible, or the file describes a variant that is not implemented.
+        """
+        raise NotImplementedError
+
+    def module(self, dtype: DTypeLike, *, remat: bool, name: str | None) -> nn.Module:
+        """Builds the module, whose call has the signature of ``bert.Bert``'s.
+
+        Args:
+            dtype: Of the computation; parameters are float32.
+            remat: Recompute each layer in the backward pass.
+            name: Of its parameters in the model that it is part of.
+        """
+        raise NotImplementedError
 
     def arrays(self) -> dict[str, Target]:
         """Returns the name in a weight file, without prefix, -> target, for every array of these sizes."""
+        raise NotImplementedError
+
+
+def embedding(name: str, path: tuple[str, ...], rows: int, width: int) -> dict[str, Target]:
+    """Returns the target of an embedding's table ``[rows, D]``."""
+    return {f"{name}.weight": Target((*path, "embedding"), (rows, width))}
+
+
+def linear(name: str, path: tuple[str, ...], inputs: int, outputs: int, *, bias: bool = True) -> dict[str, Target]:
+    """Returns the targets of a linear layer's kernel and bias."""
+    targets = {f"{name}.weight": Target((*path, "kernel"), (outputs, inputs), transpose=True)}
+    return targets | ({f"{name}.bias": Target((*path, "bias"), (outputs,))} if bias else {})
+
+
+def layer_norm(name: str, path: tuple[str, ...], width: int, *, bias: bool = True) -> dict[str, Target]:
+    """Returns the targets of a layer norm's scale and bias."""
+    targets = {f"{name}.weight": Target((*path, "scale"), (width,))}
+    return targets | ({f"{name}.bias": Target((*path, "bias"), (width,))} if bias else {})

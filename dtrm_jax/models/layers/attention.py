@@ -5,7 +5,7 @@ axis as blocks with one block of look-back, so that both cost grows linearly wit
 as in ``dtrm_jax.batch``; E is the width of a head, ``...`` any leading axes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ from jaxtyping import Array, Bool, Float, Int
 from dtrm_jax.models.layers import masks
 from dtrm_jax.models.layers.bfloat16 import bfloat16_product, runs_in_bfloat16
 
+# ``PackShape.rows``.
+Rows = tuple[tuple[int, int], ...]
 # Maps attention weights to attention weights: dropout, or nothing.
 Drop = Callable[[Float[Array, "..."]], Float[Array, "..."]]
 # (queries [R, S, H, E], keys [R, S, H, E], positions [R, S]) -> what is added to the scores, [R, H, S, S].
@@ -74,12 +76,13 @@ def row_attention(
     k_TxHxE: Float[Array, "T H E"],
     v_TxHxE: Float[Array, "T H E"],
     sequence_ids_T: Int[Array, " T"],
-    rows: tuple[tuple[int, int], ...],
+    rows: Rows,
     drop: Drop | None,
     products: str = "float32",
     *,
     position_ids_T: Int[Array, " T"] | None = None,
     bias: RowBias | None = None,
+    biases: Sequence[Float[Array, "R H S S"]] | None = None,
     reach: int | None = None,
     scale: float | None = None,
 ) -> tuple[Float[Array, "T H E"], list[Float[Array, "R H S S"]]]:
@@ -94,7 +97,8 @@ def row_attention(
         drop: Applied to the attention weights, if any.
         products: As in ``attend``.
         position_ids_T: Position of each token in its own sequence; needed for ``bias`` and ``reach``.
-        bias: Computes what is added to the scores of a row, such as a relative position bias; None adds nothing.
+        bias: Computes what is added to the scores of rows from their queries, keys and positions; None adds nothing.
+        biases: The same for each row length, computed already.
         reach: How many positions away a token sees, in both directions; None: its whole sequence.
         scale: As in ``attend``.
 
@@ -102,11 +106,11 @@ def row_attention(
         The attended values, and each row length's weights.
     """
     outputs, weights, start = [], [], 0
-    for length, count in rows:
+    for index, (length, count) in enumerate(rows):
         part = slice(start, start + length * count)
         q, k, v = (x[part].reshape(count, length, *x.shape[1:]) for x in (q_TxHxE, k_TxHxE, v_TxHxE))
         mask = masks.sequence_mask(sequence_ids_T[part].reshape(count, length))
-        added = None
+        added = None if biases is None else biases[index]
         if position_ids_T is not None:
             position_ids_RxS = position_ids_T[part].reshape(count, length)
             if reach is not None:

@@ -4,19 +4,19 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from dtrm_jax.models.encoders.bert import Bert, Rows
+from dtrm_jax.models.layers.attention import Rows
 
 
 def in_chunks(
-    bert: Bert, tokens: tuple[Int[Array, " T"], ...], rows: Rows, chunks: int, deterministic: bool
+    encoder: nn.Module, tokens: tuple[Int[Array, " T"], ...], rows: Rows, chunks: int, deterministic: bool
 ) -> Float[Array, "T D"]:
-    """Returns the last hidden states of all slots, as ``bert`` does, with the activations of one chunk at a time.
+    """Returns the last hidden states of all slots, as ``encoder`` does, with the activations of one chunk at a time.
 
     Attention never leaves a row, so that rows can be encoded apart. Every chunk has the same number of rows of each
     length. The backward pass computes a chunk's activations anew.
 
     Args:
-        bert: The encoder.
+        encoder: A module with the call of ``encoders.bert.Bert``.
         tokens: Its arguments: token, position, segment and sequence ids.
         rows: ``PackShape.rows``.
         chunks: Their number; divides the number of rows of every length.
@@ -24,8 +24,8 @@ def in_chunks(
     """
     chunk_rows = tuple((length, count // chunks) for length, count in rows)
 
-    def encode(bert: Bert, carry: None, chunk: tuple[Array, ...]) -> tuple[None, Array]:
-        return carry, bert(*chunk, chunk_rows, deterministic=deterministic)
+    def encode(encoder: nn.Module, carry: None, chunk: tuple[Array, ...]) -> tuple[None, Array]:
+        return carry, encoder(*chunk, chunk_rows, deterministic=deterministic)
 
     scan = nn.scan(
         nn.remat(encode, prevent_cse=False),  # a scan keeps the two computations apart already
@@ -33,7 +33,7 @@ def in_chunks(
         variable_axes={"intermediates": 0},
         split_rngs={"params": False, "dropout": True},
     )
-    _, states = scan(bert, None, tuple(_cut(x, rows, chunks) for x in tokens))
+    _, states = scan(encoder, None, tuple(_cut(x, rows, chunks) for x in tokens))
     return _joined(states, chunk_rows)
 
 

@@ -1,0 +1,182 @@
+"""The tokenizer of an encoder: text to vocabulary ids, and the special tokens around them."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from dtrm_jax.conversation import Conversation
+from dtrm_jax.errors import InputError
+from dtrm_jax.special_tokens import BERT_TOKENS, SpecialTokens
+
+_FILES = "tokenizer.json, or vocab.txt (WordPiece), or vocab.json and merges.txt (byte-level BPE)"
+
+
+class SpecialIds(NamedTuple):
+    """The vocabulary ids of ``SpecialTokens``' first, between and last."""
+
+    first: int
+    between: tuple[int, ...]
+    last: int
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderTokenizer:
+    """A tokenizer with the special tokens that its encoder expects around a pair of texts.
+
+    Attributes:
+        tokenizer: Encodes a text; truncation and padding are off.
+        special: The special tokens; the tokenizer knows all of them.
+    """
+
+    tokenizer: Tokenizer
+    special: SpecialTokens
+
+    @property
+    def ids(self) -> SpecialIds:
+        """The ids of the special tokens."""
+        id_of = self.tokenizer.token_to_id
+        between = tuple(id_of(token) for token in self.special.between)
+        return SpecialIds(id_of(self.special.first), between, id_of(self.special.last))
+
+    @property
+    def size(self) -> int:
+        """Entries of the vocabulary, special tokens included."""
+        return self.tokenizer.get_vocab_size(with_added_tokens=True)
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Returns the ids of each text, without special tokens.
+
+        Somebody who writes "[SEP]" or "</s>" in an utterance gets ordinary characters.
+        """
+        self.tokenizer.encode_special_tokens = True
+        return [one.ids for one in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes a ``tokenizer.json``."""
+        self.tokenizer.save(str(path))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, special: SpecialTokens) -> "EncoderTokenizer":
+        """Reads a ``tokenizer.json``; whatever it says of truncation and padding is switched off.
+
+        Raises:
+            InputError: It is missing or damaged, or lacks one of the special tokens.
+        """
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise InputError(f"{path}: expected a tokenizer of the tokenizers library, found {error}") from error
+        _check_special_tokens(Path(path), tokenizer.get_vocab(with_added_tokens=True), special)
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return cls(tokenizer, special)
+
+
+def load_tokenizer(folder: Path, special: SpecialTokens, vocab_size: int) -> EncoderTokenizer:
+    """Reads the tokenizer of an encoder's folder: ``tokenizer.json``, or built from the vocabulary files.
+
+    Args:
+        folder: With the encoder's files.
+        special: The special tokens of its family.
+        vocab_size: Rows of its word embedding.
+
+    Raises:
+        InputError: There is no such file, one is damaged, a special token is missing, or an id lies outside the
+            embedding.
+    """
+    if (folder / "tokenizer.json").is_file():
+        path = folder / "tokenizer.json"
+        tokenizer = EncoderTokenizer.load(path, special)
+    elif (folder / "vocab.txt").is_file():
+        path = folder / "vocab.txt"
+        tokenizer = _word_piece(path, folder / "tokenizer_config.json", special)
+    elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        path = folder / "vocab.json"
+        tokenizer = _byte_pairs(path, folder / "merges.txt", special)
+    else:
+        hint = "; a SentencePiece model alone is not read" if list(folder.glob("*.model")) else ""
+        raise InputError(f"{folder}: no tokenizer, expected {_FILES}{hint}")
+    highest = max(tokenizer.tokenizer.get_vocab(with_added_tokens=True).values())
+    if highest >= vocab_size:
+        raise InputError(f"{path}: expected ids below the vocab_size {vocab_size} of config.json, found {highest}")
+    return tokenizer
+
+
+def word_tokenizer(conversations: Sequence[Conversation]) -> EncoderTokenizer:
+    """Builds a tokenizer whose vocabulary is the conversations' lower-cased words and punctuation.
+
+    It is what an encoder without pretrained weights starts from; other words become [UNK].
+    """
+    tokenizer = Tokenizer(models.WordLevel(unk_token=BERT_TOKENS.unknown))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordLevelTrainer(special_tokens=list(BERT_TOKENS.all), show_progress=False)
+    texts = (turn.text for conversation in conversations for turn in conversation.turns)
+    tokenizer.train_from_iterator(texts, trainer)
+    return EncoderTokenizer(tokenizer, BERT_TOKENS)
+
+
+def _word_piece(path: Path, options_path: Path, special: SpecialTokens) -> EncoderTokenizer:
+    """Builds BERT's WordPiece from ``vocab.txt``, with the options of ``tokenizer_config.json`` if there are any."""
+    try:
+        with path.open(encoding="utf-8") as lines:
+            vocabulary = {line.rstrip("\n"): index for index, line in enumerate(lines)}
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected UTF-8 text, one token per line, found {error}") from error
+    _check_special_tokens(path, vocabulary, special)
+    options = _read_options(options_path)
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=special.unknown, max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=options.get("tokenize_chinese_chars", True),
+        strip_accents=options.get("strip_accents"),  # None: as lowercase
+        lowercase=options.get("do_lower_case", True),
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return _with_special(tokenizer, special, vocabulary, ("[MASK]", "<mask>"))
+
+
+def _byte_pairs(path: Path, merges_path: Path, special: SpecialTokens) -> EncoderTokenizer:
+    """Builds GPT-2's and RoBERTa's byte-level BPE from ``vocab.json`` and ``merges.txt``."""
+    try:
+        model = models.BPE.from_file(str(path), str(merges_path))
+    except Exception as error:  # the library raises bare Exception
+        raise InputError(f"{path}: expected the vocabulary of a byte-level BPE, found {error}") from error
+    tokenizer = Tokenizer(model)
+    vocabulary = tokenizer.get_vocab()
+    _check_special_tokens(path, vocabulary, special)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return _with_special(tokenizer, special, vocabulary, ("<mask>",))
+
+
+def _with_special(
+    tokenizer: Tokenizer, special: SpecialTokens, vocabulary: dict[str, int], masks: tuple[str, ...]
+) -> EncoderTokenizer:
+    known = [token for token in (*special.all, *masks) if token in vocabulary]
+    tokenizer.add_special_tokens([tokenizers.AddedToken(token, special=True, normalized=False) for token in known])
+    return EncoderTokenizer(tokenizer, special)
+
+
+def _check_special_tokens(path: Path, vocabulary: dict[str, int], special: SpecialTokens) -> None:
+    if absent := [token for token in special.all if token not in vocabulary]:
+        raise InputError(f"{path}: expected the tokens {', '.join(special.all)}, found no {', '.join(absent)}")
+
+
+def _read_options(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        options = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # damaged JSON or not UTF-8
+        raise InputError(f"{path}: expected JSON, found {error}") from error
+    if not isinstance(options, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(options).__name__}")
+    return options

