@@ -24,7 +24,7 @@ from torch import nn
 from dtrm_jax.config import Config, to_dict
 from dtrm_jax.conversation import Conversation, LabelSpace, indi_context
 from dtrm_jax.errors import InputError
-from dtrm_jax.models.encoders.pretrained import locate
+from dtrm_jax.models.encoders.hub import locate
 
 FORMS = ("padded", "sorted", "padded-bfloat16", "sorted-bfloat16")
 _UNLABELLED = -100  # what torch's cross-entropy ignores

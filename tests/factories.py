@@ -15,13 +15,15 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn
+from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer
 from dtrm_jax.data.examples import make_examples
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.packing import Example, build_pack
 from dtrm_jax.data.tokenize import TokenSequence
 from dtrm_jax.models import build_model
-from dtrm_jax.models.encoders.bert_config import BertConfig
+from dtrm_jax.models.encoders.bert import BertConfig
 from dtrm_jax.models.interface import Model
+from dtrm_jax.special_tokens import BERT_TOKENS
 
 PAD, UNK, CLS, SEP = range(4)
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -29,13 +31,13 @@ VOCABULARY = 61
 LABELS = LabelSpace(("calm", "glad", "sad", "cross", "afraid"))
 
 
-def make_tokenizer(vocabulary: int = VOCABULARY) -> Tokenizer:
+def make_tokenizer(vocabulary: int = VOCABULARY) -> EncoderTokenizer:
     """Returns a tokenizer whose word "w7" has id 7, and so on; ids 0 to 3 are [PAD] [UNK] [CLS] [SEP]."""
     words = (*SPECIAL, *(f"w{index}" for index in range(len(SPECIAL), vocabulary)))
     ids = {word: index for index, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return tokenizer
+    return EncoderTokenizer(tokenizer, BERT_TOKENS)
 
 
 def make_conversation(
@@ -72,7 +74,7 @@ def with_features(
 
 
 def text_examples(
-    conversations: Sequence[Conversation], config: Config, tokenizer: Tokenizer | None = None
+    conversations: Sequence[Conversation], config: Config, tokenizer: EncoderTokenizer | None = None
 ) -> list[Example]:
     """Returns conversations labelled with ``LABELS`` as the packer takes them, by default with ``make_tokenizer``'s."""
     return make_examples(conversations, LABELS, tokenizer or make_tokenizer(), Normalization({}, {}), config)

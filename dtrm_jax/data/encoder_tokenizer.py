@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tokenizers
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from dtrm_jax.conversation import Conversation
 from dtrm_jax.errors import InputError
@@ -162,6 +162,13 @@ def _with_special(
 ) -> EncoderTokenizer:
     known = [token for token in (*special.all, *masks) if token in vocabulary]
     tokenizer.add_special_tokens([tokenizers.AddedToken(token, special=True, normalized=False) for token in known])
+    # Not used here; whoever loads the run's tokenizer.json elsewhere gets the pairs that the encoder was trained on.
+    between, second = " ".join(special.between), ":1" if len(special.between) == 1 else ""
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{special.first} $A {special.last}",
+        pair=f"{special.first} $A {between} $B{second} {special.last}{second}",
+        special_tokens=[(token, vocabulary[token]) for token in {special.first, *special.between, special.last}],
+    )
     return EncoderTokenizer(tokenizer, special)
 
 

@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 
 from dtrm_jax.config import TokensConfig
-from dtrm_jax.data.tokenize import build_sequence, tokenize, word_tokenizer
+from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer, SpecialIds, word_tokenizer
+from dtrm_jax.data.tokenize import build_sequence, tokenize
+from dtrm_jax.special_tokens import BERT_TOKENS
 from tests.factories import CLS, SEP, UNK, make_conversation, make_tokenizer, random_conversation
 
 CONFIG = TokensConfig(window=14, max_length=512)
+SPECIAL = SpecialIds(CLS, (SEP,), SEP)
 TARGET = [10, 11, 12]
 CONTEXT = [[20, 21], [30], [40, 41, 42]]
 
 
 def build(target=TARGET, context=CONTEXT, **settings):
-    sequence = build_sequence(target, context, CLS, SEP, dataclasses.replace(CONFIG, **settings))
+    sequence = build_sequence(target, context, SPECIAL, dataclasses.replace(CONFIG, **settings))
     segments = [0] * sequence.first_segment + [1] * (len(sequence) - sequence.first_segment)
     return sequence.token_ids.tolist(), segments
 
@@ -29,7 +32,7 @@ def test_equation_1():
     tokens, segments = build()
     assert tokens == [CLS, 10, 11, 12, SEP, 20, 21, 30, 40, 41, 42, SEP]
     assert segments == [0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1]
-    assert build_sequence(TARGET, CONTEXT, CLS, SEP, CONFIG).token_ids.dtype == np.int32
+    assert build_sequence(TARGET, CONTEXT, SPECIAL, CONFIG).token_ids.dtype == np.int32
 
 
 @pytest.mark.parametrize("context", [[], [[]], [[], []]])
@@ -128,24 +131,22 @@ def test_unknown_words_are_unknown():
     assert tokens_of(make_conversation("A", ["w10 never-seen w11"], [None])) == [[CLS, 10, UNK, 11, SEP]]
 
 
-class CountingTokenizer:
-    def __init__(self):
-        self.real, self.texts = make_tokenizer(), []
+class CountingTokenizer(EncoderTokenizer):
+    def encode(self, texts):
+        seen.extend(texts)
+        return super().encode(texts)
 
-    def token_to_id(self, token):
-        return self.real.token_to_id(token)
 
-    def encode_batch_fast(self, texts, add_special_tokens):
-        self.texts += texts
-        return self.real.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
+seen: list[str] = []
 
 
 def test_every_utterance_is_encoded_once():
     random = np.random.default_rng(0)
     conversations = [random_conversation(random, turns) for turns in (7, 1, 11)]
-    counting = CountingTokenizer()
+    counting = CountingTokenizer(make_tokenizer().tokenizer, BERT_TOKENS)
+    seen.clear()
     together = tokenize(conversations, counting, CONFIG)
-    assert counting.texts == [turn.text for conversation in conversations for turn in conversation.turns]
+    assert seen == [turn.text for conversation in conversations for turn in conversation.turns]
     for conversation, result in zip(conversations, together, strict=True):
         assert [sequence.token_ids.tolist() for sequence in result] == tokens_of(conversation)
 
@@ -154,5 +155,5 @@ def test_a_special_token_that_somebody_writes_is_ordinary_text():
     conversation = make_conversation("A", ["so [SEP] what"], [None])
     tokenizer = word_tokenizer([conversation])
     (tokenized,) = tokenize([conversation], tokenizer, CONFIG)
-    pieces = [tokenizer.id_to_token(token) for token in tokenized[0].token_ids]
+    pieces = [tokenizer.tokenizer.id_to_token(token) for token in tokenized[0].token_ids]
     assert pieces == ["[CLS]", "so", "[", "sep", "]", "what", "[SEP]"]

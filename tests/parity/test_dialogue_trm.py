@@ -16,12 +16,15 @@ from benchmarks import torch_peer  # noqa: E402
 from benchmarks.torch_peer import FORMS, TorchPeer  # noqa: E402
 from dtrm_jax.config import Config  # noqa: E402
 from dtrm_jax.conversation import MELD_LABELS, Conversation, Turn  # noqa: E402
+from dtrm_jax.data.encoder_tokenizer import load_tokenizer  # noqa: E402
 from dtrm_jax.data.examples import make_examples  # noqa: E402
 from dtrm_jax.data.features import Normalization  # noqa: E402
 from dtrm_jax.data.packing import build_pack, choose_shape  # noqa: E402
 from dtrm_jax.errors import InputError  # noqa: E402
-from dtrm_jax.models import build_model  # noqa: E402
-from dtrm_jax.models.encoders import pretrained  # noqa: E402
+from dtrm_jax.models import build_model, encoders  # noqa: E402
+from dtrm_jax.models.encoders import hub  # noqa: E402
+from dtrm_jax.models.encoders.weights import load_params  # noqa: E402
+from dtrm_jax.special_tokens import BERT_TOKENS  # noqa: E402
 from dtrm_jax.training.optimizer import build_optimizer  # noqa: E402
 from dtrm_jax.training.step import initial_state, make_train_step  # noqa: E402
 from tests.torch_names import discriminator_params, transformer_params  # noqa: E402
@@ -76,14 +79,14 @@ def make_peer(config, form):
 @pytest.fixture(scope="module")
 def sizes(config):
     encoder = config.model.encoder
-    return pretrained.read_config(
-        pretrained.locate("minilm"), dropout=encoder.dropout, attention_dropout=encoder.attention_dropout
+    return encoders.read_encoder(
+        hub.locate("minilm"), dropout=encoder.dropout, attention_dropout=encoder.attention_dropout
     )
 
 
 @pytest.fixture(scope="module")
 def tokenized(config):
-    tokenizer = pretrained.load_tokenizer(pretrained.locate("minilm"))
+    tokenizer = load_tokenizer(hub.locate("minilm"), BERT_TOKENS, 30522)
     return make_examples(CONVERSATIONS, MELD_LABELS, tokenizer, Normalization({}, {}), config)
 
 
@@ -100,7 +103,7 @@ def our_params(peer, config, sizes):
     """Our parameter tree with the peer's weights."""
     arrays = {name: value.detach().numpy().copy() for name, value in peer.model.state_dict().items()}
     return {
-        "encoder": pretrained.load_params(pretrained.locate("minilm"), sizes),
+        "encoder": load_params(hub.locate("minilm"), sizes),
         "intra_modal": {"transformer": transformer_params(arrays, config.model.intra_modal.layers, "intra_modal.")},
         "discriminator": discriminator_params(arrays, "discriminator.1", "discriminator.4"),
     }

@@ -14,8 +14,7 @@ from dtrm_jax.config import Config
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.models import build_model
 from dtrm_jax.models.dialogue_trm.intra_modal import IntraModal
-from dtrm_jax.models.encoders.bert import Bert
-from dtrm_jax.models.encoders.bert_config import BertConfig
+from dtrm_jax.models.encoders.bert import Bert, BertConfig
 from tests.factories import (
     CLS,
     LABELS,

