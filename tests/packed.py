@@ -40,3 +40,12 @@ def pack(sequences, layout):
                 start = part.stop
             row_start += length
     return [tokens, positions, segments, owners], rows, where
+
+
+def padded(sequences):
+    """Returns token ids, segments and a mask over the padding: one row per sequence, as others lay them out."""
+    shape = (len(sequences), max(len(ids) for ids, _ in sequences))
+    tokens, segments, mask = (np.zeros(shape, int) for _ in range(3))
+    for row, (ids, types) in enumerate(sequences):
+        tokens[row, : len(ids)], segments[row, : len(ids)], mask[row, : len(ids)] = ids, types, 1
+    return tokens, segments, mask

@@ -6,6 +6,7 @@ of ``explicit.py``; only outputs are stored.
 
 import pathlib
 import sys
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,10 @@ from torch import nn
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
+from dtrm_jax.models.encoders.deberta_v2 import DebertaV2Config  # noqa: E402
+from dtrm_jax.models.encoders.modernbert import ModernBertConfig  # noqa: E402
 from tests.golden import explicit  # noqa: E402
+from tests.weight_files import read_sizes  # noqa: E402
 
 FOLDER = pathlib.Path(__file__).parent
 
@@ -30,6 +34,12 @@ def make_bert() -> transformers.BertModel:
     """Returns a BertModel with the explicit weights."""
     config = transformers.BertConfig(**explicit.BERT_CONFIG, attn_implementation="eager")
     return load(transformers.BertModel(config, add_pooling_layer=False), explicit.bert_shapes())
+
+
+def make_family(config: dict[str, Any], sizes: Any) -> transformers.PreTrainedModel:
+    """Returns the encoder of another family with the explicit weights."""
+    config = transformers.AutoConfig.for_model(**config, attn_implementation="eager")
+    return load(transformers.AutoModel.from_config(config), explicit.encoder_shapes(sizes))
 
 
 def make_transformer() -> nn.TransformerEncoder:
@@ -69,6 +79,16 @@ def bert_golden() -> dict[str, np.ndarray]:
         return {"states": torch.cat([hidden_states(bert, sequence) for sequence in explicit.SEQUENCES]).numpy()}
 
 
+def family_golden(config: dict[str, Any], sizes: Any) -> dict[str, np.ndarray]:
+    """Hidden states of every sequence, one after the other."""
+    encoder, takes_segments = make_family(config, sizes), config.get("type_vocab_size", 0) > 0
+    states = []
+    for sequence in explicit.SEQUENCES:
+        segments = {"token_type_ids": torch.tensor([sequence.segment_ids])} if takes_segments else {}
+        states.append(encoder(input_ids=torch.tensor([sequence.token_ids]), **segments).last_hidden_state[0])
+    return {"states": torch.cat(states).detach().numpy()}
+
+
 def transformer_golden() -> dict[str, np.ndarray]:
     """Representations of several conversations in both settings, and gradients in their inputs."""
     encoder, golden = make_transformer(), {}
@@ -101,6 +121,14 @@ def main() -> None:
     """Writes the files beside this one."""
     for name, golden in (
         ("bert", bert_golden()),
+        (
+            "deberta_v2",
+            family_golden(explicit.DEBERTA_V2_CONFIG, read_sizes(DebertaV2Config, explicit.DEBERTA_V2_CONFIG)),
+        ),
+        (
+            "modernbert",
+            family_golden(explicit.MODERNBERT_CONFIG, read_sizes(ModernBertConfig, explicit.MODERNBERT_CONFIG)),
+        ),
         ("transformer", transformer_golden()),
         ("dialogue_trm", dialogue_golden()),
     ):

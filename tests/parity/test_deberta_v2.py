@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-import safetensors.numpy
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -11,7 +10,7 @@ transformers = pytest.importorskip("transformers")
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position  # noqa: E402
 
 from dtrm_jax.models.encoders.deberta_v2 import DebertaV2Config  # noqa: E402
-from tests.packed import pack, sequences_of  # noqa: E402
+from tests.packed import pack, padded, sequences_of  # noqa: E402
 from tests.weight_files import load, load_folder, read_sizes  # noqa: E402
 
 TOLERANCE = 1e-5
@@ -51,40 +50,37 @@ LENGTHS = (3, 23, 1, 30, 5, 2, 9)
 LAYOUTS = {
     "alone": ((30, ((0,), (1,), (2,), (3,), (4,), (5,), (6,))),),
     "in one row": ((75, ((6, 0, 1, 2, 3, 4, 5),)),),
-    "in rows of two lengths": ((17, ((0, 6, 4), (5, 2))), (31, ((1, ), (3,)))),
+    "in rows of two lengths": ((17, ((0, 6, 4), (5, 2))), (31, ((1,), (3,)))),
 }
 
 
-@pytest.fixture(scope="module", params=VARIANTS.values(), ids=VARIANTS)
-def folder(request, tmp_path_factory):
-    config = transformers.DebertaV2Config(**SIZES | request.param)
-    torch.manual_seed(0)
-    model = transformers.DebertaV2ForMaskedLM(config)
-    with torch.no_grad():
-        # Fresh weights are almost zero and fresh biases are zero: neither would show a mistake.
-        for name, parameter in model.named_parameters():
-            parameter.normal_(1.0 if name.endswith("LayerNorm.weight") else 0.0, 0.3)
-    path = tmp_path_factory.mktemp("deberta")
-    model.save_pretrained(path)
-    return path
+CASES = [(variant, "in rows of two lengths") for variant in VARIANTS]
+CASES += [(variant, layout) for variant in ("v3", "v2 xlarge") for layout in ("alone", "in one row")]
 
 
 @pytest.fixture(scope="module")
-def ours(folder):
+def folders(tmp_path_factory):
+    """A folder for every variant, with the head of masked language modelling."""
+
+    def make(variant):
+        config = transformers.DebertaV2Config(**SIZES | VARIANTS[variant])
+        torch.manual_seed(0)
+        model = transformers.DebertaV2ForMaskedLM(config)
+        with torch.no_grad():
+            # Fresh weights are almost zero and fresh biases are zero: neither would show a mistake.
+            for name, parameter in model.named_parameters():
+                parameter.normal_(1.0 if name.endswith("LayerNorm.weight") else 0.0, 0.3)
+        path = tmp_path_factory.mktemp("deberta")
+        model.save_pretrained(path)
+        return path
+
+    return {variant: make(variant) for variant in VARIANTS}
+
+
+def read(folder):
     sizes, params = load_folder(DebertaV2Config, folder)
-    return sizes.module(np.float32, remat=False, name=None), params
-
-
-@pytest.fixture(scope="module")
-def theirs(folder):
-    return transformers.DebertaV2Model.from_pretrained(folder, attn_implementation="eager").eval()
-
-
-def run(ours, arrays, rows, read_U=None):
-    """Returns our states, dropout off."""
-    module, params = ours
-    forward = jax.jit(lambda params: module.apply({"params": params}, *arrays, rows, read_U=read_U, deterministic=True))
-    return np.asarray(forward(params))
+    theirs = transformers.DebertaV2Model.from_pretrained(folder, attn_implementation="eager").eval()
+    return sizes.module(np.float32, remat=False, name=None), params, theirs
 
 
 def alone(theirs, sequence):
@@ -92,13 +88,73 @@ def alone(theirs, sequence):
     return theirs(input_ids=ids, token_type_ids=types).last_hidden_state[0]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-def test_every_hidden_state_equals_pytorch_on_each_sequence_alone(ours, theirs, layout):
+@pytest.mark.parametrize(("variant", "layout"), CASES)
+def test_every_hidden_state_equals_pytorch_on_each_sequence_alone(folders, variant, layout):
+    module, params, theirs = read(folders[variant])
     sequences = sequences_of(LENGTHS, SIZES["vocab_size"])
-    arrays, rows, slots = pack(sequences, layout)
-    states = run(ours, arrays, rows)
+    arrays, rows, slots = pack(sequences, LAYOUTS[layout])
+    forward = jax.jit(lambda params: module.apply({"params": params}, *arrays, rows, deterministic=True))
+    states = np.asarray(forward(params))
     assert len(slots) == len(LENGTHS)
     for member, where in slots.items():
         with torch.no_grad():
             expected = alone(theirs, sequences[member]).numpy()
         np.testing.assert_allclose(states[where], expected, rtol=0, atol=TOLERANCE, err_msg=f"sequence {member}")
+
+
+@pytest.mark.parametrize("variant", ["v2 xlarge", "one layer with convolution"])
+def test_states_read_at_some_slots_and_a_padded_batch_of_theirs(folders, variant):
+    module, params, theirs = read(folders[variant])
+    sequences = sequences_of(LENGTHS, SIZES["vocab_size"])
+    arrays, rows, slots = pack(sequences, LAYOUTS["in rows of two lengths"])
+    first = np.array([slots[member][0] for member in range(len(LENGTHS))])
+    read_U = np.concatenate([first, [slots[3][-1]]]).astype(np.int32)
+    forward = jax.jit(lambda p: module.apply({"params": p}, *arrays, rows, read_U=read_U, deterministic=True))
+    ids, types, mask = (torch.tensor(x) for x in padded(sequences))
+    with torch.no_grad():
+        states = theirs(input_ids=ids, token_type_ids=types, attention_mask=mask).last_hidden_state.numpy()
+    expected = np.concatenate([states[:, 0], states[3, -1:]])
+    np.testing.assert_allclose(np.asarray(forward(params)), expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("variant", ["v2 xlarge", "projections of their own"])
+def test_gradients_equal_pytorch(folders, variant):
+    module, params, theirs = read(folders[variant])
+    sequences = sequences_of(LENGTHS, SIZES["vocab_size"])
+    arrays, rows, slots = pack(sequences, LAYOUTS["in rows of two lengths"])
+    weights = np.random.default_rng(1).normal(size=(len(LENGTHS), SIZES["hidden_size"])).astype(np.float32)
+    read_U = np.array([slots[member][0] for member in range(len(LENGTHS))], np.int32)
+
+    def loss(params):
+        return (module.apply({"params": params}, *arrays, rows, read_U=read_U, deterministic=True) * weights).sum()
+
+    found = jax.jit(jax.grad(loss))(params)
+    sum(
+        (alone(theirs, sequence)[0] * torch.tensor(w)).sum() for sequence, w in zip(sequences, weights, strict=True)
+    ).backward()
+    gradients = {name: value.grad.numpy() for name, value in theirs.named_parameters()}
+    # Into our tree the way weights get there.
+    expected = load(module.config, gradients)
+    scale = max(np.abs(value).max() for value in gradients.values())
+    jax.tree_util.tree_map_with_path(
+        lambda path, a, b: np.testing.assert_allclose(
+            a / scale, b / scale, rtol=0, atol=TOLERANCE, err_msg=jax.tree_util.keystr(path)
+        ),
+        found,
+        expected,
+    )
+
+
+@pytest.mark.parametrize(("buckets", "longest"), [(256, 512), (6, 32), (32, 128), (2, 9), (5, 30)])
+def test_every_distance_falls_into_the_bucket_of_transformers(buckets, longest):
+    values = SIZES | {
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-7,
+        "position_buckets": buckets,
+        "max_relative_positions": longest,
+    }
+    sizes = read_sizes(DebertaV2Config, values)
+    length = longest + 40
+    bucket = make_log_bucket_position(torch.arange(1 - length, length), buckets, longest).long()
+    expected = torch.clamp(bucket + buckets, 0, 2 * buckets - 1).numpy()
+    np.testing.assert_array_equal(sizes.distance_rows(length), expected)

@@ -240,9 +240,7 @@ class Attention(nn.Module):
         return Dropout(sizes.attention_dropout)(out_PxD, deterministic)
 
 
-def rotate(
-    x_TxHxE: Float[Array, "T H E"], position_ids_T: Int[Array, " T"], theta: float
-) -> Float[Array, "T H E"]:
+def rotate(x_TxHxE: Float[Array, "T H E"], position_ids_T: Int[Array, " T"], theta: float) -> Float[Array, "T H E"]:
     """Rotary positions: turns the pair (n, n + E/2) by the angle ``position * theta ** (-2 n / E)``.
 
     The product of a query and a key then depends on the distance of their positions, not on the positions themselves.
