@@ -46,11 +46,11 @@ class Values:
         return self._checked(key, default, lambda x: type(x) is bool, "true or false")
 
     def choice(self, key, choices, *, default=None):
-        return self._checked(key, default, lambda x: x in choices, f"one of {', '.join(choices)}")
+        return self._checked(key, default, lambda x: x in choices, " or ".join(choices))
 
 
-def read_sizes(family, values, *, learned_segments=False, products="float32"):
-    return family.from_config(Values(values), products=products, learned_segments=learned_segments, **RATES)
+def read_sizes(family, values, *, learned_segments=False, products="float32", rates=RATES):
+    return family.from_config(Values(values), products=products, learned_segments=learned_segments, **rates)
 
 
 def load(sizes, arrays):
