@@ -3,7 +3,7 @@
 Sizes are pairwise distinct where they can be, so that swapped axes show.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -125,11 +125,6 @@ def bert_shapes() -> dict[str, tuple[int, ...]]:
         shapes |= _linear(f"{layer}.output.dense", wide, width)
         shapes |= _norm(f"{layer}.attention.output.LayerNorm", width) | _norm(f"{layer}.output.LayerNorm", width)
     return shapes
-
-
-def encoder_shapes(sizes: Any) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of an encoder by its family's own table; PyTorch's module refuses a wrong one."""
-    return {name: target.shape for name, target in sizes.arrays().items()}
 
 
 def transformer_shapes() -> dict[str, tuple[int, ...]]:

@@ -15,10 +15,7 @@ from torch import nn
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-from dtrm_jax.models.encoders.deberta_v2 import DebertaV2Config  # noqa: E402
-from dtrm_jax.models.encoders.modernbert import ModernBertConfig  # noqa: E402
 from tests.golden import explicit  # noqa: E402
-from tests.weight_files import read_sizes  # noqa: E402
 
 FOLDER = pathlib.Path(__file__).parent
 
@@ -36,10 +33,11 @@ def make_bert() -> transformers.BertModel:
     return load(transformers.BertModel(config, add_pooling_layer=False), explicit.bert_shapes())
 
 
-def make_family(config: dict[str, Any], sizes: Any) -> transformers.PreTrainedModel:
-    """Returns the encoder of another family with the explicit weights."""
-    config = transformers.AutoConfig.for_model(**config, attn_implementation="eager")
-    return load(transformers.AutoModel.from_config(config), explicit.encoder_shapes(sizes))
+def make_family(values: dict[str, Any]) -> transformers.PreTrainedModel:
+    """Returns the encoder of another family, as its ``config.json`` says, with the explicit weights."""
+    config = transformers.AutoConfig.for_model(**values, attn_implementation="eager")
+    module = transformers.AutoModel.from_config(config)
+    return load(module, {name: tuple(parameter.shape) for name, parameter in module.named_parameters()})
 
 
 def make_transformer() -> nn.TransformerEncoder:
@@ -79,13 +77,14 @@ def bert_golden() -> dict[str, np.ndarray]:
         return {"states": torch.cat([hidden_states(bert, sequence) for sequence in explicit.SEQUENCES]).numpy()}
 
 
-def family_golden(config: dict[str, Any], sizes: Any) -> dict[str, np.ndarray]:
+def family_golden(values: dict[str, Any]) -> dict[str, np.ndarray]:
     """Hidden states of every sequence, one after the other."""
-    encoder, takes_segments = make_family(config, sizes), config.get("type_vocab_size", 0) > 0
-    states = []
+    encoder, states = make_family(values), []
     for sequence in explicit.SEQUENCES:
-        segments = {"token_type_ids": torch.tensor([sequence.segment_ids])} if takes_segments else {}
-        states.append(encoder(input_ids=torch.tensor([sequence.token_ids]), **segments).last_hidden_state[0])
+        inputs = {"input_ids": torch.tensor([sequence.token_ids])}
+        if values.get("type_vocab_size"):
+            inputs["token_type_ids"] = torch.tensor([sequence.segment_ids])
+        states.append(encoder(**inputs).last_hidden_state[0])
     return {"states": torch.cat(states).detach().numpy()}
 
 
@@ -121,14 +120,8 @@ def main() -> None:
     """Writes the files beside this one."""
     for name, golden in (
         ("bert", bert_golden()),
-        (
-            "deberta_v2",
-            family_golden(explicit.DEBERTA_V2_CONFIG, read_sizes(DebertaV2Config, explicit.DEBERTA_V2_CONFIG)),
-        ),
-        (
-            "modernbert",
-            family_golden(explicit.MODERNBERT_CONFIG, read_sizes(ModernBertConfig, explicit.MODERNBERT_CONFIG)),
-        ),
+        ("deberta_v2", family_golden(explicit.DEBERTA_V2_CONFIG)),
+        ("modernbert", family_golden(explicit.MODERNBERT_CONFIG)),
         ("transformer", transformer_golden()),
         ("dialogue_trm", dialogue_golden()),
     ):

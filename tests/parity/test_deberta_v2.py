@@ -3,15 +3,16 @@
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position  # noqa: E402
 
-from dtrm_jax.models.encoders.deberta_v2 import DebertaV2Config  # noqa: E402
+from dtrm_jax.models import encoders  # noqa: E402
+from dtrm_jax.models.encoders.weights import load_params  # noqa: E402
 from tests.packed import pack, padded, sequences_of  # noqa: E402
-from tests.weight_files import load, load_folder, read_sizes  # noqa: E402
 
 TOLERANCE = 1e-5
 SIZES = {
@@ -78,9 +79,9 @@ def folders(tmp_path_factory):
 
 
 def read(folder):
-    sizes, params = load_folder(DebertaV2Config, folder)
+    encoder = encoders.read_encoder(folder, dropout=0.1, attention_dropout=0.1)
     theirs = transformers.DebertaV2Model.from_pretrained(folder, attn_implementation="eager").eval()
-    return sizes.module(np.float32, remat=False, name=None), params, theirs
+    return encoder.module(np.float32, remat=False, name=None), load_params(folder, encoder), theirs
 
 
 def alone(theirs, sequence):
@@ -118,7 +119,7 @@ def test_states_read_at_some_slots_and_a_padded_batch_of_theirs(folders, variant
 
 
 @pytest.mark.parametrize("variant", ["v2 xlarge", "projections of their own"])
-def test_gradients_equal_pytorch(folders, variant):
+def test_gradients_equal_pytorch(folders, variant, tmp_path):
     module, params, theirs = read(folders[variant])
     sequences = sequences_of(LENGTHS, SIZES["vocab_size"])
     arrays, rows, slots = pack(sequences, LAYOUTS["in rows of two lengths"])
@@ -134,7 +135,8 @@ def test_gradients_equal_pytorch(folders, variant):
     ).backward()
     gradients = {name: value.grad.numpy() for name, value in theirs.named_parameters()}
     # Into our tree the way weights get there.
-    expected = load(module.config, gradients)
+    safetensors.numpy.save_file(gradients, tmp_path / "model.safetensors")
+    expected = load_params(tmp_path, module.config)
     scale = max(np.abs(value).max() for value in gradients.values())
     jax.tree_util.tree_map_with_path(
         lambda path, a, b: np.testing.assert_allclose(
@@ -146,15 +148,11 @@ def test_gradients_equal_pytorch(folders, variant):
 
 
 @pytest.mark.parametrize(("buckets", "longest"), [(256, 512), (6, 32), (32, 128), (2, 9), (5, 30)])
-def test_every_distance_falls_into_the_bucket_of_transformers(buckets, longest):
-    values = SIZES | {
-        "hidden_act": "gelu",
-        "layer_norm_eps": 1e-7,
-        "position_buckets": buckets,
-        "max_relative_positions": longest,
-    }
-    sizes = read_sizes(DebertaV2Config, values)
+def test_every_distance_falls_into_the_bucket_of_transformers(tmp_path, buckets, longest):
+    sizes = {"position_buckets": buckets, "max_relative_positions": longest}
+    transformers.DebertaV2Config(**SIZES | sizes).save_pretrained(tmp_path)
+    encoder = encoders.read_encoder(tmp_path, dropout=0.1, attention_dropout=0.1)
     length = longest + 40
     bucket = make_log_bucket_position(torch.arange(1 - length, length), buckets, longest).long()
     expected = torch.clamp(bucket + buckets, 0, 2 * buckets - 1).numpy()
-    np.testing.assert_array_equal(sizes.distance_rows(length), expected)
+    np.testing.assert_array_equal(encoder.distance_rows(length), expected)

@@ -3,13 +3,14 @@
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from dtrm_jax.models.encoders.modernbert import ModernBertConfig  # noqa: E402
+from dtrm_jax.models import encoders  # noqa: E402
+from dtrm_jax.models.encoders.weights import load_params  # noqa: E402
 from tests.packed import pack, padded, sequences_of  # noqa: E402
-from tests.weight_files import load, load_folder  # noqa: E402
 
 TOLERANCE = 1e-5
 SIZES = {
@@ -62,9 +63,9 @@ def folders(tmp_path_factory):
 
 
 def read(folder):
-    sizes, params = load_folder(ModernBertConfig, folder)
+    encoder = encoders.read_encoder(folder, dropout=0.1, attention_dropout=0.1)
     theirs = transformers.ModernBertModel.from_pretrained(folder, attn_implementation="eager").eval()
-    return sizes.module(np.float32, remat=False, name=None), params, theirs
+    return encoder.module(np.float32, remat=False, name=None), load_params(folder, encoder), theirs
 
 
 def alone(theirs, sequence):
@@ -99,7 +100,7 @@ def test_states_read_at_some_slots_and_a_padded_batch_of_theirs(folders):
     np.testing.assert_allclose(np.asarray(forward(params)), expected, rtol=0, atol=TOLERANCE)
 
 
-def test_gradients_equal_pytorch(folders):
+def test_gradients_equal_pytorch(folders, tmp_path):
     module, params, theirs = read(folders["biases"])
     sequences = sequences_of(LENGTHS, SIZES["vocab_size"])
     arrays, rows, slots = pack(sequences, LAYOUTS["in rows of two lengths"])
@@ -115,7 +116,8 @@ def test_gradients_equal_pytorch(folders):
     ).backward()
     gradients = {name: value.grad.numpy() for name, value in theirs.named_parameters()}
     # Into our tree the way weights get there.
-    expected = load(module.config, gradients)
+    safetensors.numpy.save_file(gradients, tmp_path / "model.safetensors")
+    expected = load_params(tmp_path, module.config)
     scale = max(np.abs(value).max() for value in gradients.values())
     jax.tree_util.tree_map_with_path(
         lambda path, a, b: np.testing.assert_allclose(

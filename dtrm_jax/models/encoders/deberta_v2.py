@@ -13,16 +13,17 @@ from typing import Any, ClassVar, Self
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from dtrm_jax.models.encoders.bert import BertIntermediate, BertOutput
-from dtrm_jax.models.encoders.family import BERT_TOKENS, SpecialTokens, Target
-from dtrm_jax.models.layers.attention import RowBias, row_attention
+from dtrm_jax.models.encoders.bert import BertConfig, BertIntermediate, BertOutput
+from dtrm_jax.models.encoders.config_file import ConfigFile
+from dtrm_jax.models.encoders.family import Target, embedding, layer_norm, linear
+from dtrm_jax.models.layers.attention import RowBias, Rows, row_attention
 from dtrm_jax.models.layers.bfloat16 import bfloat16_product, runs_in_bfloat16
 from dtrm_jax.models.layers.dense import Weights, affine
 from dtrm_jax.models.layers.dropout import Dropout
 
-Rows = tuple[tuple[int, int], ...]
 # Parts of the names of PyTorch's modules -> ours.
 _RENAMED = {
     "encoder.rel_embeddings": "distances",
@@ -37,22 +38,14 @@ _ACTIVATIONS = {"gelu": lambda x: nn.gelu(x, approximate=False), "tanh": jnp.tan
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DebertaV2Config:
-    """Sizes and settings of a DeBERTa-v2 encoder.
+class DebertaV2Config(BertConfig):
+    """Sizes of a DeBERTa-v2; ``dropout`` is the rate on the embeddings of distances too.
 
     Attributes:
-        vocab_size: Rows of the word embedding.
-        embedding_size: Width of the embeddings, projected to ``hidden_size`` where it differs.
-        hidden_size: Width of the hidden states, D; a multiple of ``heads``.
-        layers: Transformer layers.
-        heads: Attention heads of a layer, H.
-        intermediate_size: Width of the feed-forward layer, F.
-        max_positions: The longest token sequence.
         absolute_positions: Whether the embeddings hold the absolute position as well.
-        segment_types: Rows of the segment (token type) embedding; 0: there is none.
         longest_distance: The distance from which on all distances are the same.
-        buckets: Distances up to half of it have an embedding each, the farther ones share embeddings on a logarithmic
-            scale; 0: every distance below ``longest_distance`` has its own.
+        distance_buckets: Distances up to half of it have an embedding each, and farther ones share embeddings on a
+            logarithmic scale; 0: every distance below ``longest_distance`` has its own.
         content_to_position: Whether the scores have the term c2p.
         position_to_content: Whether the scores have the term p2c.
         share_projections: Whether the embeddings of distances are projected as the content is, or by weights of their
@@ -60,79 +53,20 @@ class DebertaV2Config:
         norm_distances: Whether the embeddings of distances pass through a layer norm.
         convolution: Width of the convolution beside the first layer, odd; 0: there is none.
         convolution_act: Its activation, "gelu" or "tanh".
-        layer_norm_eps: Added to the variance in every layer norm.
-        dropout: Rate on the embeddings, on those of distances, and on the outputs of both halves of a layer.
-        attention_dropout: Rate on the attention weights.
-        products: Type that matrix products take their inputs in: "float32" or "bfloat16".
-        learned_segments: Whether a segment embedding, zero at first, is added where the family's own is missing.
     """
 
     family: ClassVar[str] = "deberta-v2"
-    special: ClassVar[SpecialTokens] = BERT_TOKENS
     prefixes: ClassVar[tuple[str, ...]] = ("deberta.",)
 
-    vocab_size: int
-    embedding_size: int
-    hidden_size: int
-    layers: int
-    heads: int
-    intermediate_size: int
-    max_positions: int
     absolute_positions: bool
-    segment_types: int
     longest_distance: int
-    buckets: int
+    distance_buckets: int
     content_to_position: bool
     position_to_content: bool
     share_projections: bool
     norm_distances: bool
     convolution: int
     convolution_act: str
-    layer_norm_eps: float
-    dropout: float
-    attention_dropout: float
-    products: str
-    learned_segments: bool
-
-    @classmethod
-    def from_config(cls, values: Any, **settings: Any) -> Self:
-        """Reads the sizes from ``config.json``; see ``family.Encoder``."""
-        values.expect("hidden_act", "gelu")
-        values.expect("relative_attention", True)
-        hidden, heads = values.size("hidden_size"), values.size("num_attention_heads")
-        if hidden % heads:
-            values.refuse("hidden_size", f"a multiple of the {heads} attention heads")
-        if values.get("attention_head_size", hidden // heads) != hidden // heads:
-            values.refuse("attention_head_size", f"{hidden // heads}, hidden_size over the attention heads")
-        if values.get("conv_groups", 1) != 1:
-            values.refuse("conv_groups", "1")
-        max_positions, segment_types = values.size("max_position_embeddings"), values.size("type_vocab_size", least=0)
-        terms, convolution = _terms(values), values.get("conv_kernel_size", 0)
-        if type(convolution) is not int or convolution < 0 or convolution and convolution % 2 == 0:
-            values.refuse("conv_kernel_size", "0 or an odd number")
-        longest_distance, buckets = _distances(values, max_positions)
-        settings["learned_segments"] &= segment_types < 2
-        return cls(
-            vocab_size=values.size("vocab_size"),
-            embedding_size=values.size("embedding_size", default=hidden),
-            hidden_size=hidden,
-            layers=values.size("num_hidden_layers"),
-            heads=heads,
-            intermediate_size=values.size("intermediate_size"),
-            max_positions=max_positions,
-            absolute_positions=values.flag("position_biased_input", default=True),
-            segment_types=segment_types,
-            longest_distance=longest_distance,
-            buckets=buckets,
-            content_to_position="c2p" in terms,
-            position_to_content="p2c" in terms,
-            share_projections=values.flag("share_att_key", default=False),
-            norm_distances=values.choice("norm_rel_ebd", ("none", "layer_norm"), default="none") == "layer_norm",
-            convolution=convolution,
-            convolution_act=values.choice("conv_act", tuple(_ACTIVATIONS), default="tanh"),
-            layer_norm_eps=values.fraction("layer_norm_eps"),
-            **settings,
-        )
 
     @property
     def extras(self) -> tuple[str, ...]:
@@ -141,20 +75,55 @@ class DebertaV2Config:
         return extras if self.absolute_positions else (*extras, "embeddings.position_embeddings.")
 
     @property
-    def longest(self) -> int:
-        """The longest token sequence that it takes, special tokens included."""
-        return self.max_positions
-
-    @property
     def distances(self) -> int:
         """Embeddings of distances in one direction; the table has twice as many rows."""
-        return self.buckets or self.longest_distance
+        return self.distance_buckets or self.longest_distance
 
     @property
     def scale(self) -> float:
         """What every term of the scores is multiplied by."""
         terms = 1 + self.content_to_position + self.position_to_content
         return (self.hidden_size // self.heads * terms) ** -0.5
+
+    @property
+    def position_projections(self) -> tuple[str, ...]:
+        """Names of the weights that project the embeddings of distances alone."""
+        if self.share_projections:
+            return ()
+        used = {"pos_key_proj": self.content_to_position, "pos_query_proj": self.position_to_content}
+        return tuple(name for name, is_used in used.items() if is_used)
+
+    @classmethod
+    def from_config(cls, file: ConfigFile, **settings: Any) -> Self:
+        """Reads the sizes; refuses other activations than the exact GELU, and attention without relative positions."""
+        file.expect("hidden_act", "gelu")
+        file.expect("relative_attention", True)
+        hidden_size, heads = file.size("hidden_size"), file.size("num_attention_heads")
+        file.check_heads("hidden_size", hidden_size, heads)
+        file.expect("attention_head_size", hidden_size // heads, absent=hidden_size // heads)
+        file.expect("conv_groups", 1, absent=1)
+        embedding_size = file.values.get("embedding_size", hidden_size)
+        if embedding_size != hidden_size:
+            embedding_size = file.size("embedding_size")
+        sizes = {
+            "vocab_size": file.size("vocab_size"),
+            "hidden_size": hidden_size,
+            "layers": file.size("num_hidden_layers"),
+            "heads": heads,
+            "intermediate_size": file.size("intermediate_size"),
+            "max_positions": file.size("max_position_embeddings"),
+            "segment_types": file.size("type_vocab_size", least=0),
+            "layer_norm_eps": file.small("layer_norm_eps", 1e-7),
+            "embedding_size": 0 if embedding_size == hidden_size else embedding_size,
+            "absolute_positions": file.expect("position_biased_input", True, False, absent=True),
+            **_distances(file),
+            **_terms(file),
+            "share_projections": file.expect("share_att_key", False, True, absent=False),
+            "norm_distances": file.expect("norm_rel_ebd", "none", "layer_norm", absent="none") == "layer_norm",
+            "convolution": file.expect("conv_kernel_size", 0, 3, 5, 7, 9, absent=0),
+            "convolution_act": file.expect("conv_act", *_ACTIVATIONS, absent="tanh"),
+        }
+        return cls(**{**settings, **sizes})
 
     def distance_rows(self, length: int) -> np.ndarray:
         """Returns which embedding each distance between slots of a row has.
@@ -166,8 +135,8 @@ class DebertaV2Config:
             ``[2 S - 1]``, for the distances (position of the query minus that of the key) from ``1 - S`` to ``S - 1``.
         """
         distance = np.arange(1 - length, length)
-        if self.buckets:
-            middle = self.buckets // 2
+        if self.distance_buckets:
+            middle = self.distance_buckets // 2
             # In float32, so that distances at the border of a bucket fall where they fell in pre-training.
             far = np.maximum(abs(distance), middle).astype(np.float32) / np.float32(middle)
             share = np.log(far) / np.log(np.float32((self.longest_distance - 1) / middle))
@@ -175,92 +144,74 @@ class DebertaV2Config:
             distance = np.where(abs(distance) <= middle, distance, bucket)
         return np.clip(distance + self.distances, 0, 2 * self.distances - 1)
 
-    def module(self, dtype: jnp.dtype, *, remat: bool, name: str | None) -> "DebertaV2":
-        """Builds the module."""
-        return DebertaV2(self, dtype, remat, name=name)
+    def module(self, dtype: DTypeLike, *, remat: bool, name: str | None) -> nn.Module:
+        """See ``Encoder.module``."""
+        return DebertaV2(config=self, dtype=dtype, remat=remat, name=name)
 
     def arrays(self) -> dict[str, Target]:
-        """Returns the name in a weight file, without prefix, -> target."""
-        width, embedded, targets = self.hidden_size, self.embedding_size, {}
-        targets |= _embedding("embeddings.word_embeddings", self.vocab_size, embedded)
-        if self.absolute_positions:
-            targets |= _embedding("embeddings.position_embeddings", self.max_positions, embedded)
-        if self.segment_types:
-            targets |= _embedding("embeddings.token_type_embeddings", self.segment_types, embedded)
-        if embedded != width:
-            targets |= _linear("embeddings.embed_proj", embedded, width, bias=False)
-        targets |= _norm("embeddings.LayerNorm", width)
-        targets |= _embedding("encoder.rel_embeddings", 2 * self.distances, width)
-        if self.norm_distances:
-            targets |= _norm("encoder.LayerNorm", width)
+        """See ``Encoder.arrays``."""
+        width, embedded = self.hidden_size, self.embedding_size or self.hidden_size
+        tables = {
+            "embeddings.word_embeddings": (self.vocab_size, embedded),
+            "embeddings.position_embeddings": (self.max_positions * self.absolute_positions, embedded),
+            "embeddings.token_type_embeddings": (self.segment_types, embedded),
+            "encoder.rel_embeddings": (2 * self.distances, width),
+        }
+        targets: dict[str, Target] = {}
+        for module, (rows, columns) in tables.items():
+            if rows:
+                targets |= embedding(module, _path(module), rows, columns)
+        if self.embedding_size:
+            targets |= linear("embeddings.embed_proj", _path("embeddings.embed_proj"), embedded, width, bias=False)
+        norms = {"embeddings.LayerNorm": True, "encoder.LayerNorm": self.norm_distances}
+        norms["encoder.conv.LayerNorm"] = self.convolution
+        for module, is_there in norms.items():
+            if is_there:
+                targets |= layer_norm(module, _path(module), width)
         if self.convolution:
             path, shape = _path("encoder.conv.conv"), (width, width, self.convolution)
             # Its axes are out, in, slots; transposed, slots, in, out.
             targets["encoder.conv.conv.weight"] = Target((*path, "kernel"), shape, transpose=True)
             targets["encoder.conv.conv.bias"] = Target((*path, "bias"), (width,))
-            targets |= _norm("encoder.conv.LayerNorm", width)
         for index in range(self.layers):
             targets |= self._layer(f"encoder.layer.{index}")
         return targets
 
     def _layer(self, layer: str) -> dict[str, Target]:
-        width, wide, targets = self.hidden_size, self.intermediate_size, {}
-        for projection in ("query_proj", "key_proj", "value_proj", *self.position_projections):
-            targets |= _linear(f"{layer}.attention.self.{projection}", width, width)
-        targets |= _linear(f"{layer}.attention.output.dense", width, width)
-        targets |= _norm(f"{layer}.attention.output.LayerNorm", width)
-        targets |= _linear(f"{layer}.intermediate.dense", width, wide)
-        targets |= _linear(f"{layer}.output.dense", wide, width)
-        return targets | _norm(f"{layer}.output.LayerNorm", width)
-
-    @property
-    def position_projections(self) -> tuple[str, ...]:
-        """Names of the weights that project the embeddings of distances alone."""
-        if self.share_projections:
-            return ()
-        used = {"pos_key_proj": self.content_to_position, "pos_query_proj": self.position_to_content}
-        return tuple(name for name, is_used in used.items() if is_used)
+        width, wide = self.hidden_size, self.intermediate_size
+        projections = ("query_proj", "key_proj", "value_proj", *self.position_projections)
+        sizes = {f"attention.self.{projection}": (width, width) for projection in projections}
+        sizes |= {"attention.output.dense": (width, width)}
+        sizes |= {"intermediate.dense": (width, wide), "output.dense": (wide, width)}
+        targets: dict[str, Target] = {}
+        for module, (inputs, outputs) in sizes.items():
+            targets |= linear(f"{layer}.{module}", _path(f"{layer}.{module}"), inputs, outputs)
+        for module in ("attention.output.LayerNorm", "output.LayerNorm"):
+            targets |= layer_norm(f"{layer}.{module}", _path(f"{layer}.{module}"), width)
+        return targets
 
 
-def _terms(values: Any) -> set[str]:
+def _terms(file: ConfigFile) -> dict[str, bool]:
     """Reads which terms the scores have beside content with content: ``p2c|c2p``, or a list."""
-    found = values.get("pos_att_type", None)
+    found = file.values.get("pos_att_type")
     terms = found.lower().split("|") if isinstance(found, str) else found
-    terms = {term.strip() for term in terms if isinstance(term, str)} if isinstance(terms, list) else set()
+    terms = {str(term).strip() for term in terms} if isinstance(terms, list) else set()
     if not terms or not terms <= {"c2p", "p2c"}:
-        values.refuse("pos_att_type", "c2p, p2c or both")
-    return terms
+        file.refuse("pos_att_type", "c2p, p2c or both")
+    return {"content_to_position": "c2p" in terms, "position_to_content": "p2c" in terms}
 
 
-def _distances(values: Any, max_positions: int) -> tuple[int, int]:
-    """Reads ``longest_distance`` and ``buckets``; numbers below 1 mean all positions, and no buckets."""
-    longest, buckets = values.get("max_relative_positions", -1), values.get("position_buckets", -1)
+def _distances(file: ConfigFile) -> dict[str, int]:
+    """Reads how distances are told apart; numbers below 1 mean all positions, and no buckets."""
+    longest, buckets = (file.values.get(key, -1) for key in ("max_relative_positions", "position_buckets"))
     if type(longest) is not int:
-        values.refuse("max_relative_positions", "a whole number")
+        file.refuse("max_relative_positions", "a whole number")
     if type(buckets) is not int:
-        values.refuse("position_buckets", "a whole number")
-    longest, buckets = longest if longest >= 1 else max_positions, max(buckets, 0)
+        file.refuse("position_buckets", "a whole number")
+    longest, buckets = longest if longest > 0 else file.size("max_position_embeddings"), max(buckets, 0)
     if buckets and not 1 <= buckets // 2 < longest - 1:
-        values.refuse("position_buckets", f"2 to {2 * longest - 3}, for distances up to {longest}")
-    return longest, buckets
-
-
-def _embedding(module: str, rows: int, width: int) -> dict[str, Target]:
-    return {f"{module}.weight": Target((*_path(module), "embedding"), (rows, width))}
-
-
-def _linear(module: str, inputs: int, outputs: int, bias: bool = True) -> dict[str, Target]:
-    targets = {f"{module}.weight": Target((*_path(module), "kernel"), (outputs, inputs), transpose=True)}
-    if bias:
-        targets[f"{module}.bias"] = Target((*_path(module), "bias"), (outputs,))
-    return targets
-
-
-def _norm(module: str, width: int) -> dict[str, Target]:
-    return {
-        f"{module}.weight": Target((*_path(module), "scale"), (width,)),
-        f"{module}.bias": Target((*_path(module), "bias"), (width,)),
-    }
+        file.refuse("position_buckets", f"2 to {2 * longest - 3}, for distances up to {longest}")
+    return {"longest_distance": longest, "distance_buckets": buckets}
 
 
 def _path(module: str) -> tuple[str, ...]:
@@ -274,7 +225,7 @@ class Embeddings(nn.Module):
     """Word embeddings, with positions and segments where the sizes say so, projected and normalised."""
 
     config: DebertaV2Config
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(
@@ -287,20 +238,22 @@ class Embeddings(nn.Module):
         """Returns the embedding of every token slot."""
         sizes = self.config
 
+        width = sizes.embedding_size or sizes.hidden_size
+
         def embed(name: str, rows: int, ids_T: Int[Array, " T"]) -> Float[Array, "T I"]:
-            return nn.Embed(rows, sizes.embedding_size, embedding_init=_INIT, dtype=self.dtype, name=name)(ids_T)
+            return nn.Embed(rows, width, embedding_init=_INIT, dtype=self.dtype, name=name)(ids_T)
 
         x = embed("word_embeddings", sizes.vocab_size, token_ids_T)
         if sizes.absolute_positions:
-            x += embed("position_embeddings", sizes.max_positions, position_ids_T)
+            x = x + embed("position_embeddings", sizes.max_positions, position_ids_T)
         if sizes.segment_types:
-            own_T = jnp.minimum(segment_ids_T, sizes.segment_types - 1)
-            x += embed("token_type_embeddings", sizes.segment_types, own_T)
-        if sizes.embedding_size != sizes.hidden_size:
+            one_T = segment_ids_T if sizes.segment_types > 1 else jnp.zeros_like(segment_ids_T)
+            x = x + embed("token_type_embeddings", sizes.segment_types, one_T)
+        if sizes.embedding_size:
             x = nn.Dense(sizes.hidden_size, use_bias=False, dtype=self.dtype, kernel_init=_INIT, name="embed_proj")(x)
-        if sizes.learned_segments:
-            zeros = nn.initializers.zeros
-            x += nn.Embed(2, sizes.hidden_size, embedding_init=zeros, dtype=self.dtype, name="segments")(segment_ids_T)
+        if sizes.learned_segments and sizes.segment_types < 2:
+            zeros, name = nn.initializers.zeros, "learned_segment_embeddings"
+            x = x + nn.Embed(2, sizes.hidden_size, embedding_init=zeros, dtype=self.dtype, name=name)(segment_ids_T)
         x = nn.LayerNorm(sizes.layer_norm_eps, dtype=self.dtype, name="LayerNorm")(x)
         return Dropout(sizes.dropout)(x, deterministic)
 
@@ -309,7 +262,7 @@ class Distances(nn.Module):
     """The embeddings of distances, which all layers share."""
 
     config: DebertaV2Config
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, rows: Rows) -> Float[Array, "G D"]:
@@ -331,7 +284,7 @@ class Attention(nn.Module):
     """Disentangled self-attention inside each sequence, without the output projection."""
 
     config: DebertaV2Config
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(
@@ -433,41 +386,41 @@ class Convolution(nn.Module):
     """The convolution beside the first layer of v2's larger models; it never crosses the border of a sequence."""
 
     config: DebertaV2Config
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(
         self,
         x_TxD: Float[Array, "T D"],
-        layer_PxD: Float[Array, "P D"],
+        layer_OxD: Float[Array, "O D"],
         position_ids_T: Int[Array, " T"],
         sequence_ids_T: Int[Array, " T"],
-        read_U: Int[Array, " U"] | None,
+        read_O: Int[Array, " O"] | None,
         deterministic: bool,
-    ) -> Float[Array, "P D"]:
+    ) -> Float[Array, "O D"]:
         """Returns ``LayerNorm(layer + act(dropout(conv(x))))``.
 
         Args:
             x_TxD: The embeddings.
-            layer_PxD: The output of the first layer, at every slot or at ``read_U``.
+            layer_OxD: The output of the first layer, at every slot or at ``read_O``.
             position_ids_T: Positions in each sequence.
             sequence_ids_T: Sequence of each slot.
-            read_U: Slots whose states are wanted; None: all.
+            read_O: Slots whose states are wanted; None: all.
             deterministic: No dropout.
         """
         sizes = self.config
         near = neighbours(x_TxD, position_ids_T, sequence_ids_T, sizes.convolution // 2)
-        near = near if read_U is None else near[read_U]
-        out_PxD = ConvolutionProduct(sizes, self.dtype, name="conv")(near)
-        out_PxD = _ACTIVATIONS[sizes.convolution_act](Dropout(sizes.dropout)(out_PxD, deterministic))
-        return nn.LayerNorm(sizes.layer_norm_eps, dtype=self.dtype, name="LayerNorm")(layer_PxD + out_PxD)
+        near = near if read_O is None else near[read_O]
+        out_OxD = ConvolutionProduct(sizes, self.dtype, name="conv")(near)
+        out_OxD = _ACTIVATIONS[sizes.convolution_act](Dropout(sizes.dropout)(out_OxD, deterministic))
+        return nn.LayerNorm(sizes.layer_norm_eps, dtype=self.dtype, name="LayerNorm")(layer_OxD + out_OxD)
 
 
 class ConvolutionProduct(nn.Module):
     """The weights of a one-dimensional convolution, applied to neighbours that lie side by side."""
 
     config: DebertaV2Config
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, near_PxI: Float[Array, "P I"]) -> Float[Array, "P D"]:
@@ -497,7 +450,7 @@ class Layer(nn.Module):
     """One post-layer-norm layer: BERT's, with disentangled attention."""
 
     config: DebertaV2Config
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(
@@ -506,16 +459,16 @@ class Layer(nn.Module):
         distance_GxD: Float[Array, "G D"],
         position_ids_T: Int[Array, " T"],
         sequence_ids_T: Int[Array, " T"],
-        read_U: Int[Array, " U"] | None,
+        read_O: Int[Array, " O"] | None,
         rows: Rows,
         deterministic: bool,
-    ) -> Float[Array, "P D"]:
-        """Returns the hidden states of every slot, or only of ``read_U``."""
+    ) -> Float[Array, "O D"]:
+        """Returns the hidden states of every slot, or only of ``read_O``."""
         sizes = self.config
         attention = Attention(sizes, self.dtype, name="attention")
         attended = attention(x_TxD, distance_GxD, position_ids_T, sequence_ids_T, rows, deterministic)
-        if read_U is not None:
-            attended, x_TxD = attended[read_U], x_TxD[read_U]
+        if read_O is not None:
+            attended, x_TxD = attended[read_O], x_TxD[read_O]
         x = BertOutput(sizes, self.dtype, name="attention_output")(attended, x_TxD, deterministic)
         hidden = BertIntermediate(sizes, self.dtype, name="intermediate")(x)
         return BertOutput(sizes, self.dtype, name="output")(hidden, x, deterministic)
@@ -531,7 +484,7 @@ class DebertaV2(nn.Module):
     """
 
     config: DebertaV2Config
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact
@@ -543,9 +496,9 @@ class DebertaV2(nn.Module):
         sequence_ids_T: Int[Array, " T"],
         rows: Rows,
         *,
-        read_U: Int[Array, " U"] | None = None,
+        read_U: Int[Array, " O"] | None = None,
         deterministic: bool,
-    ) -> Float[Array, "P D"]:
+    ) -> Float[Array, "O D"]:
         """Returns last hidden states; arguments and result are those of ``bert.Bert``."""
         sizes = self.config
         embeddings = Embeddings(sizes, self.dtype, name="embeddings")

@@ -12,30 +12,31 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from dtrm_jax.models.encoders.family import BERT_TOKENS, SpecialTokens, Target
-from dtrm_jax.models.layers.attention import row_attention
+from dtrm_jax.models.encoders.config_file import ConfigFile
+from dtrm_jax.models.encoders.family import Encoder, Target, embedding, layer_norm, linear
+from dtrm_jax.models.layers.attention import Rows, row_attention
 from dtrm_jax.models.layers.dense import affine
 from dtrm_jax.models.layers.dropout import Dropout
+from dtrm_jax.special_tokens import BERT_TOKENS, SpecialTokens
 
-Rows = tuple[tuple[int, int], ...]
 _INIT = nn.initializers.normal(0.02)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModernBertConfig:
-    """Sizes and settings of a ModernBERT encoder.
+class ModernBertConfig(Encoder):
+    """Sizes of a ModernBERT.
+
+    ``dropout`` is the rate on the embeddings and inside the feed-forward layer, ``attention_dropout`` that on the
+    attention weights and on the output of attention.
 
     Attributes:
-        vocab_size: Rows of the word embedding.
-        hidden_size: Width of the hidden states, D; a multiple of twice ``heads``.
-        layers: Transformer layers.
-        heads: Attention heads of a layer, H.
         intermediate_size: Width of the feed-forward layer, F.
         max_positions: The longest token sequence.
-        global_every: Layers 0, ``global_every``, twice ``global_every``, ... attend to the whole sequence, the others
-            locally.
+        global_every: Layers 0, ``global_every``, twice ``global_every`` and so on attend to the whole sequence, the
+            others locally.
         reach: How many positions away a token sees in a local layer, in both directions.
         global_theta: Base of the rotary frequencies in layers that attend to the whole sequence.
         local_theta: Base of the rotary frequencies in local layers.
@@ -43,22 +44,13 @@ class ModernBertConfig:
         norm_bias: Whether layer norms have a bias.
         attention_bias: Whether the projections of attention have a bias.
         mlp_bias: Whether the feed-forward layer has biases.
-        dropout: Rate on the embeddings and inside the feed-forward layer.
-        attention_dropout: Rate on the attention weights and on the output of attention.
-        products: Type that matrix products take their inputs in: "float32" or "bfloat16".
-        learned_segments: Whether a segment embedding, zero at first, is added to the embeddings.
     """
 
     family: ClassVar[str] = "modernbert"
     special: ClassVar[SpecialTokens] = BERT_TOKENS
-    # The head of masked language modelling.
-    extras: ClassVar[tuple[str, ...]] = ("head.", "decoder.")
     prefixes: ClassVar[tuple[str, ...]] = ("model.",)
+    extras: ClassVar[tuple[str, ...]] = ("head.", "decoder.")  # of masked language modelling
 
-    vocab_size: int
-    hidden_size: int
-    layers: int
-    heads: int
     intermediate_size: int
     max_positions: int
     global_every: int
@@ -69,84 +61,67 @@ class ModernBertConfig:
     norm_bias: bool
     attention_bias: bool
     mlp_bias: bool
-    dropout: float
-    attention_dropout: float
-    products: str
-    learned_segments: bool
-
-    @classmethod
-    def from_config(cls, values: Any, **settings: Any) -> Self:
-        """Reads the sizes from ``config.json``; see ``family.Encoder``."""
-        values.expect("hidden_activation", "gelu")
-        if values.get("rope_scaling", None) is not None:
-            values.refuse("rope_scaling", "none")
-        hidden, heads = values.size("hidden_size"), values.size("num_attention_heads")
-        if hidden % (2 * heads):
-            values.refuse("hidden_size", f"a multiple of twice the {heads} attention heads")
-        global_theta = values.number("global_rope_theta")
-        local_theta = global_theta
-        if values.get("local_rope_theta", None) is not None:
-            local_theta = values.number("local_rope_theta")
-        return cls(
-            vocab_size=values.size("vocab_size"),
-            hidden_size=hidden,
-            layers=values.size("num_hidden_layers"),
-            heads=heads,
-            intermediate_size=values.size("intermediate_size"),
-            max_positions=values.size("max_position_embeddings"),
-            global_every=values.size("global_attn_every_n_layers"),
-            reach=values.size("local_attention") // 2,
-            global_theta=global_theta,
-            local_theta=local_theta,
-            layer_norm_eps=values.fraction("norm_eps"),
-            norm_bias=values.flag("norm_bias"),
-            attention_bias=values.flag("attention_bias"),
-            mlp_bias=values.flag("mlp_bias"),
-            **settings,
-        )
 
     @property
     def longest(self) -> int:
-        """The longest token sequence that it takes, special tokens included."""
+        """See ``Encoder.longest``."""
         return self.max_positions
 
     def is_local(self, layer: int) -> bool:
         """Returns whether this layer attends locally."""
         return layer % self.global_every != 0
 
-    def module(self, dtype: jnp.dtype, *, remat: bool, name: str | None) -> "ModernBert":
-        """Builds the module."""
-        return ModernBert(self, dtype, remat, name=name)
+    @classmethod
+    def from_config(cls, file: ConfigFile, **settings: Any) -> Self:
+        """Reads the sizes; refuses other activations than the exact GELU, and scaled rotary positions."""
+        file.expect("hidden_activation", "gelu")
+        file.expect("rope_scaling", None)
+        hidden_size, heads = file.size("hidden_size"), file.size("num_attention_heads")
+        if hidden_size % (2 * heads):
+            file.refuse("hidden_size", f"a multiple of twice the {heads} attention heads")
+        # Without a base of their own, local layers take that of the others.
+        local_theta = "global_rope_theta" if file.values.get("local_rope_theta") is None else "local_rope_theta"
+        sizes = {
+            "vocab_size": file.size("vocab_size"),
+            "hidden_size": hidden_size,
+            "layers": file.size("num_hidden_layers"),
+            "heads": heads,
+            "intermediate_size": file.size("intermediate_size"),
+            "max_positions": file.size("max_position_embeddings"),
+            "global_every": file.size("global_attn_every_n_layers"),
+            "reach": file.size("local_attention") // 2,
+            "global_theta": file.number("global_rope_theta"),
+            "local_theta": file.number(local_theta),
+            "layer_norm_eps": file.small("norm_eps", 1e-5),
+            "norm_bias": file.expect("norm_bias", False, True, absent=False),
+            "attention_bias": file.expect("attention_bias", False, True, absent=False),
+            "mlp_bias": file.expect("mlp_bias", False, True, absent=False),
+        }
+        return cls(**{**settings, **sizes})
+
+    def module(self, dtype: DTypeLike, *, remat: bool, name: str | None) -> nn.Module:
+        """See ``Encoder.module``."""
+        return ModernBert(config=self, dtype=dtype, remat=remat, name=name)
 
     def arrays(self) -> dict[str, Target]:
-        """Returns the name in a weight file, without prefix, -> target."""
+        """See ``Encoder.arrays``."""
         width, wide = self.hidden_size, self.intermediate_size
-        embedding = ("embeddings", "tok_embeddings", "embedding")
-        targets = {"embeddings.tok_embeddings.weight": Target(embedding, (self.vocab_size, width))}
-        targets |= self._norm("embeddings.norm") | self._norm("final_norm")
+        table = "embeddings.tok_embeddings"
+        targets = embedding(table, _path(table), self.vocab_size, width)
+        norms = ["embeddings.norm", "final_norm"]
         for index in range(self.layers):
             layer = f"layers.{index}"
-            if index:
-                targets |= self._norm(f"{layer}.attn_norm")
-            targets |= _linear(f"{layer}.attn.Wqkv", width, 3 * width, self.attention_bias)
-            targets |= _linear(f"{layer}.attn.Wo", width, width, self.attention_bias)
-            targets |= self._norm(f"{layer}.mlp_norm")
-            targets |= _linear(f"{layer}.mlp.Wi", width, 2 * wide, self.mlp_bias)
-            targets |= _linear(f"{layer}.mlp.Wo", wide, width, self.mlp_bias)
+            norms += [f"{layer}.attn_norm"] * (index > 0) + [f"{layer}.mlp_norm"]
+            for module, inputs, outputs, bias in (
+                (f"{layer}.attn.Wqkv", width, 3 * width, self.attention_bias),
+                (f"{layer}.attn.Wo", width, width, self.attention_bias),
+                (f"{layer}.mlp.Wi", width, 2 * wide, self.mlp_bias),
+                (f"{layer}.mlp.Wo", wide, width, self.mlp_bias),
+            ):
+                targets |= linear(module, _path(module), inputs, outputs, bias=bias)
+        for module in norms:
+            targets |= layer_norm(module, _path(module), width, bias=self.norm_bias)
         return targets
-
-    def _norm(self, module: str) -> dict[str, Target]:
-        targets = {f"{module}.weight": Target((*_path(module), "scale"), (self.hidden_size,))}
-        if self.norm_bias:
-            targets[f"{module}.bias"] = Target((*_path(module), "bias"), (self.hidden_size,))
-        return targets
-
-
-def _linear(module: str, inputs: int, outputs: int, bias: bool) -> dict[str, Target]:
-    targets = {f"{module}.weight": Target((*_path(module), "kernel"), (outputs, inputs), transpose=True)}
-    if bias:
-        targets[f"{module}.bias"] = Target((*_path(module), "bias"), (outputs,))
-    return targets
 
 
 def _path(module: str) -> tuple[str, ...]:
@@ -158,7 +133,7 @@ class Embeddings(nn.Module):
     """Word embeddings, with a segment embedding where one is learned, normalised."""
 
     config: ModernBertConfig
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(
@@ -168,8 +143,10 @@ class Embeddings(nn.Module):
         rows, width = self.config.vocab_size, self.config.hidden_size
         x_TxD = nn.Embed(rows, width, embedding_init=_INIT, dtype=self.dtype, name="tok_embeddings")(token_ids_T)
         if self.config.learned_segments:
-            zeros = nn.initializers.zeros
-            x_TxD += nn.Embed(2, width, embedding_init=zeros, dtype=self.dtype, name="segments")(segment_ids_T)
+            segments = nn.Embed(
+                2, width, embedding_init=nn.initializers.zeros, dtype=self.dtype, name="learned_segment_embeddings"
+            )
+            x_TxD = x_TxD + segments(segment_ids_T)
         x_TxD = _layer_norm(self.config, self.dtype, "norm")(x_TxD)
         return Dropout(self.config.dropout)(x_TxD, deterministic)
 
@@ -180,7 +157,7 @@ class Linear(nn.Module):
     features: int
     use_bias: bool
     config: ModernBertConfig
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x_PxI: Float[Array, "P I"]) -> Float[Array, "P O"]:
@@ -200,7 +177,7 @@ class Attention(nn.Module):
     """
 
     config: ModernBertConfig
-    dtype: jnp.dtype
+    dtype: DTypeLike
     local: bool
 
     @nn.compact
@@ -209,11 +186,11 @@ class Attention(nn.Module):
         x_TxD: Float[Array, "T D"],
         position_ids_T: Int[Array, " T"],
         sequence_ids_T: Int[Array, " T"],
-        read_U: Int[Array, " U"] | None,
+        read_O: Int[Array, " O"] | None,
         rows: Rows,
         deterministic: bool,
-    ) -> Float[Array, "P D"]:
-        """Returns the output at every slot, or only at ``read_U``."""
+    ) -> Float[Array, "O D"]:
+        """Returns the output at every slot, or only at ``read_O``."""
         sizes = self.config
         width, heads = sizes.hidden_size, sizes.heads
         qkv_Tx3D = Linear(3 * width, sizes.attention_bias, sizes, self.dtype, name="Wqkv")(x_TxD)
@@ -233,11 +210,11 @@ class Attention(nn.Module):
             reach=sizes.reach if self.local else None,
         )
         self.sow("intermediates", "weights", weights)
-        attended_PxD = attended.reshape(-1, width)
-        if read_U is not None:
-            attended_PxD = attended_PxD[read_U]
-        out_PxD = Linear(width, sizes.attention_bias, sizes, self.dtype, name="Wo")(attended_PxD)
-        return Dropout(sizes.attention_dropout)(out_PxD, deterministic)
+        attended_OxD = attended.reshape(-1, width)
+        if read_O is not None:
+            attended_OxD = attended_OxD[read_O]
+        out_OxD = Linear(width, sizes.attention_bias, sizes, self.dtype, name="Wo")(attended_OxD)
+        return Dropout(sizes.attention_dropout)(out_OxD, deterministic)
 
 
 def rotate(x_TxHxE: Float[Array, "T H E"], position_ids_T: Int[Array, " T"], theta: float) -> Float[Array, "T H E"]:
@@ -262,7 +239,7 @@ class FeedForward(nn.Module):
     """The gated feed-forward layer, GeGLU: ``W_o (gelu(W_i x) * W_g x)``, with the exact GELU."""
 
     config: ModernBertConfig
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x_PxD: Float[Array, "P D"], deterministic: bool) -> Float[Array, "P D"]:
@@ -285,7 +262,7 @@ class Layer(nn.Module):
     """
 
     config: ModernBertConfig
-    dtype: jnp.dtype
+    dtype: DTypeLike
     index: int
 
     @nn.compact
@@ -294,20 +271,20 @@ class Layer(nn.Module):
         x_TxD: Float[Array, "T D"],
         position_ids_T: Int[Array, " T"],
         sequence_ids_T: Int[Array, " T"],
-        read_U: Int[Array, " U"] | None,
+        read_O: Int[Array, " O"] | None,
         rows: Rows,
         deterministic: bool,
-    ) -> Float[Array, "P D"]:
-        """Returns the hidden states of every slot, or only of ``read_U``."""
+    ) -> Float[Array, "O D"]:
+        """Returns the hidden states of every slot, or only of ``read_O``."""
         attention = Attention(self.config, self.dtype, self.config.is_local(self.index), name="attn")
         normed_TxD = _layer_norm(self.config, self.dtype, "attn_norm")(x_TxD) if self.index else x_TxD
-        attended_PxD = attention(normed_TxD, position_ids_T, sequence_ids_T, read_U, rows, deterministic)
-        x_PxD = attended_PxD + (x_TxD if read_U is None else x_TxD[read_U])
-        normed_PxD = _layer_norm(self.config, self.dtype, "mlp_norm")(x_PxD)
-        return x_PxD + FeedForward(self.config, self.dtype, name="mlp")(normed_PxD, deterministic)
+        attended_OxD = attention(normed_TxD, position_ids_T, sequence_ids_T, read_O, rows, deterministic)
+        x_OxD = attended_OxD + (x_TxD if read_O is None else x_TxD[read_O])
+        normed_OxD = _layer_norm(self.config, self.dtype, "mlp_norm")(x_OxD)
+        return x_OxD + FeedForward(self.config, self.dtype, name="mlp")(normed_OxD, deterministic)
 
 
-def _layer_norm(config: ModernBertConfig, dtype: jnp.dtype, name: str) -> nn.LayerNorm:
+def _layer_norm(config: ModernBertConfig, dtype: DTypeLike, name: str) -> nn.LayerNorm:
     return nn.LayerNorm(config.layer_norm_eps, use_bias=config.norm_bias, dtype=dtype, name=name)
 
 
@@ -321,7 +298,7 @@ class ModernBert(nn.Module):
     """
 
     config: ModernBertConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact
@@ -333,9 +310,9 @@ class ModernBert(nn.Module):
         sequence_ids_T: Int[Array, " T"],
         rows: Rows,
         *,
-        read_U: Int[Array, " U"] | None = None,
+        read_U: Int[Array, " O"] | None = None,
         deterministic: bool,
-    ) -> Float[Array, "P D"]:
+    ) -> Float[Array, "O D"]:
         """Returns last hidden states; arguments and result are those of ``bert.Bert``."""
         x_TxD = Embeddings(self.config, self.dtype, name="embeddings")(token_ids_T, segment_ids_T, deterministic)
         layer = nn.remat(Layer, static_argnums=(5, 6)) if self.remat else Layer

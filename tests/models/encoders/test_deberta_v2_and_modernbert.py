@@ -1,27 +1,29 @@
 """DeBERTa-v2 and ModernBERT without transformers: goldens, packing, settings, refusals."""
 
+import json
 import pathlib
+import tempfile
 
 import jax
 import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 from flax.traverse_util import flatten_dict
 
 from dtrm_jax.errors import InputError
-from dtrm_jax.models.encoders.deberta_v2 import DebertaV2Config, neighbours
-from dtrm_jax.models.encoders.modernbert import ModernBertConfig, rotate
+from dtrm_jax.models import encoders
+from dtrm_jax.models.encoders.deberta_v2 import neighbours
+from dtrm_jax.models.encoders.modernbert import rotate
+from dtrm_jax.models.encoders.weights import load_params
 from tests.golden import explicit
 from tests.packed import pack
-from tests.weight_files import load, read_sizes
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "golden"
 TOLERANCE = 1e-5
-FAMILIES = {
-    "deberta_v2": (DebertaV2Config, explicit.DEBERTA_V2_CONFIG),
-    "modernbert": (ModernBertConfig, explicit.MODERNBERT_CONFIG),
-}
+CONFIGS = {"deberta_v2": explicit.DEBERTA_V2_CONFIG, "modernbert": explicit.MODERNBERT_CONFIG}
+RATES = {"dropout": 0.1, "attention_dropout": 0.1}
 SEQUENCES = [(sequence.token_ids, sequence.segment_ids) for sequence in explicit.SEQUENCES]
 # Row lengths, and the sequences of each row.
 LAYOUTS = {
@@ -32,12 +34,23 @@ LAYOUTS = {
 PACKED = LAYOUTS["packed in rows of two lengths"]
 
 
-def build(name, *, remat=False, config=(), **settings):
+def read(name, change=(), **settings):
+    """Returns the golden's sizes, with changes to its ``config.json``."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder)
+        (path / "config.json").write_text(json.dumps(CONFIGS[name] | dict(change)))
+        return encoders.read_encoder(path, **RATES | settings)
+
+
+def build(name, *, remat=False, change=(), **settings):
     """Returns a module of the golden's sizes and the golden's parameters."""
-    family, values = FAMILIES[name]
-    sizes = read_sizes(family, values | dict(config), **settings)
-    params = load(sizes, explicit.weights(explicit.encoder_shapes(sizes)))
-    return sizes.module(np.float32, remat=remat, name=None), params
+    encoder = read(name, change, **settings)
+    weights = explicit.weights({name: target.shape for name, target in encoder.arrays().items()})
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder)
+        safetensors.numpy.save_file(weights, path / "model.safetensors")
+        params = load_params(path, encoder)
+    return encoder.module(np.float32, remat=remat, name=None), params
 
 
 def run(module, params, layout=PACKED, **settings):
@@ -47,7 +60,7 @@ def run(module, params, layout=PACKED, **settings):
     return np.asarray(states), slots
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=CONFIGS)
 def name(request):
     return request.param
 
@@ -104,8 +117,8 @@ def without_segments(name):
 
 
 def test_learned_segments_change_nothing_before_training_and_are_trained(name):
-    plain, params = build(name, config=without_segments(name))
-    module, _ = build(name, config=without_segments(name), learned_segments=True)
+    plain, params = build(name, change=without_segments(name))
+    module, _ = build(name, change=without_segments(name), learned_segments=True)
     arrays, rows, slots = pack(SEQUENCES, PACKED)
     init = jax.jit(lambda key: module.init(key, *arrays, rows, deterministic=True)["params"])
     fresh = init(jax.random.key(0))
@@ -125,7 +138,10 @@ def test_learned_segments_change_nothing_before_training_and_are_trained(name):
 
 
 def test_a_deberta_with_segments_of_its_own_learns_no_others():
-    assert not read_sizes(DebertaV2Config, explicit.DEBERTA_V2_CONFIG, learned_segments=True).learned_segments
+    module, params = build("deberta_v2", learned_segments=True)
+    arrays, rows, _ = pack(SEQUENCES, PACKED)
+    fresh = jax.eval_shape(lambda: module.init(jax.random.key(0), *arrays, rows, deterministic=True)["params"])
+    assert flatten_dict(fresh).keys() == flatten_dict(params).keys()
 
 
 def test_recomputing_layers_changes_no_gradient(name):
@@ -162,10 +178,8 @@ def test_states_in_bfloat16_are_near(name):
 
 @pytest.mark.parametrize("rate", ["dropout", "attention_dropout"])
 def test_both_rates_of_dropout_arrive(name, rate):
-    family, values = FAMILIES[name]
     _, params = build(name)
-    rates = {"dropout": 0.0, "attention_dropout": 0.0}
-    sizes = {r: read_sizes(family, values, rates=rates | {rate: r}) for r in (0.0, 0.5)}
+    sizes = {r: read(name, **{"dropout": 0.0, "attention_dropout": 0.0, rate: r}) for r in (0.0, 0.5)}
     expected, _ = run(*build(name))
     for r, of_rate in sizes.items():
         module = of_rate.module(np.float32, remat=False, name=None)
@@ -206,12 +220,10 @@ def test_neighbours_outside_the_own_sequence_are_zeros():
 
 
 def test_distances_share_embeddings_on_a_logarithmic_scale():
-    sizes = read_sizes(DebertaV2Config, explicit.DEBERTA_V2_CONFIG)
+    encoder = read("deberta_v2")
     # 4 buckets in each direction for up to 16 positions: distances to 2 have their own, 3 and farther ones share one.
-    np.testing.assert_array_equal(sizes.distance_rows(5), [1, 1, 2, 3, 4, 5, 6, 7, 7])
-    plain = read_sizes(
-        DebertaV2Config, explicit.DEBERTA_V2_CONFIG | {"position_buckets": -1, "max_relative_positions": 3}
-    )
+    np.testing.assert_array_equal(encoder.distance_rows(5), [1, 1, 2, 3, 4, 5, 6, 7, 7])
+    plain = read("deberta_v2", {"position_buckets": -1, "max_relative_positions": 3})
     np.testing.assert_array_equal(plain.distance_rows(6), [0, 0, 0, 1, 2, 3, 4, 5, 5, 5, 5])
 
 
@@ -235,25 +247,24 @@ def test_rotary_positions_leave_products_to_the_distance_alone():
         ("deberta_v2", "hidden_act", "relu", "'gelu'"),
         ("deberta_v2", "relative_attention", False, "True"),
         ("deberta_v2", "hidden_size", 13, "a multiple of the 3 attention heads"),
-        ("deberta_v2", "attention_head_size", 5, "4, hidden_size over the attention heads"),
+        ("deberta_v2", "attention_head_size", 5, "4"),
         ("deberta_v2", "pos_att_type", "c2p|p2p", "c2p, p2c or both"),
         ("deberta_v2", "pos_att_type", None, "c2p, p2c or both"),
-        ("deberta_v2", "norm_rel_ebd", "batch_norm", "none or layer_norm"),
-        ("deberta_v2", "conv_kernel_size", 4, "0 or an odd number"),
+        ("deberta_v2", "norm_rel_ebd", "batch_norm", "'none' or 'layer_norm'"),
+        ("deberta_v2", "conv_kernel_size", 4, "0 or 3 or 5 or 7 or 9"),
         ("deberta_v2", "conv_groups", 2, "1"),
-        ("deberta_v2", "conv_act", "relu", "gelu or tanh"),
+        ("deberta_v2", "conv_act", "relu", "'gelu' or 'tanh'"),
         ("deberta_v2", "position_buckets", 30, "2 to 29, for distances up to 16"),
         ("deberta_v2", "max_relative_positions", "16", "a whole number"),
         ("modernbert", "hidden_activation", "silu", "'gelu'"),
         ("modernbert", "hidden_size", 15, "a multiple of twice the 3 attention heads"),
-        ("modernbert", "rope_scaling", {"rope_type": "yarn"}, "none"),
+        ("modernbert", "rope_scaling", {"rope_type": "yarn"}, "None"),
         ("modernbert", "global_rope_theta", None, "a number above 0"),
     ],
 )
 def test_what_is_not_implemented_is_refused_in_one_line(name, key, value, expected):
-    family, values = FAMILIES[name]
     with pytest.raises(InputError) as error:
-        read_sizes(family, values | {key: value})
+        read(name, {key: value})
     message = str(error.value)
     assert "\n" not in message
     assert f"{key}: expected {expected}, found {value!r}" in message
