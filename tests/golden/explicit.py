@@ -21,6 +21,46 @@ BERT_CONFIG = {
     "hidden_dropout_prob": 0.1,
     "attention_probs_dropout_prob": 0.1,
 }
+DEBERTA_V2_CONFIG = {
+    "model_type": "deberta-v2",
+    "hidden_act": "gelu",
+    "vocab_size": 29,
+    "hidden_size": 12,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 20,
+    "max_position_embeddings": 16,
+    "type_vocab_size": 2,
+    "layer_norm_eps": 1e-7,
+    "relative_attention": True,
+    "position_buckets": 4,
+    "max_relative_positions": -1,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": False,
+    "pos_att_type": "p2c|c2p",
+    "position_biased_input": False,
+    "conv_kernel_size": 3,
+    "conv_act": "gelu",
+}
+MODERNBERT_CONFIG = {
+    "model_type": "modernbert",
+    "hidden_activation": "gelu",
+    "vocab_size": 29,
+    "hidden_size": 12,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 3,
+    "intermediate_size": 10,
+    "max_position_embeddings": 16,
+    "global_attn_every_n_layers": 3,
+    "local_attention": 4,
+    "global_rope_theta": 160000.0,
+    "local_rope_theta": 10000.0,
+    "norm_eps": 1e-5,
+    "norm_bias": False,
+    "attention_bias": False,
+    "mlp_bias": False,
+    "pad_token_id": 0,
+}
 WIDTH, LAYERS, HEADS, FEED_FORWARD, CLASSES = 12, 2, 4, 22, 5
 WINDOW = 3
 TURNS = (5, 9, 3, 7)  # of each conversation of the intra-modal goldens

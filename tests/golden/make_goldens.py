@@ -6,6 +6,7 @@ of ``explicit.py``; only outputs are stored.
 
 import pathlib
 import sys
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,13 @@ def make_bert() -> transformers.BertModel:
     """Returns a BertModel with the explicit weights."""
     config = transformers.BertConfig(**explicit.BERT_CONFIG, attn_implementation="eager")
     return load(transformers.BertModel(config, add_pooling_layer=False), explicit.bert_shapes())
+
+
+def make_family(values: dict[str, Any]) -> transformers.PreTrainedModel:
+    """Returns the encoder of another family, as its ``config.json`` says, with the explicit weights."""
+    config = transformers.AutoConfig.for_model(**values, attn_implementation="eager")
+    module = transformers.AutoModel.from_config(config)
+    return load(module, {name: tuple(parameter.shape) for name, parameter in module.named_parameters()})
 
 
 def make_transformer() -> nn.TransformerEncoder:
@@ -69,6 +77,17 @@ def bert_golden() -> dict[str, np.ndarray]:
         return {"states": torch.cat([hidden_states(bert, sequence) for sequence in explicit.SEQUENCES]).numpy()}
 
 
+def family_golden(values: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Hidden states of every sequence, one after the other."""
+    encoder, states = make_family(values), []
+    for sequence in explicit.SEQUENCES:
+        inputs = {"input_ids": torch.tensor([sequence.token_ids])}
+        if values.get("type_vocab_size"):
+            inputs["token_type_ids"] = torch.tensor([sequence.segment_ids])
+        states.append(encoder(**inputs).last_hidden_state[0])
+    return {"states": torch.cat(states).detach().numpy()}
+
+
 def transformer_golden() -> dict[str, np.ndarray]:
     """Representations of several conversations in both settings, and gradients in their inputs."""
     encoder, golden = make_transformer(), {}
@@ -101,6 +120,8 @@ def main() -> None:
     """Writes the files beside this one."""
     for name, golden in (
         ("bert", bert_golden()),
+        ("deberta_v2", family_golden(explicit.DEBERTA_V2_CONFIG)),
+        ("modernbert", family_golden(explicit.MODERNBERT_CONFIG)),
         ("transformer", transformer_golden()),
         ("dialogue_trm", dialogue_golden()),
     ):

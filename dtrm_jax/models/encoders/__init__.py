@@ -10,9 +10,11 @@ from typing import Any
 from dtrm_jax.errors import InputError
 from dtrm_jax.models.encoders.bert import BertConfig
 from dtrm_jax.models.encoders.config_file import ConfigFile
+from dtrm_jax.models.encoders.deberta_v2 import DebertaV2Config
 from dtrm_jax.models.encoders.distilbert import DistilBertConfig
 from dtrm_jax.models.encoders.electra import ElectraConfig
 from dtrm_jax.models.encoders.family import Encoder
+from dtrm_jax.models.encoders.modernbert import ModernBertConfig
 from dtrm_jax.models.encoders.mpnet import MpnetConfig
 from dtrm_jax.models.encoders.roberta import RobertaConfig, XlmRobertaConfig
 
@@ -23,6 +25,8 @@ FAMILIES: dict[str, type[Encoder]] = {
     "mpnet": MpnetConfig,
     "distilbert": DistilBertConfig,
     "electra": ElectraConfig,
+    "deberta-v2": DebertaV2Config,
+    "modernbert": ModernBertConfig,
 }
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from dtrm_jax.errors import InputError
 
@@ -39,6 +39,17 @@ class ConfigFile:
         if type(value) not in (int, float) or not 0 < value < 1:
             raise InputError(f"{self.path}: {key}: expected a number between 0 and 1, found {value!r}")
         return float(value)
+
+    def number(self, key: str) -> float:
+        """Returns a number above 0; raises InputError if it is missing or something else."""
+        value = self.values.get(key)
+        if type(value) not in (int, float) or value <= 0:
+            self.refuse(key, "a number above 0")
+        return float(value)
+
+    def refuse(self, key: str, expected: str) -> NoReturn:
+        """Raises InputError that names the file, the key, what was expected and what was found."""
+        raise InputError(f"{self.path}: {key}: expected {expected}, found {self.values.get(key)!r}")
 
     def expect(self, key: str, *expected: Any, absent: Any = None) -> Any:
         """Returns a value that must be one of those that are implemented.

@@ -53,11 +53,13 @@ def _parameters(layer: Weights | Dense, inputs: int) -> tuple[Array, Array]:
 def affine(
     x_PxI: Float[Array, "P I"],
     kernel_IxO: Float[Array, "I O"],
-    bias_O: Float[Array, " O"],
+    bias_O: Float[Array, " O"] | None,
     dtype: jnp.dtype,
     products: str,
 ) -> Float[Array, "P O"]:
-    """Returns ``x W + b`` in ``dtype``; ``products`` as in ``Dense``."""
+    """Returns ``x W + b`` in ``dtype``, or ``x W`` if the bias is None; ``products`` as in ``Dense``."""
     if products == "bfloat16" and runs_in_bfloat16():
-        return bfloat16_product(x_PxI, kernel_IxO).astype(dtype) + bias_O.astype(dtype)
-    return x_PxI.astype(dtype) @ kernel_IxO.astype(dtype) + bias_O.astype(dtype)
+        product = bfloat16_product(x_PxI, kernel_IxO).astype(dtype)
+    else:
+        product = x_PxI.astype(dtype) @ kernel_IxO.astype(dtype)
+    return product if bias_O is None else product + bias_O.astype(dtype)

@@ -1,0 +1,158 @@
+"""Our DeBERTa-v2 against transformers' DebertaV2Model: same weights, same inputs, float32."""
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position  # noqa: E402
+
+from dtrm_jax.models import encoders  # noqa: E402
+from dtrm_jax.models.encoders.weights import load_params  # noqa: E402
+from tests.packed import pack, padded, sequences_of  # noqa: E402
+
+TOLERANCE = 1e-5
+SIZES = {
+    "vocab_size": 61,
+    "hidden_size": 12,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 20,
+    "max_position_embeddings": 32,
+    "type_vocab_size": 0,
+    "relative_attention": True,
+    "position_buckets": 6,
+    "max_relative_positions": -1,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "pos_att_type": "p2c|c2p",
+    "position_biased_input": False,
+}
+# What each of the published models has, and the settings that none of them has.
+VARIANTS = {
+    "v3": {},
+    "v2 xlarge": {"conv_kernel_size": 3, "conv_act": "gelu", "attention_head_size": 4},
+    "convolution by default": {"conv_kernel_size": 5},
+    "one layer with convolution": {"conv_kernel_size": 3, "num_hidden_layers": 1},
+    "projections of their own": {"share_att_key": False},
+    "content to position": {"share_att_key": False, "pos_att_type": ["c2p"]},
+    "position to content": {"pos_att_type": ["p2c"]},
+    "plain distances": {"position_buckets": -1, "max_relative_positions": 7, "norm_rel_ebd": "none"},
+    "all distances": {"position_buckets": -1},
+    "absolute positions": {"position_biased_input": True},
+    "segments": {"type_vocab_size": 2},
+    "narrow embeddings": {"embedding_size": 10, "type_vocab_size": 2, "position_biased_input": True},
+}
+# Longer than the buckets and the plain distances; several per row, in rows of two lengths.
+LENGTHS = (3, 23, 1, 30, 5, 2, 9)
+LAYOUTS = {
+    "alone": ((30, ((0,), (1,), (2,), (3,), (4,), (5,), (6,))),),
+    "in one row": ((75, ((6, 0, 1, 2, 3, 4, 5),)),),
+    "in rows of two lengths": ((17, ((0, 6, 4), (5, 2))), (31, ((1,), (3,)))),
+}
+
+
+CASES = [(variant, "in rows of two lengths") for variant in VARIANTS]
+CASES += [(variant, layout) for variant in ("v3", "v2 xlarge") for layout in ("alone", "in one row")]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A folder for every variant, with the head of masked language modelling."""
+
+    def make(variant):
+        config = transformers.DebertaV2Config(**SIZES | VARIANTS[variant])
+        torch.manual_seed(0)
+        model = transformers.DebertaV2ForMaskedLM(config)
+        with torch.no_grad():
+            # Fresh weights are almost zero and fresh biases are zero: neither would show a mistake.
+            for name, parameter in model.named_parameters():
+                parameter.normal_(1.0 if name.endswith("LayerNorm.weight") else 0.0, 0.3)
+        path = tmp_path_factory.mktemp("deberta")
+        model.save_pretrained(path)
+        return path
+
+    return {variant: make(variant) for variant in VARIANTS}
+
+
+def read(folder):
+    encoder = encoders.read_encoder(folder, dropout=0.1, attention_dropout=0.1)
+    theirs = transformers.DebertaV2Model.from_pretrained(folder, attn_implementation="eager").eval()
+    return encoder.module(np.float32, remat=False, name=None), load_params(folder, encoder), theirs
+
+
+def alone(theirs, sequence):
+    ids, types = (torch.tensor(x)[None] for x in sequence)
+    return theirs(input_ids=ids, token_type_ids=types).last_hidden_state[0]
+
+
+@pytest.mark.parametrize(("variant", "layout"), CASES)
+def test_every_hidden_state_equals_pytorch_on_each_sequence_alone(folders, variant, layout):
+    module, params, theirs = read(folders[variant])
+    sequences = sequences_of(LENGTHS, SIZES["vocab_size"])
+    arrays, rows, slots = pack(sequences, LAYOUTS[layout])
+    forward = jax.jit(lambda params: module.apply({"params": params}, *arrays, rows, deterministic=True))
+    states = np.asarray(forward(params))
+    assert len(slots) == len(LENGTHS)
+    for member, where in slots.items():
+        with torch.no_grad():
+            expected = alone(theirs, sequences[member]).numpy()
+        np.testing.assert_allclose(states[where], expected, rtol=0, atol=TOLERANCE, err_msg=f"sequence {member}")
+
+
+@pytest.mark.parametrize("variant", ["v2 xlarge", "one layer with convolution"])
+def test_states_read_at_some_slots_and_a_padded_batch_of_theirs(folders, variant):
+    module, params, theirs = read(folders[variant])
+    sequences = sequences_of(LENGTHS, SIZES["vocab_size"])
+    arrays, rows, slots = pack(sequences, LAYOUTS["in rows of two lengths"])
+    first = np.array([slots[member][0] for member in range(len(LENGTHS))])
+    read_U = np.concatenate([first, [slots[3][-1]]]).astype(np.int32)
+    forward = jax.jit(lambda p: module.apply({"params": p}, *arrays, rows, read_U=read_U, deterministic=True))
+    ids, types, mask = (torch.tensor(x) for x in padded(sequences))
+    with torch.no_grad():
+        states = theirs(input_ids=ids, token_type_ids=types, attention_mask=mask).last_hidden_state.numpy()
+    expected = np.concatenate([states[:, 0], states[3, -1:]])
+    np.testing.assert_allclose(np.asarray(forward(params)), expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("variant", ["v2 xlarge", "projections of their own"])
+def test_gradients_equal_pytorch(folders, variant, tmp_path):
+    module, params, theirs = read(folders[variant])
+    sequences = sequences_of(LENGTHS, SIZES["vocab_size"])
+    arrays, rows, slots = pack(sequences, LAYOUTS["in rows of two lengths"])
+    weights = np.random.default_rng(1).normal(size=(len(LENGTHS), SIZES["hidden_size"])).astype(np.float32)
+    read_U = np.array([slots[member][0] for member in range(len(LENGTHS))], np.int32)
+
+    def loss(params):
+        return (module.apply({"params": params}, *arrays, rows, read_U=read_U, deterministic=True) * weights).sum()
+
+    found = jax.jit(jax.grad(loss))(params)
+    sum(
+        (alone(theirs, sequence)[0] * torch.tensor(w)).sum() for sequence, w in zip(sequences, weights, strict=True)
+    ).backward()
+    gradients = {name: value.grad.numpy() for name, value in theirs.named_parameters()}
+    # Into our tree the way weights get there.
+    safetensors.numpy.save_file(gradients, tmp_path / "model.safetensors")
+    expected = load_params(tmp_path, module.config)
+    scale = max(np.abs(value).max() for value in gradients.values())
+    jax.tree_util.tree_map_with_path(
+        lambda path, a, b: np.testing.assert_allclose(
+            a / scale, b / scale, rtol=0, atol=TOLERANCE, err_msg=jax.tree_util.keystr(path)
+        ),
+        found,
+        expected,
+    )
+
+
+@pytest.mark.parametrize(("buckets", "longest"), [(256, 512), (6, 32), (32, 128), (2, 9), (5, 30)])
+def test_every_distance_falls_into_the_bucket_of_transformers(tmp_path, buckets, longest):
+    sizes = {"position_buckets": buckets, "max_relative_positions": longest}
+    transformers.DebertaV2Config(**SIZES | sizes).save_pretrained(tmp_path)
+    encoder = encoders.read_encoder(tmp_path, dropout=0.1, attention_dropout=0.1)
+    length = longest + 40
+    bucket = make_log_bucket_position(torch.arange(1 - length, length), buckets, longest).long()
+    expected = torch.clamp(bucket + buckets, 0, 2 * buckets - 1).numpy()
+    np.testing.assert_array_equal(encoder.distance_rows(length), expected)

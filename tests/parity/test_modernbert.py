@@ -1,0 +1,128 @@
+"""Our ModernBERT against transformers' ModernBertModel: same weights, same inputs, float32."""
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from dtrm_jax.models import encoders  # noqa: E402
+from dtrm_jax.models.encoders.weights import load_params  # noqa: E402
+from tests.packed import pack, padded, sequences_of  # noqa: E402
+
+TOLERANCE = 1e-5
+SIZES = {
+    "vocab_size": 61,
+    "hidden_size": 12,
+    "num_hidden_layers": 5,
+    "num_attention_heads": 3,
+    "intermediate_size": 10,
+    "max_position_embeddings": 32,
+    "global_attn_every_n_layers": 2,
+    "local_attention": 6,
+    "pad_token_id": 0,
+    "reference_compile": False,
+}
+VARIANTS = {
+    "published": {},
+    "biases": {"attention_bias": True, "mlp_bias": True, "norm_bias": True},
+    "one base of frequencies": {"local_rope_theta": None, "global_rope_theta": 300.0},
+    "odd local attention": {"local_attention": 5, "global_attn_every_n_layers": 3},
+    "one layer": {"num_hidden_layers": 1},
+}
+# Longer than the local window; several per row, in rows of two lengths.
+LENGTHS = (3, 23, 1, 30, 5, 2, 9)
+LAYOUTS = {
+    "alone": ((30, ((0,), (1,), (2,), (3,), (4,), (5,), (6,))),),
+    "in one row": ((75, ((6, 0, 1, 2, 3, 4, 5),)),),
+    "in rows of two lengths": ((17, ((0, 6, 4), (5, 2))), (31, ((1,), (3,)))),
+}
+CASES = [(variant, "in rows of two lengths") for variant in VARIANTS]
+CASES += [("published", layout) for layout in LAYOUTS if layout != "in rows of two lengths"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A folder for every variant, with the head of masked language modelling."""
+
+    def make(variant):
+        config = transformers.ModernBertConfig(**SIZES | VARIANTS[variant], attn_implementation="eager")
+        torch.manual_seed(0)
+        model = transformers.ModernBertForMaskedLM(config)
+        with torch.no_grad():
+            # Fresh weights are almost zero and fresh biases are zero: neither would show a mistake.
+            for name, parameter in model.named_parameters():
+                parameter.normal_(1.0 if "norm.weight" in name else 0.0, 0.3)
+        path = tmp_path_factory.mktemp("modernbert")
+        model.save_pretrained(path)
+        return path
+
+    return {variant: make(variant) for variant in VARIANTS}
+
+
+def read(folder):
+    encoder = encoders.read_encoder(folder, dropout=0.1, attention_dropout=0.1)
+    theirs = transformers.ModernBertModel.from_pretrained(folder, attn_implementation="eager").eval()
+    return encoder.module(np.float32, remat=False, name=None), load_params(folder, encoder), theirs
+
+
+def alone(theirs, sequence):
+    return theirs(input_ids=torch.tensor(sequence[0])[None]).last_hidden_state[0]
+
+
+@pytest.mark.parametrize(("variant", "layout"), CASES)
+def test_every_hidden_state_equals_pytorch_on_each_sequence_alone(folders, variant, layout):
+    module, params, theirs = read(folders[variant])
+    sequences = sequences_of(LENGTHS, SIZES["vocab_size"])
+    arrays, rows, slots = pack(sequences, LAYOUTS[layout])
+    forward = jax.jit(lambda params: module.apply({"params": params}, *arrays, rows, deterministic=True))
+    states = np.asarray(forward(params))
+    assert len(slots) == len(LENGTHS)
+    for member, where in slots.items():
+        with torch.no_grad():
+            expected = alone(theirs, sequences[member]).numpy()
+        np.testing.assert_allclose(states[where], expected, rtol=0, atol=TOLERANCE, err_msg=f"sequence {member}")
+
+
+def test_states_read_at_some_slots_and_a_padded_batch_of_theirs(folders):
+    module, params, theirs = read(folders["biases"])
+    sequences = sequences_of(LENGTHS, SIZES["vocab_size"])
+    arrays, rows, slots = pack(sequences, LAYOUTS["in rows of two lengths"])
+    first = np.array([slots[member][0] for member in range(len(LENGTHS))])
+    read_U = np.concatenate([first, [slots[3][-1]]]).astype(np.int32)
+    forward = jax.jit(lambda p: module.apply({"params": p}, *arrays, rows, read_U=read_U, deterministic=True))
+    ids, _, mask = (torch.tensor(x) for x in padded(sequences))
+    with torch.no_grad():
+        states = theirs(input_ids=ids, attention_mask=mask).last_hidden_state.numpy()
+    expected = np.concatenate([states[:, 0], states[3, -1:]])
+    np.testing.assert_allclose(np.asarray(forward(params)), expected, rtol=0, atol=TOLERANCE)
+
+
+def test_gradients_equal_pytorch(folders, tmp_path):
+    module, params, theirs = read(folders["biases"])
+    sequences = sequences_of(LENGTHS, SIZES["vocab_size"])
+    arrays, rows, slots = pack(sequences, LAYOUTS["in rows of two lengths"])
+    weights = np.random.default_rng(1).normal(size=(len(LENGTHS), SIZES["hidden_size"])).astype(np.float32)
+    read_U = np.array([slots[member][0] for member in range(len(LENGTHS))], np.int32)
+
+    def loss(params):
+        return (module.apply({"params": params}, *arrays, rows, read_U=read_U, deterministic=True) * weights).sum()
+
+    found = jax.jit(jax.grad(loss))(params)
+    sum(
+        (alone(theirs, sequence)[0] * torch.tensor(w)).sum() for sequence, w in zip(sequences, weights, strict=True)
+    ).backward()
+    gradients = {name: value.grad.numpy() for name, value in theirs.named_parameters()}
+    # Into our tree the way weights get there.
+    safetensors.numpy.save_file(gradients, tmp_path / "model.safetensors")
+    expected = load_params(tmp_path, module.config)
+    scale = max(np.abs(value).max() for value in gradients.values())
+    jax.tree_util.tree_map_with_path(
+        lambda path, a, b: np.testing.assert_allclose(
+            a / scale, b / scale, rtol=0, atol=TOLERANCE, err_msg=jax.tree_util.keystr(path)
+        ),
+        found,
+        expected,
+    )
