@@ -80,7 +80,7 @@ def test_experiments_take_the_name_of_a_table(tmp_path):
 
 @pytest.mark.parametrize(
     ("config", "message"),
-    [("demo", "expected the record of a run of demo, found none"), ("mled", "no config is called 'mled'")],
+    [("demo", "expected the record of a run of planted, found none"), ("mled", "no config is called 'mled'")],
 )
 def test_experiments_take_the_name_of_a_config(tmp_path, config, message):
     small = ("--config.data.planted.train=2", "--config.data.planted.dev=2", "--config.data.planted.test=2")
