@@ -84,7 +84,15 @@ def test_experiments_take_the_name_of_a_table(tmp_path):
 )
 def test_experiments_take_the_name_of_a_config(tmp_path, config, message):
     small = ("--config.data.planted.train=2", "--config.data.planted.dev=2", "--config.data.planted.test=2")
-    command = [sys.executable, "-m", "dtrm_jax.experiments", "planted", "--collect", "--workdir", str(tmp_path / "none")]
+    command = [
+        sys.executable,
+        "-m",
+        "dtrm_jax.experiments",
+        "planted",
+        "--collect",
+        "--workdir",
+        str(tmp_path / "none"),
+    ]
     result = subprocess.run(
         [*command, "--config", config, *small], cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True
     )
