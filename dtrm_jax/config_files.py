@@ -53,7 +53,10 @@ def load(name_or_path: str) -> Config:
     """
     path = find(name_or_path)
     try:
-        config = runpy.run_path(str(path))["get_config"]()
+        namespace = runpy.run_path(str(path))
+        if "get_config" not in namespace:
+            raise InputError(f"{path}: expected a function get_config, found none")
+        config = namespace["get_config"]()
     except InputError:
         raise
     except Exception as error:  # a config is a program, and its mistakes may be of any kind

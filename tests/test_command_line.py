@@ -35,6 +35,9 @@ def test_train_then_eval(tmp_path):
     ("arguments", "message"),
     [
         (("--config", "configs/none.py"), "No such file or directory: 'configs/none.py'"),
+        (("--config", "mled"), "no config is called 'mled'; the configs that come with the package are avec, demo, "),
+        (("--config=demo", "--config.train.epochs=0"), "config.train.epochs: expected a number from 1"),
+        (("--config", "planted", "--config.train.epoch=3"), "--config.train.epoch=3: no such setting"),
         (("--config", "configs/demo.py", "--config.train.epoch=3"), "--config.train.epoch=3: no such setting"),
         (("--config", "configs/demo.py", "--config.trian.epochs=3"), "--config.trian.epochs=3: no such setting"),
         (("--config", "configs/demo.py", "--config.train.epochs=many"), "--config.train.epochs=many: invalid literal"),
@@ -73,6 +76,27 @@ def test_experiments_take_the_name_of_a_table(tmp_path):
         assert result.returncode == 2
         found = " ".join(arguments) or "nothing"
         assert result.stderr == f"error: expected one of {', '.join(NAMES)}, found {found}\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [("demo", "expected the record of a run of planted, found none"), ("mled", "no config is called 'mled'")],
+)
+def test_experiments_take_the_name_of_a_config(tmp_path, config, message):
+    small = ("--config.data.planted.train=2", "--config.data.planted.dev=2", "--config.data.planted.test=2")
+    command = [
+        sys.executable,
+        "-m",
+        "dtrm_jax.experiments",
+        "planted",
+        "--collect",
+        "--workdir",
+        str(tmp_path / "none"),
+    ]
+    result = subprocess.run(
+        [*command, "--config", config, *small], cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True
+    )
+    assert result.returncode == 2 and message in result.stderr.splitlines()[-1]
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):

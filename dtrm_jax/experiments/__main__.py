@@ -12,9 +12,7 @@ from dtrm_jax import command_line
 from dtrm_jax.errors import InputError
 from dtrm_jax.experiments.tables import NAMES
 
-_CONFIG = command_line.define_config(
-    "The experiment that the rows change: the name of a config, or the path of a file."
-)
+_CONFIG = command_line.define_config("The experiment that the rows change: a config's name or file.")
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Runs of each row, with train.seed 0, 1, ...", lower_bound=1)
 _ONLY = flags.DEFINE_list("only", [], "Names of the rows to run; all if empty.")
 _ONLY_SEEDS = flags.DEFINE_list("only_seeds", [], "Seeds to run, of those there are; all if empty.")
