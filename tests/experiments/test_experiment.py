@@ -9,7 +9,7 @@ from dtrm_jax.data import corpus
 from dtrm_jax.errors import InputError
 from dtrm_jax.experiments import experiment, grid, records
 from dtrm_jax.experiments import variants as v
-from dtrm_jax.planted.optimum import Information, optimal_accuracy
+from dtrm_jax.planted import Information, optimal_accuracy
 from dtrm_jax.training import loop
 from tests.runs import tiny_run_config
 

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from dtrm_jax import safe_pickle
-from dtrm_jax.conversation import Conversation, LabelSpace, Turn
+from dtrm_jax.conversation import SPLITS, Conversation, LabelSpace, Turn
 from dtrm_jax.errors import InputError
 
 SUFFIXES = (".pkl", ".pickle", ".p")
 FEATURES = ("utterance", "utterance2", "utterance3", "utterance4", "acoustic", "visual")
-SPLITS = ("train", "dev", "test")
 
 # Fields in order. A dict that is not needed is "other", anything at all "any". Test comes before dev in COSMIC's files.
 LAYOUTS = {

@@ -7,10 +7,11 @@ own transcripts and its split of 120 and 31, without a dev split.
 
 import pathlib
 
-from dtrm_jax.conversation import IEMOCAP_LABELS, Dataset
+from dtrm_jax.conversation import Dataset, LabelSpace
 from dtrm_jax.data.readers import feature_files
 from dtrm_jax.errors import InputError
 
+LABELS = LabelSpace(("happy", "sad", "neutral", "angry", "excited", "frustrated"))
 FILE = "iemocap.pkl"
 
 
@@ -42,7 +43,7 @@ def read(source: pathlib.Path) -> Dataset:
     corpora = [feature_files.read(path) for path in files(source)]
     # Transcripts without features come first, then what has a dev split, then the rest.
     base = min(corpora, key=lambda corpus: ("dev" not in corpus.splits, bool(corpus.features)))
-    conversations = feature_files.to_conversations(base, IEMOCAP_LABELS)
-    conversations = feature_files.with_features(conversations, corpora, IEMOCAP_LABELS)
+    conversations = feature_files.to_conversations(base, LABELS)
+    conversations = feature_files.with_features(conversations, corpora, LABELS)
     splits = {split: tuple(conversations[id] for id in ids) for split, ids in base.splits.items()}
-    return Dataset("iemocap", IEMOCAP_LABELS, splits)
+    return Dataset("iemocap", LABELS, splits)

@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from dtrm_jax.conversation import MODALITIES, Conversation, Dataset, LabelSpace, Turn, ValueSpace
+from dtrm_jax.conversation import MODALITIES, SPLITS, Conversation, Dataset, LabelSpace, Turn, ValueSpace
 from dtrm_jax.data.readers import csv_file
 from dtrm_jax.errors import InputError
 
-SPLITS = ("train", "dev", "test")
 LABELS_FILE = "labels.txt"
 VALUE_PREFIX = "value_"
 
