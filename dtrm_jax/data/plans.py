@@ -55,7 +55,7 @@ def plan_training(examples: Sequence[Example], config: Config) -> TrainPlan:
         examples: The training split.
         config: Budgets, packs per step, epochs and seed.
     """
-    shape, train = _shape(examples, config), config.train
+    shape, train = pack_shape(examples, config), config.train
     lengths = [example.lengths for example in examples]
     steps, epoch_ends = plan_epochs(
         lengths, shape, packs_per_step=config.packing.packs_per_step, epochs=train.epochs, seed=train.seed
@@ -71,7 +71,7 @@ def plan_evaluation(examples: Sequence[Example], config: Config) -> EvaluationPl
         examples: The split.
         config: Budgets.
     """
-    shape, lengths = _shape(examples, config), [example.lengths for example in examples]
+    shape, lengths = pack_shape(examples, config), [example.lengths for example in examples]
     packs = plan_packs(lengths, largest_first(lengths), shape)
     return EvaluationPlan(_with_own_tokens(shape, packs, examples), packs)
 
@@ -103,7 +103,7 @@ def plan_epochs(
     return steps, epoch_ends
 
 
-def _shape(examples: Sequence[Example], config: Config) -> PackShape:
+def pack_shape(examples: Sequence[Example], config: Config) -> PackShape:
     """Chooses a shape that holds every conversation, with its values and features, without a bound on own tokens."""
     shape = choose_shape(
         [example.lengths for example in examples], config.packing, multiple=config.model.encoder.chunks

@@ -90,7 +90,8 @@ def _sample_features(
     shown: Sequence[int], size: int, modality: str, rules: Rules, rng: np.random.Generator
 ) -> np.ndarray:
     """Returns ``[L, size]``: noise around the prototype of what is shown at each turn."""
-    centers = np.concatenate([rules.strength * laws.prototypes(size, modality), np.zeros((1, size))])  # NOTHING is the last
+    nothing = np.zeros((1, size))  # the last row, which NOTHING points to
+    centers = np.concatenate([rules.strength * laws.prototypes(size, modality), nothing])
     return centers[list(shown)] + rng.standard_normal((len(shown), size))
 
 

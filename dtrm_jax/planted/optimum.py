@@ -121,10 +121,7 @@ class _Filter:
         """Returns ``[own, other, next]``; an axis of somebody who has not spoken does not matter."""
         states = range(_CLASSES)
         return np.array(
-            [
-                [laws.transition(s if own else None, o if other else None, self._rules) for o in states]
-                for s in states
-            ]
+            [[laws.transition(s if own else None, o if other else None, self._rules) for o in states] for s in states]
         )
 
 
@@ -138,9 +135,7 @@ def _likelihoods(conversation: Conversation, config: PlantedConfig, modalities: 
         result *= np.array([_text_likelihood(turn.text, rules) for turn in conversation.turns])[..., None]
     logarithm = np.zeros((len(conversation), _KINDS, _CLASSES))
     if "a" in modalities:
-        drawn = (
-            conversation.features["acoustic"].astype(np.float64) - laws.ACOUSTIC_OFFSET
-        ) / laws.ACOUSTIC_SCALE
+        drawn = (conversation.features["acoustic"].astype(np.float64) - laws.ACOUSTIC_OFFSET) / laws.ACOUSTIC_SCALE
         logarithm += _log_density(drawn, config.acoustic, "acoustic", rules)
     if "v" in modalities:
         logarithm += _log_density(conversation.features["visual"].astype(np.float64), config.visual, "visual", rules)

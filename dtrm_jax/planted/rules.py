@@ -93,6 +93,7 @@ class Rules:
 
 RULES = Rules()
 
+
 def turn_counts(mean: int) -> range:
     """Returns the lengths a conversation may have, all equally likely: ``mean`` plus or minus half of it."""
     return range(mean - mean // 2, mean + mean // 2 + 1)

@@ -1,6 +1,6 @@
-import os
 import hashlib
 import http.server
+import os
 import threading
 import urllib.error
 

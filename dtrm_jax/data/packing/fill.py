@@ -15,8 +15,8 @@ class Fill:
     Attributes:
         tokens: Real tokens / token slots.
         attention: Score entries inside a sequence / score entries computed.
-        work: Multiply-adds of the encoder on real tokens / those computed: matrix products with weights (12 D^2 per token
-            and layer) and attention scores and values (2 S D per token and layer) together.
+        work: Multiply-adds of the encoder on real tokens / those computed: matrix products with weights (12 D^2 per
+            token and layer) and attention scores and values (2 S D per token and layer) together.
     """
 
     tokens: float

@@ -18,8 +18,8 @@ _ATTENTION_LENGTH = 200  # row length at which attention takes as long as all el
 def choose_shape(lengths: Sequence[Sequence[int]], config: PackingConfig, multiple: int = 1) -> PackShape:
     """Chooses how many rows of each length and how many utterance slots a pack has.
 
-    A hill climb over the row counts: it starts from the share of tokens that fit each row length and no shorter one, and
-    exchanges rows as long as that lowers the cost of a whole planned epoch. A shape is considered only if every
+    A hill climb over the row counts: it starts from the share of tokens that fit each row length and no shorter one,
+    and exchanges rows as long as that lowers the cost of a whole planned epoch. A shape is considered only if every
     conversation fits into a pack of its own: nothing is ever cut or dropped, the budget grows instead.
 
     Args:
