@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from dtrm_jax.models.encoders.bert_config import BertConfig
 from jaxtyping import Array, Float
 from transformers import BertConfig as HuggingFaceConfig
 from transformers.models.bert.modeling_flax_bert import FlaxBertModule
@@ -23,7 +24,6 @@ from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.evaluator import make_predict
 from dtrm_jax.models.dialogue_trm.discriminator import Discriminator
 from dtrm_jax.models.dialogue_trm.intra_modal import IntraModal
-from dtrm_jax.models.encoders.bert_config import BertConfig
 from dtrm_jax.models.encoders.reading import mean_of_utterance, utterance_of_own
 from dtrm_jax.training import setup
 from dtrm_jax.training.step import AXIS, initial_state, make_train_step, parallelise

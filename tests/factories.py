@@ -10,6 +10,7 @@ from typing import Any
 import flax.traverse_util
 import jax
 import numpy as np
+from dtrm_jax.models.encoders.bert_config import BertConfig
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from dtrm_jax.batch import Batch, PackShape
@@ -20,7 +21,6 @@ from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.data.tokenize import TokenSequence
 from dtrm_jax.models import build_model
-from dtrm_jax.models.encoders.bert_config import BertConfig
 from dtrm_jax.models.interface import Model
 
 PAD, UNK, CLS, SEP = range(4)

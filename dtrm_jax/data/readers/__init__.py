@@ -5,7 +5,7 @@ corpus is first used.
 """
 
 from dtrm_jax.data.readers.reader import Files, Generated
-from dtrm_jax.errors import InputError
+from dtrm_jax.errors import chosen
 
 READERS: dict[str, Files | Generated] = {
     "meld": Files(
@@ -43,6 +43,4 @@ def find(name: str) -> Files | Generated:
     Raises:
         InputError: There is no such corpus; lists those there are.
     """
-    if name not in READERS:
-        raise InputError(f"config.data.name: expected one of {', '.join(READERS)}, found {name!r}")
-    return READERS[name]
+    return chosen(READERS, name, "config.data.name")
