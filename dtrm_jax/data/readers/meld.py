@@ -16,7 +16,7 @@ import numpy as np
 from dtrm_jax import safe_pickle
 from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn
 from dtrm_jax.data import download as official
-from dtrm_jax.data.readers import csv_file, feature_files
+from dtrm_jax.data.readers import csv_file, feature_files, joining
 from dtrm_jax.data.readers.feature_files import PickledCorpus
 from dtrm_jax.errors import InputError
 
@@ -86,7 +86,7 @@ def read(source: pathlib.Path) -> Dataset:
         for conversation in conversations
     }
     flat = {joined[split, c.id]: c for split, conversations in splits.items() for c in conversations}
-    flat = feature_files.with_features(flat, corpora, LABELS)
+    flat = joining.with_features(flat, corpora, LABELS)
     splits = {split: tuple(flat[joined[split, c.id]] for c in conversations) for split, conversations in splits.items()}
     for path, content in by_utterance.items():
         splits = _with_utterance_vectors(path, content, splits)
@@ -97,11 +97,9 @@ def _without_csv(source: pathlib.Path, corpora: list[PickledCorpus]) -> Dataset:
     """Reads transcripts, labels and splits from a feature file too."""
     if not corpora:
         raise InputError(f"{source}: expected {', '.join(FILES.values())} beside the vectors by utterance")
-    base = min(corpora, key=lambda corpus: ("dev" not in corpus.splits, bool(corpus.features)))
-    conversations = feature_files.to_conversations(base, LABELS)
-    conversations = feature_files.with_features(conversations, corpora, LABELS)
+    conversations, listed = joining.transcribed(corpora, LABELS)
     conversations = {id: _repaired(conversation) for id, conversation in conversations.items()}
-    splits = {split: tuple(conversations[id] for id in ids) for split, ids in _official(base.splits).items()}
+    splits = {split: tuple(conversations[id] for id in ids) for split, ids in _official(listed).items()}
     return Dataset("meld", LABELS, splits)
 
 
