@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from dtrm_jax.models.encoders.bert_config import BertConfig
 from jaxtyping import Array, Float
 from transformers import BertConfig as HuggingFaceConfig
 from transformers.models.bert.modeling_flax_bert import FlaxBertModule
@@ -17,7 +18,8 @@ from transformers.models.bert.modeling_flax_bert import FlaxBertModule
 from benchmarks.ours import one_device
 from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.config import ModelConfig
-from dtrm_jax.data.packing import Example, build_pack
+from dtrm_jax.data.examples import Example
+from dtrm_jax.data.packing import build_pack
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.evaluator import make_predict
 from dtrm_jax.models.dialogue_trm.discriminator import Discriminator
@@ -92,7 +94,7 @@ class FlaxPeer:
         InputError: The config asks for something that the peer does not implement.
     """
 
-    def __init__(self, experiment: setup.Experiment, examples: list[Example], batches: Sequence[list[int]]):
+    def __init__(self, experiment: setup.Experiment, examples: list[Example], batches: Sequence[Sequence[int]]):
         config, facts = experiment.config, experiment.facts
         if config.model.modalities != "u" or config.model.utterance != "encoder":
             raise InputError("config.model.modalities: the FlaxBertModel peer implements the text alone")
@@ -127,18 +129,8 @@ class FlaxPeer:
 
 
 def padded(conversations: Sequence[Example], shape: PackShape) -> Batch:
-    """Lays conversations out a sequence a row, with a leading axis of one pack."""
+    """Lays conversations out with one row per sequence, and a leading axis of one pack."""
     (length, _), *_ = shape.rows
-    pack = build_pack([], shape)
-    slot = 0
-    for number, conversation in enumerate(conversations):
-        turns = slice(slot, slot + len(conversation.labels))
-        pack.conversation_U[turns], pack.turn_U[turns] = number, np.arange(len(conversation.labels))
-        pack.label_U[turns], pack.weight_U[turns] = conversation.labels, conversation.labels >= 0
-        for sequence in conversation.sequences:
-            row = slice(slot * length, slot * length + len(sequence))
-            pack.token_ids_T[row], pack.position_ids_T[row] = sequence.token_ids, np.arange(len(sequence))
-            pack.segment_ids_T[row.start + sequence.first_segment : row.stop] = 1
-            pack.sequence_ids_T[row], pack.cls_U[slot] = slot, row.start
-            slot += 1
-    return jax.tree.map(lambda x: x[None], pack)
+    rows = iter(range(shape.utterances))
+    starts = [[length * next(rows) for _ in conversation.sequences] for conversation in conversations]
+    return jax.tree.map(lambda x: x[None], build_pack(conversations, shape, starts))

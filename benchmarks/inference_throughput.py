@@ -21,8 +21,8 @@ from ml_collections import config_flags  # noqa: E402
 from benchmarks import contest, record  # noqa: E402
 from dtrm_jax import command_line  # noqa: E402
 from dtrm_jax.config import Config  # noqa: E402
-from dtrm_jax.data.examples import make_examples, pack_shape  # noqa: E402
-from dtrm_jax.data.packing import Example  # noqa: E402
+from dtrm_jax.data.examples import Example, make_examples  # noqa: E402
+from dtrm_jax.data.plans import plan_evaluation  # noqa: E402
 from dtrm_jax.errors import InputError  # noqa: E402
 from dtrm_jax.evaluation.evaluator import Evaluator  # noqa: E402
 from dtrm_jax.training import setup  # noqa: E402
@@ -44,8 +44,8 @@ def prepare(config: Config, split: str) -> tuple[setup.Experiment, list[Example]
     if not conversations:
         raise InputError(f"--split: expected one of {', '.join(experiment.dataset.splits)}, found {split}")
     examples = make_examples(conversations, labels, experiment.tokenizer, normalization, config)
-    model = experiment.model(pack_shape(examples, labels, normalization, config))
-    return experiment, examples, Evaluator.build(model, examples, labels)
+    plan = plan_evaluation(examples, config)
+    return experiment, examples, Evaluator.build(experiment.model(plan.shape), plan, examples, labels)
 
 
 def build(name: str, config: Config, split: str) -> contest.Run:
@@ -59,7 +59,7 @@ def build(name: str, config: Config, split: str) -> contest.Run:
     if name == "flax":
         from benchmarks.flax_peer import FlaxPeer
 
-        return FlaxPeer(experiment, examples, evaluator.packs).predict
+        return FlaxPeer(experiment, examples, [pack.members for pack in evaluator.plan.packs]).predict
     from benchmarks.torch_peer import TorchPeer
 
     peer = TorchPeer(experiment.config, experiment.dataset.labels, name)
@@ -68,7 +68,7 @@ def build(name: str, config: Config, split: str) -> contest.Run:
         [example.lengths for example in examples],
         [[len(turn.ids) for turn in peer.sequences(one)] for one in conversations],
     )
-    batches = [[conversations[index] for index in pack] for pack in evaluator.packs]
+    batches = [[conversations[index] for index in pack.members] for pack in evaluator.plan.packs]
     return lambda: [float(peer.predict(batch).amax(-1).sum()) for batch in batches]
 
 
@@ -77,7 +77,7 @@ def main() -> int:
     peers, config = contest.peers(), command_line.load_config(_CONFIG)
     experiment, examples, evaluator = prepare(config, _SPLIT.value)
     utterances, tokens = sum(len(one.lengths) for one in examples), sum(sum(one.lengths) for one in examples)
-    print(f"{_SPLIT.value}: {utterances} utterances, {tokens} tokens, {len(evaluator.packs)} packs")
+    print(f"{_SPLIT.value}: {utterances} utterances, {tokens} tokens, {len(evaluator.plan.packs)} packs")
     results = contest.summarise(contest.compare(peers, build, config, _SPLIT.value), utterances, tokens)
     contest.show(results)
     about = contest.describe(experiment, utterances, tokens)

@@ -28,7 +28,7 @@ from ml_collections import config_flags  # noqa: E402
 from benchmarks import record  # noqa: E402
 from benchmarks.ours import Ours  # noqa: E402
 from dtrm_jax import command_line  # noqa: E402
-from dtrm_jax.data.packing import Example  # noqa: E402
+from dtrm_jax.data.examples import Example  # noqa: E402
 from dtrm_jax.training import setup  # noqa: E402
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
@@ -159,7 +159,7 @@ def measure(experiment: setup.Experiment) -> tuple[dict[str, Any], list[str]]:
     for _ in range(2):  # the first run compiles, the second has the heap at its size
         ours.run()
     total, waited = time_steps(ours)
-    examples = [experiment.train[index] for step in plan for pack in step for index in pack]
+    examples = [experiment.train[index] for step in plan for pack in step for index in pack.members]
     seconds = operation_times(ours, steps)
     kinds = {operation: kind_of(name_of.get(operation, "")) for operation in seconds}
     turns, everything = sum(len(example.labels) for example in examples), sum(seconds.values())

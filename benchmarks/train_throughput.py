@@ -38,7 +38,7 @@ def build(name: str, config: Config, steps: int) -> contest.Run:
     used = experiment.plan.steps[:steps]
     if name == contest.OURS:
         return Ours(experiment, used).run
-    batches = [[index for pack in step for index in pack] for step in used]
+    batches = [[index for pack in step for index in pack.members] for step in used]
     if name == "flax":
         from benchmarks.flax_peer import FlaxPeer
 
@@ -59,7 +59,7 @@ def main() -> int:
     peers, config = contest.peers(), command_line.load_config(_CONFIG)
     experiment = setup.prepare(config)
     steps = experiment.plan.steps[: _STEPS.value]
-    used = [experiment.train[index] for step in steps for pack in step for index in pack]
+    used = [experiment.train[index] for step in steps for pack in step for index in pack.members]
     utterances, tokens = sum(len(one.sequences) for one in used), sum(sum(one.lengths) for one in used)
     print(
         f"{len(steps)} steps a round: {utterances} utterances, {tokens} tokens, packs of {experiment.facts.shape.rows}"

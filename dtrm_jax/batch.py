@@ -1,17 +1,27 @@
 """The batch: the one structure where data and models meet.
 
-Axis letters, used as suffixes of array names throughout the models:
+Axis letters, used as suffixes of array names in the whole project; each has one meaning:
 
-    T   token slots of a pack, all rows laid end to end        U   utterance slots of a pack
-    R   rows of one row length    S   slots of a row           C   classes
-    D   width of the model        H   attention heads          F   width of the feed-forward layer
-    N   packs of a step           K   window of context, in turns
-    M   dimensions of a feature   V   real-valued targets
-    P   positions of the fusion
+    A    turns of a block of attention              N    packs of a step
+    B    blocks of turns                            O    token slots at which an encoder is read
+    C    classes; of outputs, classes or values     P    positions of the fusion
+    D    width of the model                         Q    turns of a split, all conversations end to end
+    E    width of an attention head                 R    rows of one row length
+    F    width of the feed-forward layer            S    slots of a row
+    G    predictions that are compared              T    token slots of a pack, all rows end to end
+    H    attention heads                            U    utterance slots of a pack
+    I    inputs of a linear layer                   V    real-valued targets
+    J    conversations of a split                   W    turns that a block of turns sees
+    K    window of context, in turns                X    positions of any kind
+    L    turns of a conversation                    Y    outputs of a linear layer
+    M    dimensions of a feature                    Z    entries of bilinear fusion's sketch
+
+    Bs   samples of the bootstrap                   Sh   what voice and face can show (planted)
+    Ki   kinds of turns (planted)                   Su   sums that a score is computed from
 
 A *pack* holds whole conversations. Its token axis is cut into rows of fixed lengths (``PackShape.rows``); a row holds
-one or more token sequences of eq. 1, and attention never leaves a sequence. Its utterance axis holds one entry a turn,
-the turns of a conversation side by side in order. Shapes depend on the ``PackShape`` alone, so that a program is
+one or more token sequences of eq. 1, and attention never leaves a sequence. Its utterance axis holds one entry per
+turn, the turns of a conversation side by side in order. Shapes depend on the ``PackShape`` alone, so that a program is
 compiled once.
 """
 
@@ -30,12 +40,12 @@ class PackShape:
 
     Attributes:
         rows: ``(row length S, number of rows R)`` pairs; the token axis is their rows laid end to end, in this order.
-            Empty where no text is encoded.
+            Empty if no text is encoded.
         utterances: Utterance slots, U.
         values: Real-valued targets, V.
         features: ``(modality, M)`` pairs of the modalities that are taken as features.
-        own_tokens: Room for the pack's own tokens, those of segment 0, which a mean over the utterance reads; 0: every
-            token slot may be one.
+        own_tokens: Upper bound on the pack's own tokens (``Batch.own_T``), the ones that mean pooling reads; 0 means no
+            bound. The last layer of the encoder then finishes no other token.
     """
 
     rows: tuple[tuple[int, int], ...]
@@ -57,27 +67,34 @@ class Batch:
     Attributes:
         token_ids_T: Vocabulary ids; 0 in unused slots.
         position_ids_T: Position in the token's own sequence.
-        segment_ids_T: 0 up to and including the first [SEP], 1 after it.
+        segment_ids_T: Which segment embedding the token gets: 0 up to and including the first [SEP], 1 after it; 0
+            everywhere if ``config.tokens.segments`` is off.
+        own_T: bool, whether the token belongs to the target utterance, which includes its [CLS] and first [SEP], and
+            not to its context.
         sequence_ids_T: The utterance slot whose sequence the token belongs to; -1 in unused slots.
         cls_U: The token slot of the utterance's [CLS]; 0 in unused slots.
         conversation_U: Which conversation of the pack the turn belongs to; -1 in unused slots.
         turn_U: The turn's index in its conversation, from 0.
+        speaker_U: The turn's speaker, numbered in the order in which the speakers of the conversation first appear; -1
+            in unused slots.
         label_U: The class; -1 where there is none (unlabelled turns and unused slots).
         weight_U: float32, 1 where the turn counts in losses and metrics, 0 elsewhere.
         value_UxV: float32, the real values of the turn, 0 where there is none; V is 0 where emotions are classes.
         value_weight_UxV: float32, 1 where the value counts in losses and metrics, 0 elsewhere.
-        features_UxM: Modality -> float32 standardised features, 0 where the turn lacks it; one entry for each modality
-            that the model takes as features.
+        features_UxM: Modality -> float32 standardised features, 0 where the turn lacks them; one entry for each
+            modality that the model takes as features.
         present_U: Modality -> bool, whether the turn has it.
     """
 
     token_ids_T: Array
     position_ids_T: Array
     segment_ids_T: Array
+    own_T: Array
     sequence_ids_T: Array
     cls_U: Array
     conversation_U: Array
     turn_U: Array
+    speaker_U: Array
     label_U: Array
     weight_U: Array
     value_UxV: Array

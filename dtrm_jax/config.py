@@ -8,6 +8,7 @@ import dataclasses
 from typing import Any
 
 from dtrm_jax import settings
+from dtrm_jax.conversation import MODALITIES
 from dtrm_jax.errors import InputError
 from dtrm_jax.settings import section, setting
 
@@ -161,6 +162,17 @@ class ModelConfig:
     dropout: float = setting(0.1, below=1)  # dropout before the discriminator's layers
     dtype: str = setting("float32", choices=("float32", "bfloat16"))  # type of activations; parameters are float32
     remat: bool = False  # recomputes each layer in the backward pass: less memory, a third more work
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the model encodes the utterances' text."""
+        return "u" in self.modalities and self.utterance == "encoder"
+
+    @property
+    def feature_modalities(self) -> tuple[str, ...]:
+        """The modalities that the model takes as features, in their fixed order."""
+        names = [MODALITIES[letter] for letter in self.modalities]
+        return tuple(name for name in names if name != "utterance" or self.utterance == "features")
 
 
 @dataclasses.dataclass

@@ -11,6 +11,8 @@ import numpy as np
 
 # The modalities by the letters of the paper's Table 4.
 MODALITIES = {"u": "utterance", "a": "acoustic", "v": "visual"}
+# The parts of a corpus that models are trained on, chosen by and scored on.
+SPLITS = ("train", "dev", "test")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Turn:
         speaker: Who speaks; names are compared within one conversation only.
         text: The utterance; may be empty only if a reader documents it.
         label: The emotion's name in the label space, or None if the turn is not annotated with a class.
-        values: Real-valued emotions, one a name of the ``ValueSpace``, None where not annotated; () for classes.
+        values: Real-valued emotions, one per name of the ``ValueSpace``, None where not annotated; () for classes.
     """
 
     id: str
@@ -39,7 +41,7 @@ class Conversation:
     Attributes:
         id: The name of the conversation, unique in its split.
         turns: At least one turn; turn ids are pairwise distinct.
-        features: Feature name -> float32 ``[L, dim]``, a row a turn. A turn that lacks the feature has a row of NaN;
+        features: Feature name -> float32 ``[L, M]``, one row per turn. A turn that lacks the feature has a row of NaN;
             every other row is finite. The names are "utterance" (pre-extracted text vectors; "utterance2" and so on
             where a file has several), "acoustic" and "visual". Not part of a comparison with ``==``.
     """
@@ -92,6 +94,15 @@ class LabelSpace:
     def __len__(self) -> int:
         return len(self.names)
 
+    def of(self, conversation: Conversation) -> np.ndarray:
+        """Returns the class of every turn, int32 ``[L]``, -1 where a turn is not annotated.
+
+        Raises:
+            ValueError: A turn has another label.
+        """
+        labels = (turn.label for turn in conversation.turns)
+        return np.array([-1 if label is None else self.index(label) for label in labels], np.int32)
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ValueSpace:
@@ -102,10 +113,10 @@ class ValueSpace:
     def __len__(self) -> int:
         return len(self.names)
 
-
-IEMOCAP_LABELS = LabelSpace(("happy", "sad", "neutral", "angry", "excited", "frustrated"))
-MELD_LABELS = LabelSpace(("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"))
-AVEC_VALUES = ValueSpace(("valence", "arousal", "expectancy", "power"))
+    def of(self, conversation: Conversation) -> np.ndarray:
+        """Returns the values of every turn, float32 ``[L, V]``, NaN where a turn is not annotated."""
+        rows = [[np.nan if value is None else value for value in turn.values] for turn in conversation.turns]
+        return np.array(rows, np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,25 +1,38 @@
-"""Writing a text file so that it appears complete or not at all."""
+"""Writing a file so that it appears complete or not at all."""
 
 import contextlib
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, Literal, TextIO, overload
+
+
+@overload
+def replacing(path: str | os.PathLike) -> contextlib.AbstractContextManager[TextIO]: ...
+
+
+@overload
+def replacing(path: str | os.PathLike, *, binary: Literal[True]) -> contextlib.AbstractContextManager[BinaryIO]: ...
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[TextIO]:
+def replacing(path: str | os.PathLike, *, binary: bool = False) -> Iterator[TextIO | BinaryIO]:
     """Opens a file that takes the place of ``path`` when it is complete, and vanishes if an exception comes first.
 
-    The text is UTF-8 and its line ends are written as they are; folders above ``path`` are created.
+    Folders above ``path`` are created.
+
+    Args:
+        path: The file to be replaced or created.
+        binary: Whether bytes are written. If not, the text is UTF-8 and its line ends are written as they are.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # In the same folder, because a rename is atomic only within a file system.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    options = {"mode": "xb"} if binary else {"mode": "x", "encoding": "utf-8", "newline": ""}
     try:
-        with open(temporary, "x", encoding="utf-8", newline="") as file:
+        with open(temporary, **options) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

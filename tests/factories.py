@@ -10,15 +10,16 @@ from typing import Any
 import flax.traverse_util
 import jax
 import numpy as np
+from dtrm_jax.models.encoders.bert_config import BertConfig
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn
 from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer
-from dtrm_jax.data.examples import make_examples
+from dtrm_jax.data.examples import Example, make_examples
 from dtrm_jax.data.features import Normalization
-from dtrm_jax.data.packing import Example, build_pack
+from dtrm_jax.data.packing import build_pack
 from dtrm_jax.data.tokenize import TokenSequence
 from dtrm_jax.models import build_model
 from dtrm_jax.models.encoders.bert import BertConfig
@@ -97,7 +98,15 @@ def sized(*lengths: int, first_id: int = 1) -> Example:
 
 def text_only(sequences: tuple[TokenSequence, ...], labels: np.ndarray) -> Example:
     """Returns an example without real values and features."""
-    return Example(sequences, labels, np.zeros((len(labels), 0), np.float32), {})
+    turns = len(labels)
+    return Example(
+        sequences=sequences,
+        context_segment=1,
+        speakers=np.arange(turns, dtype=np.int32) % 2,
+        labels=labels,
+        values=np.zeros((turns, 0), np.float32),
+        features={},
+    )
 
 
 def tiny_config(**settings: Any) -> Config:

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from dtrm_jax.conversation import (
-    IEMOCAP_LABELS,
-    MELD_LABELS,
     Conversation,
     Dataset,
     LabelSpace,
     Turn,
+    ValueSpace,
     conv_context,
     indi_context,
 )
@@ -76,10 +75,9 @@ def test_duplicated_turn_ids_are_refused():
         Conversation("c", turns)
 
 
-def test_label_spaces_are_those_of_the_field():
-    assert (len(IEMOCAP_LABELS), len(MELD_LABELS)) == (6, 7)
-    assert MELD_LABELS.index("neutral") == 0
-    assert [MELD_LABELS.index(name) for name in MELD_LABELS.names] == list(range(7))
+def test_a_label_is_an_index_and_no_other_is_known():
+    labels = LabelSpace(("calm", "glad", "sad"))
+    assert [labels.index(name) for name in labels.names] == list(range(len(labels)))
     with pytest.raises(ValueError, match="unknown label 'joyful', expected one of .*joy"):
         LabelSpace(("joy", "anger")).index("joyful")
 
@@ -111,3 +109,15 @@ def test_all_conversations_of_a_dataset_have_the_same_features():
     assert Dataset("d", LabelSpace(("x",)), {"train": ()}).feature_sizes() == {}
     with pytest.raises(ValueError, match="expected features of sizes {'acoustic': 2}, found {'acoustic': 3}"):
         Dataset("d", LabelSpace(("x",)), {"train": (one,), "test": (other,)})
+
+
+def test_targets_are_indices_or_numbers_and_what_is_not_annotated_is_marked():
+    turns = (Turn("0", "a", "", "sad"), Turn("1", "b", ""), Turn("2", "a", "", "calm"))
+    classes = LabelSpace(("calm", "sad")).of(Conversation("c", turns))
+    assert classes.dtype == np.int32 and classes.tolist() == [1, -1, 0]
+    with pytest.raises(ValueError, match="unknown label 'sad'"):
+        LabelSpace(("calm",)).of(Conversation("c", turns))
+    turns = (Turn("0", "a", "", None, (0.5, None)), Turn("1", "a", "", None, (None, -2.0)))
+    values = ValueSpace(("x", "y")).of(Conversation("c", turns))
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values, [[0.5, np.nan], [np.nan, -2.0]])

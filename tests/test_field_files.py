@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dtrm_jax.config import Config
-from dtrm_jax.conversation import MELD_LABELS
+from dtrm_jax.data.readers.meld import LABELS
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.inspection import inspect_conversation
 from dtrm_jax.evaluation.run import evaluate_run
@@ -53,7 +53,7 @@ def meld_csv_and_audio(folder):
         rows, vectors[split] = [], {}
         for id in ids:
             for turn, (text, label) in enumerate(zip(made.sentences[id], made.labels[id], strict=True)):
-                rows.append([text, f"S{turn % 2}", MELD_LABELS.names[label], id - offsets[split], turn])
+                rows.append([text, f"S{turn % 2}", LABELS.names[label], id - offsets[split], turn])
                 if (id + turn) % 7:
                     vectors[split][f"{id - offsets[split]}_{turn}"] = made.features["acoustic"][id][turn]
         with (folder / f"{split}_sent_emo.csv").open("w", newline="", encoding="utf-8") as file:

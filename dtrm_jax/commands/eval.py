@@ -8,9 +8,10 @@ import json
 from absl import flags
 
 from dtrm_jax import command_line
+from dtrm_jax.conversation import SPLITS
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The run directory of training, wherever it lies now.")
-_SPLIT = flags.DEFINE_enum("split", "test", ["train", "dev", "test"], "What to score.")
+_SPLIT = flags.DEFINE_enum("split", "test", SPLITS, "What to score.")
 _STEP = flags.DEFINE_string("step", "best", "Which checkpoint: best (by the dev metric), latest, or a step.")
 _SOURCE = flags.DEFINE_string("source", None, "Folder of the raw data, if not the one the run was trained with.")
 flags.mark_flag_as_required("checkpoint")

@@ -1,107 +1,60 @@
-"""Conversations, read once and kept as ArrayRecord files (TensorFlow Datasets, without TensorFlow).
+"""A cache of parsed corpora: conversations are read once and kept as ArrayRecord files.
 
-Prepared data lies in ``<cache>/<corpus>/<fingerprint>/``. The fingerprint covers the contents of the source files (or
-the generator and settings of the planted conversations) and the reader's version, so that other data is never taken
-for it. Real values and features are kept in single precision.
+Prepared data lies in ``<cache>/<corpus>/<fingerprint>/``. The fingerprint covers everything that the conversations
+depend on (``readers.reader.Source``), so that other data is never taken for it. The files are written and read with
+TensorFlow Datasets, which needs no TensorFlow for that. Real values and features are kept in single precision.
 """
 
 import contextlib
 import functools
-import hashlib
-import importlib
 import io
-import json
 import os
 import pathlib
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from dtrm_jax import config as config_lib
 from dtrm_jax.config import DataConfig
 from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn, ValueSpace
-from dtrm_jax.data import download
+from dtrm_jax.data import readers
 from dtrm_jax.errors import InputError
-
-# To be raised whenever a reader delivers something else for the same source.
-READER_VERSIONS = {"meld": 2, "iemocap": 2, "avec": 1, "table": 1, "planted": 2}
-
-_NEEDED = {
-    "iemocap": "iemocap.pkl (conv-emotion's COSMIC/feature-extraction), or a feature file of IEMOCAP, is",
-    "avec": "one or more of AVEC_features_1.pkl to AVEC_features_4.pkl are",
-    "table": "tables of conversations (docs/own-data.md) are",
-}
 
 _FORMAT_VERSION = "2.0.0"  # of the records
 _BUILDER = "conversations"
-_UNLABELLED = -1
 _FEATURE = "feature_"  # before a feature's name in a record
 
 
 def load(config: DataConfig) -> Dataset:
-    """Returns the configured corpus, from its ArrayRecord files; prepares them first where there are none.
+    """Returns the configured corpus from its ArrayRecord files, which are prepared first if they do not exist.
 
     Args:
-        config: ``source`` falls back to ``$DTRM_<NAME>_SOURCE`` and, for MELD, to a download; ``cache`` to
-            ``$DTRM_CACHE`` and then to ``~/.cache/dtrm_jax``.
+        config: ``name`` is one of ``readers.READERS``; ``source`` falls back to ``$DTRM_<NAME>_SOURCE`` and, for MELD,
+            to a download; ``cache`` falls back to ``$DTRM_CACHE`` and then to ``~/.cache/dtrm_jax``.
 
     Raises:
-        InputError: The source is missing or malformed, or the cache cannot be written or is damaged.
+        InputError: There is no such corpus, its source is missing or malformed, or the cache cannot be written or is
+            damaged.
     """
     cache = pathlib.Path(config.cache or os.environ.get("DTRM_CACHE") or "~/.cache/dtrm_jax").expanduser()
-    fingerprint, read = _source(config, cache)
-    folder = cache / config.name / fingerprint[:16]
+    source = readers.find(config.name).locate(config, cache)
+    folder = cache / config.name / source.fingerprint[:16]
     records = folder / _BUILDER / _FORMAT_VERSION
     # The folder gets this name when it is complete (see _build), so its existence is enough.
     if not records.is_dir():
-        _build(read(), folder, records)
+        _build(source.read(), folder, records)
     return _read(records)
-
-
-def _source(config: DataConfig, cache: pathlib.Path) -> tuple[str, Callable[[], Dataset]]:
-    """Returns the fingerprint of what the config names, and the reader to be called if it is not prepared yet."""
-    digest = hashlib.sha256(f"{config.name} {READER_VERSIONS[config.name]}\n".encode())
-    reader = importlib.import_module(f"dtrm_jax.data.readers.{config.name}")
-    if config.name == "planted":
-        # Their source is the generator itself, so its code counts like the content of a file.
-        digest.update(pathlib.Path(reader.__file__).read_bytes())
-        digest.update(json.dumps(config_lib.to_dict(config.planted), sort_keys=True).encode())
-        return digest.hexdigest(), functools.partial(reader.generate, config.planted)
-    folder = _source_path(config, cache)
-    for path in reader.files(folder):
-        digest.update(path.name.encode() + b"\n")  # names say which split or attribute a file is
-        try:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    return digest.hexdigest(), functools.partial(reader.read, folder)
-
-
-def _source_path(config: DataConfig, cache: pathlib.Path) -> pathlib.Path:
-    """Returns where the raw files are."""
-    variable = f"DTRM_{config.name.upper()}_SOURCE"
-    named = config.source or os.environ.get(variable)
-    if named:
-        return pathlib.Path(named).expanduser()
-    if config.name == "meld":
-        return download.download_meld(cache / "downloads" / "meld")
-    raise InputError(
-        f"{config.name.upper()}: {_NEEDED[config.name]} needed; name the folder with --config.data.source=DIR or "
-        f"${variable}"
-    )
 
 
 @functools.cache
 def _builder_class() -> type:
-    """Returns the TFDS builder's class; in a function because importing TFDS takes long and tests rarely need it."""
+    """Returns the TFDS builder's class; in a function because importing TFDS takes long and is rarely needed."""
     import tensorflow_datasets as tfds
 
     class Conversations(tfds.core.GeneratorBasedBuilder):
-        """One record a conversation."""
+        """One record per conversation."""
 
         VERSION = tfds.core.Version(_FORMAT_VERSION)
         name = _BUILDER
@@ -148,11 +101,10 @@ def _to_record(conversation: Conversation, labels: LabelSpace | ValueSpace) -> d
     turns = [{"id": turn.id, "speaker": turn.speaker, "text": turn.text} for turn in conversation.turns]
     record: dict[str, Any] = {"id": conversation.id, "turns": turns}
     if isinstance(labels, ValueSpace):
-        values = [[np.nan if value is None else value for value in turn.values] for turn in conversation.turns]
-        record["values"] = np.array(values, np.float32)
+        record["values"] = labels.of(conversation)
     else:
-        for turn, row in zip(conversation.turns, turns, strict=True):
-            row["label"] = _UNLABELLED if turn.label is None else labels.index(turn.label)
+        for row, label in zip(turns, labels.of(conversation).tolist(), strict=True):
+            row["label"] = label
     return record | {_FEATURE + name: matrix for name, matrix in conversation.features.items()}
 
 
@@ -166,7 +118,7 @@ def _from_record(record: dict[str, Any], labels: LabelSpace | ValueSpace, featur
     if isinstance(labels, ValueSpace):
         values = [tuple(None if np.isnan(value) else float(value) for value in row) for row in record["values"]]
     else:
-        names = [None if label == _UNLABELLED else labels.names[int(label)] for label in columns["label"]]
+        names = [None if label < 0 else labels.names[int(label)] for label in columns["label"]]
     turns = tuple(Turn(*fields) for fields in zip(*texts, names, values, strict=True))
     return Conversation(record["id"].decode(), turns, {name: record[_FEATURE + name] for name in features})
 

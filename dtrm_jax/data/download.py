@@ -2,12 +2,11 @@
 
 import hashlib
 import http.client
-import os
 import pathlib
-import tempfile
 import urllib.request
 
 from dtrm_jax.errors import InputError
+from dtrm_jax.replacing import replacing
 
 BASE_URL = "https://raw.githubusercontent.com/declare-lab/MELD/master/data/MELD"
 SHA256 = {
@@ -22,8 +21,8 @@ MAX_BYTES = 16 * 2**20  # of one file; the largest has 1.1 MB
 def download_meld(folder: pathlib.Path) -> pathlib.Path:
     """Makes sure that the three CSV files lie in ``folder`` and returns it.
 
-    A file that is there with the right checksum is not downloaded again. A file appears under its name only when it is
-    complete and its checksum is right.
+    A file with the right checksum is not downloaded again. A file appears under its name only when it is complete and
+    its checksum is right.
 
     Raises:
         InputError: There is no network, or what came is not the published file; says which files to put where.
@@ -51,16 +50,8 @@ def _fetch(url: str, checksum: str) -> bytes:
 
 
 def _store(path: pathlib.Path, content: bytes) -> None:
-    """Writes to a temporary name first, so that a killed process leaves no partial file under the real one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path, binary=True) as file:
+        file.write(content)
 
 
 def _advice(name: str, error: Exception) -> str:

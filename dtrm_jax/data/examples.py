@@ -5,24 +5,43 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dtrm_jax.batch import PackShape
-from dtrm_jax.config import Config, ModelConfig
-from dtrm_jax.conversation import MODALITIES, Conversation, LabelSpace, ValueSpace
+from dtrm_jax.config import Config
+from dtrm_jax.conversation import Conversation, LabelSpace, ValueSpace
 from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer
 from dtrm_jax.data.features import Normalization
-from dtrm_jax.data.packing import Example, choose_shape
-from dtrm_jax.data.tokenize import tokenize
+from dtrm_jax.data.tokenize import TokenSequence, tokenize
 
 
-def reads_text(config: ModelConfig) -> bool:
-    """Whether the model encodes the utterances' text."""
-    return "u" in config.modalities and config.utterance == "encoder"
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A conversation as the packer takes it.
 
+    Attributes:
+        sequences: One per turn; empty if no text is encoded.
+        context_segment: The segment id of context tokens: 1, or 0 if segment embeddings are not to distinguish the
+            context from the utterance, whose id is 0.
+        speakers: int32 ``[L]``, numbered in the order in which they first appear.
+        labels: int32 ``[L]``; -1 where a turn has no class.
+        values: float32 ``[L, V]``; NaN where a turn has no value.
+        features: Modality -> float32 ``[L, M]``, standardised; a row of NaN where a turn lacks it.
+    """
 
-def feature_modalities(config: ModelConfig) -> tuple[str, ...]:
-    """Returns the modalities that the model takes as features, in their fixed order."""
-    names = [MODALITIES[letter] for letter in config.modalities]
-    return tuple(name for name in names if name != "utterance" or config.utterance == "features")
+    sequences: tuple[TokenSequence, ...]
+    context_segment: int
+    speakers: np.ndarray
+    labels: np.ndarray
+    values: np.ndarray
+    features: dict[str, np.ndarray]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each turn's sequence; zeros if no text is encoded."""
+        return [len(sequence) for sequence in self.sequences] or [0] * len(self.labels)
+
+    @property
+    def own_tokens(self) -> int:
+        """Tokens of the utterances themselves, without their contexts, over all turns."""
+        return sum(sequence.first_segment for sequence in self.sequences)
 
 
 def make_examples(
@@ -46,27 +65,25 @@ def make_examples(
     else:
         sequences = tokenize(conversations, tokenizer, config.tokens)
     return [
-        Example(own, *_targets(conversation, labels), normalization.apply(conversation))
+        _example(conversation, own, labels, normalization, int(config.tokens.segments))
         for conversation, own in zip(conversations, sequences, strict=True)
     ]
 
 
-def pack_shape(
-    examples: Sequence[Example], labels: LabelSpace | ValueSpace, normalization: Normalization, config: Config
-) -> PackShape:
-    """Chooses the shape of packs that ``examples`` go into; see ``choose_shape``."""
-    shape = choose_shape(
-        [example.lengths for example in examples], config.packing, multiple=config.model.encoder.chunks
+def _example(
+    conversation: Conversation,
+    sequences: tuple[TokenSequence, ...],
+    labels: LabelSpace | ValueSpace,
+    normalization: Normalization,
+    context_segment: int,
+) -> Example:
+    turns, targets = len(conversation), labels.of(conversation)
+    real = isinstance(labels, ValueSpace)
+    return Example(
+        sequences=sequences,
+        context_segment=context_segment,
+        speakers=np.array(conversation.speaker_indices(), np.int32),
+        labels=np.full(turns, -1, np.int32) if real else targets,
+        values=targets if real else np.zeros((turns, 0), np.float32),
+        features=normalization.apply(conversation),
     )
-    values = len(labels) if isinstance(labels, ValueSpace) else 0
-    return dataclasses.replace(shape, values=values, features=normalization.sizes)
-
-
-def _targets(conversation: Conversation, labels: LabelSpace | ValueSpace) -> tuple[np.ndarray, np.ndarray]:
-    """Returns int32 ``[L]`` classes, -1 where there is none, and float32 ``[L, V]`` values, NaN where there is none."""
-    turns = conversation.turns
-    if isinstance(labels, ValueSpace):
-        values = np.array([[np.nan if value is None else value for value in turn.values] for turn in turns], np.float32)
-        return np.full(len(turns), -1, np.int32), values
-    classes = [-1 if turn.label is None else labels.index(turn.label) for turn in turns]
-    return np.asarray(classes, np.int32), np.zeros((len(turns), 0), np.float32)

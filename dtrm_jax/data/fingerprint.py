@@ -1,4 +1,4 @@
-"""What a dataset is, in a few letters: to know whether two runs were trained on the same."""
+"""Short digests of a dataset, which tell whether two runs were trained on the same data."""
 
 import hashlib
 import json
@@ -11,14 +11,14 @@ _LETTERS = 16  # of a SHA-256 in hexadecimal
 def fingerprint(dataset: Dataset) -> dict[str, str]:
     """Returns digests of the conversations and of each modality's features.
 
-    They are apart because a model takes some features only, and runs with and without them are compared.
+    Features have digests of their own because runs with and without them are compared.
 
     Args:
         dataset: As the run uses it.
 
     Returns:
-        "conversations", of the label space and of everything about the turns but their features, and the name of every
-        feature -> digest.
+        "conversations" -> digest of the label space and of everything about the turns except their features; the name
+        of every feature -> its digest.
     """
     parts = {"conversations": hashlib.sha256(json.dumps([dataset.name, dataset.labels.names]).encode())}
     parts |= {name: hashlib.sha256() for name in dataset.feature_sizes()}

@@ -1,14 +1,13 @@
 """What an experiment uses of a corpus: its dev split, its targets, its features (paper, section 5.1)."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from dtrm_jax.config import Config, DataConfig
 from dtrm_jax.conversation import Conversation, Dataset, ValueSpace
 from dtrm_jax.data import corpus
-from dtrm_jax.data.examples import feature_modalities, reads_text
 from dtrm_jax.errors import InputError
 
 _TEXT_LAYERS = ("utterance", "utterance2", "utterance3", "utterance4")
@@ -22,7 +21,7 @@ def load(config: Config) -> Dataset:
     """
     dataset = choose_targets(corpus.load(config.data), config.data.targets)
     dataset = choose_features(hold_out(dataset, config.data), config)
-    if reads_text(config.model) and not any(
+    if config.model.reads_text and not any(
         turn.text for conversations in dataset.splits.values() for c in conversations for turn in c.turns
     ):
         raise InputError(f"{dataset.name}: config.model.utterance is encoder, but the data has no text")
@@ -37,10 +36,10 @@ def require_splits(dataset: Dataset, splits: Iterable[str]) -> None:
 
 
 def hold_out(dataset: Dataset, config: DataConfig) -> Dataset:
-    """Draws the dev split where the config or the data wants that: whole conversations, at random, from the seed alone.
+    """Draws the dev split if the config asks for that or the data has none: whole conversations, from the seed alone.
 
     ``validation="random"`` draws from train and dev together (the paper's 10 % of IEMOCAP's first four sessions);
-    ``"given"`` keeps the data's own dev split and draws one only where there is none. Test is never touched.
+    ``"given"`` keeps the data's own dev split and draws one only if there is none. Test is never touched.
 
     Raises:
         InputError: There are fewer than two conversations to draw from, or the share is 0.
@@ -96,7 +95,7 @@ def choose_features(dataset: Dataset, config: Config) -> Dataset:
     Raises:
         InputError: The data lacks one.
     """
-    wanted, there = feature_modalities(config.model), tuple(dataset.feature_sizes())
+    wanted, there = config.model.feature_modalities, tuple(dataset.feature_sizes())
     layers = _text_layers(there, config.data.text_layer) if "utterance" in wanted else []
     absent = [name for name in wanted if (not layers if name == "utterance" else name not in there)]
     if absent:
@@ -115,10 +114,10 @@ def choose_features(dataset: Dataset, config: Config) -> Dataset:
 
 
 def _text_layers(there: tuple[str, ...], layer: int) -> list[str]:
-    """Returns the names of the utterance vectors to use: one, or all there are for 0."""
+    """Returns the names of the utterance vectors to use: that of one layer, or those of all layers if it is 0."""
     layers = [name for name in _TEXT_LAYERS if name in there]
     return layers if layer == 0 else layers[layer - 1 : layer]
 
 
-def _map(dataset: Dataset, change) -> dict[str, tuple[Conversation, ...]]:
+def _map(dataset: Dataset, change: Callable[[Conversation], Conversation]) -> dict[str, tuple[Conversation, ...]]:
     return {split: tuple(map(change, conversations)) for split, conversations in dataset.splits.items()}

@@ -8,9 +8,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from dtrm_jax.batch import Batch, PackShape
+from dtrm_jax.batch import Batch
 from dtrm_jax.conversation import LabelSpace, ValueSpace
-from dtrm_jax.data.packing import Example, build_pack, plan_packs, with_own_tokens
+from dtrm_jax.data.examples import Example
+from dtrm_jax.data.packing import build_pack, build_planned
+from dtrm_jax.data.plans import EvaluationPlan
 from dtrm_jax.evaluation.metrics import classification_metrics, value_metrics
 from dtrm_jax.models.interface import Model
 
@@ -58,7 +60,7 @@ def parameter_shapes(model: Model) -> Any:
     return jax.eval_shape(lambda: model.init(jax.random.key(0), pack, deterministic=True)["params"])
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluator:
     """A split, packed once, ready to be scored as often as needed.
 
@@ -67,26 +69,30 @@ class Evaluator:
         inspect: The same with a summary of the insides; compiled when it is first asked for.
         examples: The prepared split.
         labels: Its label space.
-        shape: Shape of a pack.
-        packs: Conversation indices of each pack.
+        plan: Its packs and their shape.
     """
 
     predict: Predict
     inspect: Inspect
     examples: Sequence[Example]
     labels: LabelSpace | ValueSpace
-    shape: PackShape
-    packs: list[list[int]]
+    plan: EvaluationPlan
 
     @classmethod
-    def build(cls, model: Model, examples: Sequence[Example], labels: LabelSpace | ValueSpace) -> "Evaluator":
-        """Plans the packs of a split, of the shape that ``model`` takes."""
-        lengths = [example.lengths for example in examples]
-        order = sorted(range(len(lengths)), key=lambda index: (-sum(lengths[index]), -len(lengths[index])))
-        packs = plan_packs(lengths, order, model.shape)
-        shape = with_own_tokens(model.shape, packs, examples)
-        model = model.clone(shape=shape)
-        return cls(make_predict(model), make_inspect(model), examples, labels, shape, packs)
+    def build(
+        cls, model: Model, plan: EvaluationPlan, examples: Sequence[Example], labels: LabelSpace | ValueSpace
+    ) -> "Evaluator":
+        """Prepares the evaluation of a model.
+
+        Args:
+            model: Takes packs of the plan's shape.
+            plan: ``plan_evaluation`` of the split.
+            examples: The prepared split.
+            labels: Its label space.
+        """
+        return cls(
+            predict=make_predict(model), inspect=make_inspect(model), examples=examples, labels=labels, plan=plan
+        )
 
     def outputs(self, params: Any) -> list[np.ndarray]:
         """Returns ``[turns, C]`` float32 probabilities or real values of every conversation, in the split's order.
@@ -107,10 +113,10 @@ class Evaluator:
     def _by_conversation(self, run: Callable[[Batch], Any]) -> list[Any]:
         """Runs all packs; returns for every conversation the result's arrays, cut down to its turns."""
         result: list[Any] = [None] * len(self.examples)
-        for pack in self.packs:
-            batch = jax.tree.map(lambda x: x[None], build_pack([self.examples[index] for index in pack], self.shape))
+        for pack in self.plan.packs:
+            batch = jax.tree.map(lambda x: x[None], build_planned(self.examples, pack, self.plan.shape))
             found = jax.tree.map(lambda x: np.asarray(x)[0], run(batch))
-            for number, index in enumerate(pack):
+            for number, index in enumerate(pack.members):
                 (slots,) = np.nonzero(batch.conversation_U[0] == number)
                 if result[index] is not None or len(slots) != len(self.examples[index].labels):
                     raise RuntimeError(f"conversation {index}: expected every turn to be predicted exactly once")

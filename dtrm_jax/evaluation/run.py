@@ -8,8 +8,8 @@ import jax
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Conversation, Dataset, LabelSpace
 from dtrm_jax.data import protocol
-from dtrm_jax.data.examples import make_examples, pack_shape, reads_text
-from dtrm_jax.data.packing import Example
+from dtrm_jax.data.examples import Example, make_examples
+from dtrm_jax.data.plans import EvaluationPlan, plan_evaluation
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis.analyse import analyse
 from dtrm_jax.evaluation.evaluator import Evaluator, parameter_shapes
@@ -19,7 +19,7 @@ from dtrm_jax.models.interface import Model
 from dtrm_jax.run_directory import RunDirectory, placed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RestoredRun:
     """A checkpoint and a split, ready to be used together.
 
@@ -27,7 +27,8 @@ class RestoredRun:
         dataset: The corpus, as the run uses it.
         conversations: The split.
         examples: The same, prepared.
-        model: For packs that hold every conversation of the split.
+        plan: Its packs and their shape.
+        model: For packs of that shape.
         params: Of the checkpoint.
         step: Of the checkpoint.
     """
@@ -35,6 +36,7 @@ class RestoredRun:
     dataset: Dataset
     conversations: tuple[Conversation, ...]
     examples: list[Example]
+    plan: EvaluationPlan
     model: Model
     params: Any
     step: int
@@ -54,13 +56,21 @@ def restore_run(run: RunDirectory, split: str, which: str, source: str | None) -
     """
     config, facts = run.read_config(), run.read_facts()
     dataset = _load(run, config, source, split)
-    tokenizer = run.read_tokenizer() if reads_text(config.model) else None
+    tokenizer = run.read_tokenizer() if config.model.reads_text else None
     normalization = run.read_normalization()
     examples = make_examples(dataset.splits[split], facts.labels, tokenizer, normalization, config)
-    shape = pack_shape(examples, facts.labels, normalization, config)
-    model = build_model(config, facts.encoder, len(facts.labels), shape)
+    plan = plan_evaluation(examples, config)
+    model = build_model(config, facts.encoder, len(facts.labels), plan.shape)
     step, params = _restore(run, config, model, which)
-    return RestoredRun(dataset, dataset.splits[split], examples, model, params, step)
+    return RestoredRun(
+        dataset=dataset,
+        conversations=dataset.splits[split],
+        examples=examples,
+        plan=plan,
+        model=model,
+        params=params,
+        step=step,
+    )
 
 
 def evaluate_run(run: RunDirectory, split: str, which: str, source: str | None) -> dict[str, Any]:
@@ -76,7 +86,7 @@ def evaluate_run(run: RunDirectory, split: str, which: str, source: str | None) 
     """
     restored = restore_run(run, split, which, source)
     labels = restored.dataset.labels
-    evaluator = Evaluator.build(restored.model, restored.examples, labels)
+    evaluator = Evaluator.build(restored.model, restored.plan, restored.examples, labels)
     outputs, insides = evaluator.outputs_and_insides(restored.params)
     about = {"corpus": restored.dataset.name, "split": split, "step": restored.step, "checkpoint": which}
     metrics = about | evaluator.score(outputs)

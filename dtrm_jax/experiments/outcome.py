@@ -8,8 +8,7 @@ import numpy as np
 
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Dataset, LabelSpace
-from dtrm_jax.data import corpus
-from dtrm_jax.data.examples import reads_text
+from dtrm_jax.data import corpus, readers
 from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis import bootstrap
@@ -17,7 +16,7 @@ from dtrm_jax.experiments import grid, records
 from dtrm_jax.experiments.records import Record
 from dtrm_jax.experiments.tables import Row, Table, value_columns
 from dtrm_jax.experiments.variants import Variant
-from dtrm_jax.planted.optimum import Information, optimal_accuracy
+from dtrm_jax.planted import Information, optimal_accuracy
 
 Outcome = dict[str, Any]
 
@@ -63,7 +62,7 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
                 "paper": row.paper.get(dataset.name.lower()),
                 "difference": differences.get(row.variant),
                 "best_test_epoch": peeked if found and len(peeked) == len(found) else None,
-                "optimum": _optimum(config, row) if config.data.name == "planted" else None,
+                "optimum": _optimum(config, row) if readers.find(config.data.name).knows_optimum else None,
             }
         )
     test = dataset.splits["test"]
@@ -97,7 +96,7 @@ def _check_data(runs: dict[Variant, dict[int, Record]], dataset: Dataset, kept: 
 
 def _encoder(config: Config) -> str:
     """Says what an utterance is read by."""
-    if not reads_text(config.model):
+    if not config.model.reads_text:
         return "text as features" if "u" in config.model.modalities else "no text"
     return config.model.encoder.pretrained or "an encoder from scratch"
 

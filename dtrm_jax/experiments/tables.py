@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from dtrm_jax.conversation import AVEC_VALUES
+from dtrm_jax.data.readers import avec
 from dtrm_jax.evaluation.analysis.groups import STUDIED
 from dtrm_jax.experiments import variants as v
 from dtrm_jax.experiments.variants import Variant
@@ -90,7 +90,7 @@ def _both(accuracy: float, f1: float) -> dict[str, float]:
 
 
 def _avec(*correlations: float) -> dict[str, float]:
-    columns = value_columns(AVEC_VALUES.names)
+    columns = value_columns(avec.VALUES.names)
     return {column.path: value for column, value in zip(columns, correlations, strict=True)}
 
 

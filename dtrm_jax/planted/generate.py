@@ -1,118 +1,31 @@
-"""Planted dialogues: generated conversations whose rules are known, so that the best possible accuracy is known too.
+"""Draws planted dialogues by their rules (``planted.rules``), every kind of draw from a random stream of its own."""
 
-A conversation is drawn in five steps, each from explicit probabilities (``Rules``) given by a pure function:
-
-1. how many turns (``turn_counts``) and who speaks each (``next_speaker``): speakers mostly alternate;
-2. each turn's *state* (``transition``), the speaker's lasting emotion: a speaker keeps that of their own previous turn
-   (inertia), else takes that of the last turn by anybody else (contagion), else draws afresh. ``influences`` names
-   those two turns;
-3. the *kind* of the turn (``kind_probabilities``), and with it the label:
-
-   - plain: the label is the state; voice and face show nothing;
-   - voice burst: the label is a momentary emotion, drawn like a fresh state, which the voice shows and the face does
-     not. The state goes on underneath, and it is what later turns depend on;
-   - face burst: likewise, shown by the face and not by the voice;
-   - mask: the label is the state, the face shows some emotion out of politeness, and the voice is *flat*, which tells
-     that the face is not to be believed: the face must be weighed by the voice;
-   - irony: the words are those of the state, but the voice is *ironic*: the label is the opposite of the state
-     (``OPPOSITE``), so that what the words mean is up to the voice;
-
-4. the text: a short reply such as "yeah.", which says nothing about the emotion, or words (``word_probabilities``),
-   each drawn on its own: filler, or a cue word of the state, or, because cues are noisy, a cue word of another one. A
-   burst is not put into words: all of them are fillers. So "yeah." is resolved by context, or by tone if it is a burst;
-5. the acoustic and visual features: the prototype (``prototypes``) of what voice and face show, plus Gaussian noise.
-
-The state of a turn thus depends on the past through the last state of each speaker only, and the words of a turn on its
-state and kind only: a hidden Markov model, whose exact posterior a forward filter over the speakers' joint state gives
-(``data.planted_optimum``). Turn counts, speakers, replies and utterance lengths carry no information about emotions.
-
-Two things follow and are tested. The state is distributed as ``Rules.fresh`` at every turn. And given the texts, voice
-and face of *earlier* turns say nothing about a turn: they tell only whether that earlier turn was a burst, and what
-its text says about the state does not depend on that, as a text without cues is equally likely in every state.
-Acoustic and visual features are best read without context.
-"""
-
-import dataclasses
 from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
 
 from dtrm_jax.config import Config, DataConfig, PlantedConfig, validate
-from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn
+from dtrm_jax.conversation import SPLITS, Conversation, Dataset, Turn
+from dtrm_jax.planted import rules as laws
+from dtrm_jax.planted.rules import PLANTED_LABELS, RULES, Rules
 
 T = TypeVar("T")
 
-PLANTED_LABELS = LabelSpace(("neutral", "joy", "sadness", "anger", "surprise"))
-SPEAKERS = ("ann", "bob", "cal", "dee")
-
-# Every word belongs to one list only, so that a word says exactly what its probabilities say.
-CUES = {
-    "neutral": ("usual", "schedule", "list", "normal", "plain", "regular"),
-    "joy": ("wonderful", "glad", "lovely", "delighted", "hooray", "smile"),
-    "sadness": ("lonely", "crying", "miss", "lost", "sorrow", "tears"),
-    "anger": ("furious", "hate", "unfair", "shut", "stupid", "enough"),
-    "surprise": ("unbelievable", "suddenly", "wow", "unexpected", "astonishing", "really"),
-}
-FILLERS = (
-    *("the", "a", "it", "was", "we", "you", "they", "and", "then", "there"),
-    *("today", "house", "street", "morning", "dinner", "phone", "with", "about", "went", "said"),
-)
-REPLIES = ("yeah.", "okay.", "i see.")
-STOP = "."  # ends every utterance
-
-PLAIN, VOICE_BURST, FACE_BURST, MASK, IRONY = KINDS = range(5)  # kinds of turns
-# What a voice or a face shows besides the emotions, by index.
-NOTHING, FLAT, IRONIC = -1, len(PLANTED_LABELS), len(PLANTED_LABELS) + 1
-# What an ironic speaker means, by state.
-OPPOSITE = tuple(PLANTED_LABELS.index(name) for name in ("neutral", "anger", "surprise", "joy", "sadness"))
-# Acoustic features have a scale and an offset of their own, as real ones do; visual features are as drawn.
-ACOUSTIC_SCALE, ACOUSTIC_OFFSET = 3.0, 5.0
-
-LEXICON = tuple(word for name in PLANTED_LABELS.names for word in CUES[name]) + FILLERS
-
-
-@dataclasses.dataclass(frozen=True)
-class Rules:
-    """The probabilities by which conversations are drawn."""
-
-    # State, in this order: each applies only where the one before it did not.
-    inertia: float = 0.75  # keeps the emotion of the own previous turn, if there is one
-    contagion: float = 0.5  # takes the emotion of the last turn by anybody else, if there is one
-    fresh: tuple[float, ...] = (0.32, 0.22, 0.18, 0.16, 0.12)  # of each emotion when drawn afresh; sums to 1
-    # Kind of the turn; plain otherwise.
-    voice_burst: float = 0.12
-    face_burst: float = 0.12
-    mask: float = 0.12
-    irony: float = 0.15
-    # Text.
-    reply: float = 0.3  # the utterance is one of REPLIES, all equally likely
-    words: tuple[int, int] = (3, 8)  # fewest and most words of any other utterance, all lengths equally likely
-    cue: float = 0.35  # a word is a cue word, not a filler
-    wrong_cue: float = 0.3  # a cue word is one of another emotion, all others equally likely
-    # Features: distance of a prototype from zero, in standard deviations of the noise.
-    strength: float = 4.0
-    # Speakers.
-    same_speaker: float = 0.15  # the next turn is by the same speaker; else all others are equally likely
-
-
-RULES = Rules()
-
 # Independent random streams of one conversation. A new kind of draw gets a new number, so that it changes nothing else.
 _STRUCTURE, _STATE, _TEXT, _KIND, _SHOWN, _ACOUSTIC, _VISUAL = range(7)
-_SPLITS = ("train", "dev", "test")
 
 
 def generate(config: PlantedConfig, rules: Rules = RULES) -> Dataset:
     """Draws the planted dialogues.
 
-    A conversation depends on the seed, its split, its position in the split, ``turns`` and ``speakers`` alone, its
-    features on their dimensions besides: another number of conversations in any split changes no other conversation.
-    Splits are independent draws with different ids.
+    A conversation depends only on the seed, its split, its position in the split, ``turns`` and ``speakers``; its
+    features depend also on their dimensions. Another number of conversations in any split therefore changes no other
+    conversation. Splits are independent draws with different ids.
 
     Args:
         config: Sizes and seed. A split of size 0 is left out. ``speakers`` is how many people take part; in a short
-            conversation not all of them need speak.
+            conversation some of them may not speak.
         rules: The probabilities.
 
     Returns:
@@ -125,151 +38,33 @@ def generate(config: PlantedConfig, rules: Rules = RULES) -> Dataset:
     sizes = {"train": config.train, "dev": config.dev, "test": config.test}
     splits = {
         split: tuple(_sample_conversation(config, rules, split, index) for index in range(sizes[split]))
-        for split in _SPLITS
+        for split in SPLITS
         if sizes[split]
     }
     return Dataset("planted", PLANTED_LABELS, splits)
 
 
-def turn_counts(mean: int) -> range:
-    """Returns the lengths a conversation may have, all equally likely: ``mean`` plus or minus half of it."""
-    return range(mean - mean // 2, mean + mean // 2 + 1)
-
-
-def next_speaker(previous: int | None, speakers: int, rules: Rules) -> np.ndarray:
-    """Returns the probability ``[speakers]`` of each speaker to take the next turn.
-
-    Args:
-        previous: Who spoke the turn before, or None at the first turn.
-        speakers: How many take part, at least 2.
-        rules: The probabilities.
-    """
-    if previous is None:
-        return np.full(speakers, 1 / speakers)
-    law = np.full(speakers, (1 - rules.same_speaker) / (speakers - 1))
-    law[previous] = rules.same_speaker
-    return law
-
-
-def influences(speakers: Sequence[int], turn: int) -> tuple[int | None, int | None]:
-    """Returns the two earlier turns whose states act on a turn, None where there is no such turn.
-
-    Args:
-        speakers: The speaker of every turn.
-        turn: The target's index, from 0.
-
-    Returns:
-        The latest earlier turn by the same speaker, and the latest earlier turn by anybody else.
-    """
-    earlier = range(turn - 1, -1, -1)
-    own = next((index for index in earlier if speakers[index] == speakers[turn]), None)
-    other = next((index for index in earlier if speakers[index] != speakers[turn]), None)
-    return own, other
-
-
-def transition(own: int | None, other: int | None, rules: Rules) -> np.ndarray:
-    """Returns the probability ``[C]`` of each state at a turn, given the states that act on it.
-
-    Args:
-        own: The state at the speaker's own previous turn, or None if there is none.
-        other: The state at the last turn by anybody else, or None if there is none.
-        rules: The probabilities.
-    """
-    law = np.array(rules.fresh)
-    # From the last resort to the first: each choice leaves its remainder to what was built before it.
-    for source, probability in ((other, rules.contagion), (own, rules.inertia)):
-        if source is not None:
-            law *= 1 - probability
-            law[source] += probability
-    return law
-
-
-def kind_probabilities(rules: Rules) -> np.ndarray:
-    """Returns the probability ``[5]`` of each kind of turn, in the order of ``KINDS``."""
-    special = (rules.voice_burst, rules.face_burst, rules.mask, rules.irony)
-    return np.array([1 - sum(special), *special])
-
-
-def label_of(kind: int, state: int, shown: int) -> int:
-    """Returns the label of a turn.
-
-    Args:
-        kind: One of ``KINDS``.
-        state: The speaker's lasting emotion.
-        shown: The momentary emotion of a burst.
-    """
-    return {VOICE_BURST: shown, FACE_BURST: shown, IRONY: OPPOSITE[state]}.get(kind, state)
-
-
-def word_probabilities(state: int | None, rules: Rules) -> np.ndarray:
-    """Returns the probability ``[len(LEXICON)]`` of each word in an utterance that is not a short reply.
-
-    Args:
-        state: The state, or None for a burst, which is not put into words.
-        rules: The probabilities.
-    """
-    cue = 0 if state is None else rules.cue
-    parts = []
-    for index, name in enumerate(PLANTED_LABELS.names):
-        share = 1 - rules.wrong_cue if index == state else rules.wrong_cue / (len(PLANTED_LABELS) - 1)
-        parts.append(np.full(len(CUES[name]), cue * share / len(CUES[name])))
-    parts.append(np.full(len(FILLERS), (1 - cue) / len(FILLERS)))
-    return np.concatenate(parts)
-
-
-def prototypes(size: int, modality: str) -> np.ndarray:
-    """Returns unit vectors ``[7, size]``: what shows each emotion, FLAT and IRONIC.
-
-    They are orthogonal where the size allows it.
-
-    Args:
-        size: Dimensions of the features.
-        modality: "acoustic" or "visual"; the two have different ones.
-    """
-    random = np.random.default_rng((size, {"acoustic": 0, "visual": 1}[modality]))
-    vectors = random.standard_normal((IRONIC + 1, size))
-    if size > IRONIC:
-        vectors = np.linalg.qr(vectors.T)[0].T
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def shown_by(kind: int, emotion: int) -> tuple[int, int]:
-    """Returns what voice and face show in a turn of a kind: an emotion, FLAT, IRONIC or NOTHING.
-
-    Args:
-        kind: One of ``KINDS``.
-        emotion: The momentary emotion of a burst, or the one that a mask shows.
-    """
-    return {
-        PLAIN: (NOTHING, NOTHING),
-        VOICE_BURST: (emotion, NOTHING),
-        FACE_BURST: (NOTHING, emotion),
-        MASK: (FLAT, emotion),
-        IRONY: (IRONIC, NOTHING),
-    }[kind]
-
-
 def _sample_conversation(config: PlantedConfig, rules: Rules, split: str, index: int) -> Conversation:
     streams = [
-        np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(_SPLITS.index(split), index, kind)))
+        np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(SPLITS.index(split), index, kind)))
         for kind in range(_VISUAL + 1)
     ]
     speakers = _sample_speakers(config, rules, streams[_STRUCTURE])
     states = _sample_states(speakers, rules, streams[_STATE])
-    kinds = [_draw(streams[_KIND], kind_probabilities(rules)) for _ in speakers]
+    kinds = [_draw(streams[_KIND], laws.kind_probabilities(rules)) for _ in speakers]
     shown = [_draw(streams[_SHOWN], np.array(rules.fresh)) for _ in speakers]
     turns = []
     for turn, (speaker, state, kind) in enumerate(zip(speakers, states, kinds, strict=True)):
-        burst = kind in (VOICE_BURST, FACE_BURST)
+        burst = kind in (laws.VOICE_BURST, laws.FACE_BURST)
         text = _sample_text(None if burst else state, rules, streams[_TEXT])
-        label = PLANTED_LABELS.names[label_of(kind, state, shown[turn])]
-        turns.append(Turn(str(turn), SPEAKERS[speaker], text, label))
-    voice, face = zip(*map(shown_by, kinds, shown), strict=True)
+        label = PLANTED_LABELS.names[laws.label_of(kind, state, shown[turn])]
+        turns.append(Turn(str(turn), laws.SPEAKERS[speaker], text, label))
+    voice, face = zip(*map(laws.shown_by, kinds, shown), strict=True)
     features = {
         "acoustic": _sample_features(voice, config.acoustic, "acoustic", rules, streams[_ACOUSTIC]),
         "visual": _sample_features(face, config.visual, "visual", rules, streams[_VISUAL]),
     }
-    features["acoustic"] = features["acoustic"] * ACOUSTIC_SCALE + ACOUSTIC_OFFSET
+    features["acoustic"] = features["acoustic"] * laws.ACOUSTIC_SCALE + laws.ACOUSTIC_OFFSET
     return Conversation(
         f"{split}-{index}", tuple(turns), {name: matrix.astype(np.float32) for name, matrix in features.items()}
     )
@@ -277,17 +72,17 @@ def _sample_conversation(config: PlantedConfig, rules: Rules, split: str, index:
 
 def _sample_speakers(config: PlantedConfig, rules: Rules, rng: np.random.Generator) -> list[int]:
     speakers: list[int] = []
-    for _ in range(_pick(rng, turn_counts(config.turns))):
+    for _ in range(_pick(rng, laws.turn_counts(config.turns))):
         previous = speakers[-1] if speakers else None
-        speakers.append(_draw(rng, next_speaker(previous, config.speakers, rules)))
+        speakers.append(_draw(rng, laws.next_speaker(previous, config.speakers, rules)))
     return speakers
 
 
 def _sample_states(speakers: Sequence[int], rules: Rules, rng: np.random.Generator) -> list[int]:
     states: list[int] = []
     for turn in range(len(speakers)):
-        own, other = (None if source is None else states[source] for source in influences(speakers, turn))
-        states.append(_draw(rng, transition(own, other, rules)))
+        own, other = (None if source is None else states[source] for source in laws.influences(speakers, turn))
+        states.append(_draw(rng, laws.transition(own, other, rules)))
     return states
 
 
@@ -295,17 +90,18 @@ def _sample_features(
     shown: Sequence[int], size: int, modality: str, rules: Rules, rng: np.random.Generator
 ) -> np.ndarray:
     """Returns ``[L, size]``: noise around the prototype of what is shown at each turn."""
-    centers = np.concatenate([rules.strength * prototypes(size, modality), np.zeros((1, size))])  # NOTHING is the last
+    nothing = np.zeros((1, size))  # the last row, which NOTHING points to
+    centers = np.concatenate([rules.strength * laws.prototypes(size, modality), nothing])
     return centers[list(shown)] + rng.standard_normal((len(shown), size))
 
 
 def _sample_text(state: int | None, rules: Rules, rng: np.random.Generator) -> str:
     if rng.random() < rules.reply:
-        return _pick(rng, REPLIES)
+        return _pick(rng, laws.REPLIES)
     fewest, most = rules.words
-    law = word_probabilities(state, rules)
-    words = [LEXICON[_draw(rng, law)] for _ in range(_pick(rng, range(fewest, most + 1)))]
-    return " ".join(words) + STOP
+    law = laws.word_probabilities(state, rules)
+    words = [laws.LEXICON[_draw(rng, law)] for _ in range(_pick(rng, range(fewest, most + 1)))]
+    return " ".join(words) + laws.STOP
 
 
 def _draw(rng: np.random.Generator, law: np.ndarray) -> int:

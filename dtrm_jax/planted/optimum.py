@@ -1,6 +1,6 @@
 """The best possible accuracy on planted conversations, for any information set, exactly from their rules.
 
-A turn's label is a sum over the hidden variables of ``data.readers.planted``: the state of the speaker, the kind of the
+A turn's label is a sum over the hidden variables of ``planted.rules``: the state of the speaker, the kind of the
 turn and the emotion that is shown. Its prior given the past comes from a forward filter over the joint last states of
 all speakers. Like the model, it never looks ahead.
 """
@@ -12,14 +12,14 @@ import numpy as np
 
 from dtrm_jax.config import PlantedConfig
 from dtrm_jax.conversation import Conversation
-from dtrm_jax.planted import generate as planted
-from dtrm_jax.planted.generate import RULES, Rules
+from dtrm_jax.planted import rules as laws
+from dtrm_jax.planted.rules import RULES, Rules
 
-_CLASSES, _KINDS = len(planted.PLANTED_LABELS), len(planted.KINDS)
-_BURSTS = (planted.VOICE_BURST, planted.FACE_BURST)
+_CLASSES, _KINDS = len(laws.PLANTED_LABELS), len(laws.KINDS)
+_BURSTS = (laws.VOICE_BURST, laws.FACE_BURST)
 # The label by state, kind and shown emotion.
-_LABEL_CxKxC = np.array(
-    [[[planted.label_of(k, s, m) for m in range(_CLASSES)] for k in planted.KINDS] for s in range(_CLASSES)]
+_LABEL_CxKixC = np.array(
+    [[[laws.label_of(k, s, m) for m in range(_CLASSES)] for k in laws.KINDS] for s in range(_CLASSES)]
 )
 
 
@@ -56,7 +56,7 @@ def optimal_accuracy(
     right, expected = [], []
     for conversation in conversations:
         posterior_LxC = posteriors(conversation, config, information, rules)
-        labels = [planted.PLANTED_LABELS.index(turn.label) for turn in conversation.turns]
+        labels = [laws.PLANTED_LABELS.index(turn.label) for turn in conversation.turns]
         right += (posterior_LxC.argmax(axis=1) == labels).tolist()
         expected += posterior_LxC.max(axis=1).tolist()
     return Optimum(float(np.mean(right)), float(np.mean(expected)))
@@ -70,22 +70,22 @@ def posteriors(
     Raises:
         ValueError: A text cannot come from the rules.
     """
-    now_LxCxKxC = _likelihoods(conversation, config, information.modalities, rules)
-    later_LxCxKxC = _likelihoods(conversation, config, information.remembered, rules)
+    now_LxCxKixC = _likelihoods(conversation, config, information.modalities, rules)
+    later_LxCxKixC = _likelihoods(conversation, config, information.remembered, rules)
     states = _Filter(config.speakers, rules)
-    prior_KxC = planted.kind_probabilities(rules)[:, None] * np.array(rules.fresh)
-    speakers = [planted.SPEAKERS.index(turn.speaker) for turn in conversation.turns]
+    prior_KixC = laws.kind_probabilities(rules)[:, None] * np.array(rules.fresh)
+    speakers = [laws.SPEAKERS.index(turn.speaker) for turn in conversation.turns]
     result = []
     for turn, speaker in enumerate(speakers):
         state_C = states.predict(speaker)
-        result.append(_label_law(state_C[:, None, None] * prior_KxC * now_LxCxKxC[turn]))
-        states.observe((prior_KxC * later_LxCxKxC[turn]).sum(axis=(1, 2)))
+        result.append(_label_law(state_C[:, None, None] * prior_KixC * now_LxCxKixC[turn]))
+        states.observe((prior_KixC * later_LxCxKixC[turn]).sum(axis=(1, 2)))
     return np.array(result)
 
 
-def _label_law(joint_CxKxC: np.ndarray) -> np.ndarray:
+def _label_law(joint_CxKixC: np.ndarray) -> np.ndarray:
     """Sums the joint of state, kind and shown emotion by label."""
-    law_C = np.bincount(_LABEL_CxKxC.ravel(), weights=joint_CxKxC.ravel(), minlength=_CLASSES)
+    law_C = np.bincount(_LABEL_CxKixC.ravel(), weights=joint_CxKixC.ravel(), minlength=_CLASSES)
     return law_C / law_C.sum()
 
 
@@ -121,15 +121,12 @@ class _Filter:
         """Returns ``[own, other, next]``; an axis of somebody who has not spoken does not matter."""
         states = range(_CLASSES)
         return np.array(
-            [
-                [planted.transition(s if own else None, o if other else None, self._rules) for o in states]
-                for s in states
-            ]
+            [[laws.transition(s if own else None, o if other else None, self._rules) for o in states] for s in states]
         )
 
 
 def _likelihoods(conversation: Conversation, config: PlantedConfig, modalities: str, rules: Rules) -> np.ndarray:
-    """Returns ``[L, C, K, C]``: how likely each turn's observations are by state, kind and shown emotion.
+    """Returns ``[L, C, Ki, C]``: how likely each turn's observations are by state, kind and shown emotion.
 
     Each turn's are scaled by a constant of its own.
     """
@@ -138,9 +135,7 @@ def _likelihoods(conversation: Conversation, config: PlantedConfig, modalities: 
         result *= np.array([_text_likelihood(turn.text, rules) for turn in conversation.turns])[..., None]
     logarithm = np.zeros((len(conversation), _KINDS, _CLASSES))
     if "a" in modalities:
-        drawn = (
-            conversation.features["acoustic"].astype(np.float64) - planted.ACOUSTIC_OFFSET
-        ) / planted.ACOUSTIC_SCALE
+        drawn = (conversation.features["acoustic"].astype(np.float64) - laws.ACOUSTIC_OFFSET) / laws.ACOUSTIC_SCALE
         logarithm += _log_density(drawn, config.acoustic, "acoustic", rules)
     if "v" in modalities:
         logarithm += _log_density(conversation.features["visual"].astype(np.float64), config.visual, "visual", rules)
@@ -149,24 +144,24 @@ def _likelihoods(conversation: Conversation, config: PlantedConfig, modalities: 
 
 
 def _text_likelihood(text: str, rules: Rules) -> np.ndarray:
-    """Returns ``[C, K]``: how likely a text is by state and kind."""
-    if text in planted.REPLIES:
-        return np.full((_CLASSES, _KINDS), rules.reply / len(planted.REPLIES))
-    words = text.removesuffix(planted.STOP).split(" ")
+    """Returns ``[C, Ki]``: how likely a text is by state and kind."""
+    if text in laws.REPLIES:
+        return np.full((_CLASSES, _KINDS), rules.reply / len(laws.REPLIES))
+    words = text.removesuffix(laws.STOP).split(" ")
     fewest, most = rules.words
-    if not text.endswith(planted.STOP) or not set(words) <= set(planted.LEXICON) or not fewest <= len(words) <= most:
+    if not text.endswith(laws.STOP) or not set(words) <= set(laws.LEXICON) or not fewest <= len(words) <= most:
         raise ValueError(f"expected a text that the rules can produce, found {text!r}")
-    indices = [planted.LEXICON.index(word) for word in words]
+    indices = [laws.LEXICON.index(word) for word in words]
     result = np.empty((_CLASSES, _KINDS))
-    result[:] = [[planted.word_probabilities(state, rules)[indices].prod()] for state in range(_CLASSES)]
-    result[:, _BURSTS] = planted.word_probabilities(None, rules)[indices].prod()
+    result[:] = [[laws.word_probabilities(state, rules)[indices].prod()] for state in range(_CLASSES)]
+    result[:, _BURSTS] = laws.word_probabilities(None, rules)[indices].prod()
     return result * (1 - rules.reply) / len(range(fewest, most + 1))
 
 
 def _log_density(drawn_LxM: np.ndarray, size: int, modality: str, rules: Rules) -> np.ndarray:
-    """Returns ``[L, K, C]``, up to a constant: the Gaussian log density of features by kind and shown emotion."""
-    centers = np.concatenate([rules.strength * planted.prototypes(size, modality), np.zeros((1, size))])
-    log_density_LxS = -0.5 * ((drawn_LxM[:, None] - centers) ** 2).sum(axis=-1)
+    """Returns ``[L, Ki, C]``, up to a constant: the Gaussian log density of features by kind and shown emotion."""
+    centers = np.concatenate([rules.strength * laws.prototypes(size, modality), np.zeros((1, size))])
+    log_density_LxSh = -0.5 * ((drawn_LxM[:, None] - centers) ** 2).sum(axis=-1)
     which = 0 if modality == "acoustic" else 1
-    shown = [[planted.shown_by(kind, emotion)[which] for emotion in range(_CLASSES)] for kind in planted.KINDS]
-    return log_density_LxS[:, shown]
+    shown = [[laws.shown_by(kind, emotion)[which] for emotion in range(_CLASSES)] for kind in laws.KINDS]
+    return log_density_LxSh[:, shown]

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from dtrm_jax.conversation import SPLITS
 from dtrm_jax.errors import exit_status
 from dtrm_jax.report.page import write_report
 from dtrm_jax.run_directory import RunDirectory
@@ -13,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Writes ``eval/<split>/report.html``; returns the exit status."""
     parser = argparse.ArgumentParser("python -m dtrm_jax.report", description="Draws a report anew.")
     parser.add_argument("run", help="the run directory, after eval.py")
-    parser.add_argument("--split", default="test", choices=("train", "dev", "test"))
+    parser.add_argument("--split", default="test", choices=SPLITS)
     parsed = parser.parse_args(arguments)
     return exit_status(lambda: print(f"written to {write_report(RunDirectory(parsed.run), parsed.split)}"))
 

@@ -13,9 +13,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 from dtrm_jax.batch import Batch
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import LabelSpace
-from dtrm_jax.data.examples import pack_shape
-from dtrm_jax.data.packing import Example, measure_fill
+from dtrm_jax.data.examples import Example
+from dtrm_jax.data.packing import measure_fill
 from dtrm_jax.data.pipeline import batches
+from dtrm_jax.data.plans import plan_evaluation
 from dtrm_jax.evaluation.evaluator import Evaluator, parameter_shapes
 from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS
 from dtrm_jax.run_directory import Checkpoints, RunDirectory, placed, signed
@@ -167,10 +168,8 @@ class Trainer:
         return restored.state, progress, step
 
     def _evaluator(self, examples: list[Example]) -> Evaluator:
-        experiment = self.experiment
-        labels = experiment.dataset.labels
-        shape = pack_shape(examples, labels, experiment.normalization, self.config)
-        return Evaluator.build(experiment.model(shape), examples, labels)
+        experiment, plan = self.experiment, plan_evaluation(examples, self.config)
+        return Evaluator.build(experiment.model(plan.shape), plan, examples, experiment.dataset.labels)
 
     def _evaluates_after(self, step: int) -> bool:
         every = self.config.train.evaluate_every_steps

@@ -14,11 +14,11 @@ from dtrm_jax.config import Config
 from dtrm_jax.conversation import Dataset, ValueSpace
 from dtrm_jax.data import protocol
 from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer, load_tokenizer, word_tokenizer
-from dtrm_jax.data.examples import feature_modalities, make_examples, pack_shape, reads_text
+from dtrm_jax.data.examples import Example, make_examples
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.fingerprint import fingerprint
-from dtrm_jax.data.packing import Example, build_pack, with_own_tokens
-from dtrm_jax.data.pipeline import TrainPlan, plan_training
+from dtrm_jax.data.packing import build_pack
+from dtrm_jax.data.plans import TrainPlan, plan_training
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS
 from dtrm_jax.models import architecture, build_model, encoders
@@ -32,7 +32,7 @@ from dtrm_jax.training.optimizer import build_optimizer
 from dtrm_jax.training.step import AXIS, TrainStep, make_train_step
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
     """A config with its data, prepared and planned.
 
@@ -45,7 +45,7 @@ class Experiment:
         dev: The prepared dev split.
         test: The prepared test split, if training is to score it; else empty.
         facts: What goes into the run directory besides the config.
-        plan: The packs of every step.
+        plan: Shape and packs of every step.
     """
 
     config: Config
@@ -67,29 +67,41 @@ def prepare(config: Config) -> Experiment:
     """Reads, prepares and plans.
 
     Raises:
-        InputError: Data or encoder are not to be had, or a split is missing or without labels.
+        InputError: The data or the encoder is unavailable, or a split is missing or without labels.
     """
     architecture(config)
     dataset = protocol.load(config)
     used = ("train", "dev", "test") if config.train.score_test else ("train", "dev")
     protocol.require_splits(dataset, used)
     _check_metric(config, dataset)
-    tokenizer, encoder = encoder_of(config, dataset) if reads_text(config.model) else (None, None)
-    normalization = Normalization.fit(dataset.splits["train"], feature_modalities(config.model))
+    tokenizer, encoder = encoder_of(config, dataset) if config.model.reads_text else (None, None)
+    normalization = Normalization.fit(dataset.splits["train"], config.model.feature_modalities)
     prepared = {
         split: make_examples(dataset.splits[split], dataset.labels, tokenizer, normalization, config) for split in used
     }
     for split, examples in prepared.items():
         if not any((example.labels >= 0).any() or np.isfinite(example.values).any() for example in examples):
             raise InputError(f"{dataset.name}: expected labelled turns in the {split} split, found none")
-    train = prepared["train"]
-    shape = pack_shape(train, dataset.labels, normalization, config)
-    lengths = [example.lengths for example in train]
-    plan = plan_training(lengths, shape, config.packing.packs_per_step, config.train.epochs, config.train.seed)
-    shape = with_own_tokens(shape, (pack for step in plan.steps for pack in step), train)
-    facts = RunFacts(dataset.name, dataset.labels, encoder, shape, len(plan.steps), fingerprint(dataset))
-    dev, test = prepared["dev"], prepared.get("test", [])
-    return Experiment(config, dataset, tokenizer, normalization, train, dev, test, facts, plan)
+    plan = plan_training(prepared["train"], config)
+    facts = RunFacts(
+        corpus=dataset.name,
+        labels=dataset.labels,
+        encoder=encoder,
+        shape=plan.shape,
+        total_steps=len(plan.steps),
+        data=fingerprint(dataset),
+    )
+    return Experiment(
+        config=config,
+        dataset=dataset,
+        tokenizer=tokenizer,
+        normalization=normalization,
+        train=prepared["train"],
+        dev=prepared["dev"],
+        test=prepared.get("test", []),
+        facts=facts,
+        plan=plan,
+    )
 
 
 def _check_metric(config: Config, dataset: Dataset) -> None:

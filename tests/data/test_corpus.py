@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import logging
 import os
@@ -7,16 +8,17 @@ import signal
 import subprocess
 import sys
 import textwrap
+import types
 
 import numpy as np
 import pytest
 
 from dtrm_jax.config import DataConfig, PlantedConfig
 from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn, ValueSpace
-from dtrm_jax.data import corpus, download
+from dtrm_jax.data import corpus, download, readers
 from dtrm_jax.data.readers import iemocap, meld
 from dtrm_jax.errors import InputError
-from dtrm_jax.planted import generate as planted
+from dtrm_jax.planted import generate
 from tests import field_files
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -137,11 +139,11 @@ def test_iemocap_is_prepared_from_folder_or_file(tmp_path):
 def test_planted_conversations_are_prepared_for_their_settings(tmp_path):
     config = DataConfig(name="planted", cache=str(tmp_path), planted=PlantedConfig(train=5, dev=3, test=2, seed=1))
     first = corpus.load(config)
-    assert first == corpus.load(config) == planted.generate(config.planted)
+    assert first == corpus.load(config) == generate(config.planted)
     assert len(prepared(config)) == 1
     config.planted.seed = 2
     second = corpus.load(config)
-    assert second == planted.generate(config.planted)
+    assert second == generate(config.planted)
     assert second != first
     assert len(prepared(config)) == 2
 
@@ -151,7 +153,8 @@ def test_a_changed_file_or_reader_is_read_anew(config, source, reads, monkeypatc
     (source / "dev_sent_emo.csv").write_text(turns(5))
     assert sum(map(len, corpus.load(config).splits["dev"])) == 5
     assert len(reads) == 2
-    monkeypatch.setitem(corpus.READER_VERSIONS, "meld", corpus.READER_VERSIONS["meld"] + 1)
+    entry = readers.READERS["meld"]
+    monkeypatch.setitem(readers.READERS, "meld", dataclasses.replace(entry, version=entry.version + 1))
     corpus.load(config)
     assert len(reads) == 3
     assert len(prepared(config)) == 3
@@ -203,6 +206,33 @@ def test_iemocap_without_a_source_says_what_is_needed(tmp_path):
     message = fails(DataConfig(name="iemocap", cache=str(tmp_path)))
     for words in ("iemocap.pkl", "conv-emotion", "--config.data.source=DIR", "$DTRM_IEMOCAP_SOURCE"):
         assert words in message
+
+
+def test_an_unknown_corpus_is_refused_with_those_there_are(tmp_path):
+    message = fails(DataConfig(name="friends", cache=str(tmp_path)))
+    assert message == "config.data.name: expected one of meld, iemocap, avec, table, planted, found 'friends'"
+
+
+def test_a_new_reader_is_a_module_and_a_line(tmp_path, monkeypatch):
+    reader = types.ModuleType("reader_of_lines")
+    dataset = Dataset("lines", LabelSpace(("x",)), {"train": (Conversation("c", (Turn("0", "a", "hi", "x"),)),)})
+    reader.files = lambda folder: (folder / "lines.txt",)
+    reader.read = lambda folder: dataset
+    monkeypatch.setitem(sys.modules, "reader_of_lines", reader)
+    entry = readers.Files(version=1, module="reader_of_lines", needs="lines.txt is")
+    monkeypatch.setitem(readers.READERS, "lines", entry)
+    config = DataConfig(name="lines", cache=str(tmp_path / "cache"))
+    assert fails(config).startswith("LINES: lines.txt is needed; name the folder with --config.data.source=DIR")
+    config.source = str(tmp_path)
+    assert "lines.txt: cannot be read" in fails(config)
+    (tmp_path / "lines.txt").write_text("a: hi")
+    assert corpus.load(config) == corpus.load(config) == dataset
+
+
+def test_prepared_data_of_earlier_versions_is_found_again(config):
+    """The fingerprint of these files, as it was when the reader got its present version."""
+    found = readers.find("meld").locate(config, pathlib.Path(config.cache)).fingerprint
+    assert found[:16] == "464807e4fb3158a7"
 
 
 def test_a_missing_source_and_an_unusable_cache_are_named(config, tmp_path):

@@ -1,5 +1,6 @@
 import hashlib
 import http.server
+import os
 import threading
 import urllib.error
 
@@ -124,6 +125,6 @@ def test_a_failed_write_leaves_nothing(server, tmp_path, monkeypatch):
     def replace(source, target):
         raise OSError("disk full")
 
-    monkeypatch.setattr(download.os, "replace", replace)
+    monkeypatch.setattr(os, "replace", replace)
     assert "disk full" in fails(tmp_path)
     assert not list(tmp_path.iterdir())

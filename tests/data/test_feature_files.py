@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dtrm_jax import safe_pickle
-from dtrm_jax.conversation import AVEC_VALUES, IEMOCAP_LABELS, MELD_LABELS, ValueSpace
+from dtrm_jax.conversation import ValueSpace
 from dtrm_jax.data.readers import avec, feature_files, iemocap, meld
 from dtrm_jax.errors import InputError
 from tests import field_files
@@ -74,9 +74,9 @@ def test_iemocap_features_alone(tmp_path, name):
     path = field_files.iemocap_features(tmp_path / name, made)
     for source in (tmp_path, path):
         dataset = iemocap.read(source)
-        assert dataset.name == "iemocap" and dataset.labels == IEMOCAP_LABELS
+        assert dataset.name == "iemocap" and dataset.labels == iemocap.LABELS
         assert ids_of(dataset) == {"train": ["Ses01_a", "Ses01_b", "Ses02_a"], "test": ["Ses05_x"]}
-        assert_holds(dataset, made, ("utterance", "acoustic", "visual"), IEMOCAP_LABELS.names)
+        assert_holds(dataset, made, ("utterance", "acoustic", "visual"), iemocap.LABELS.names)
         assert dataset.feature_sizes() == {"utterance": 7, "acoustic": 5, "visual": 3}
 
 
@@ -93,18 +93,18 @@ def test_the_ids_of_a_split_may_be_any_collection(tmp_path, kind):
 def test_roberta_acoustic_and_visual_features(tmp_path, trailing):
     made = made_iemocap(sizes=FOUR_LAYERS)
     field_files.sdt_features(tmp_path / "iemocap_multimodal_features.pkl", made, trailing)
-    assert_holds(iemocap.read(tmp_path), made, FOUR_LAYERS, IEMOCAP_LABELS.names)
+    assert_holds(iemocap.read(tmp_path), made, FOUR_LAYERS, iemocap.LABELS.names)
 
 
 def test_cosmic_transcripts_and_roberta_features(tmp_path):
     made = made_iemocap(WITH_DEV, sizes=dict.fromkeys(LAYERS, 11))
     field_files.cosmic(tmp_path / "iemocap_features_roberta.pkl", made, roberta=True)
     alone = iemocap.read(tmp_path)
-    assert_holds(alone, made, LAYERS, IEMOCAP_LABELS.names)
+    assert_holds(alone, made, LAYERS, iemocap.LABELS.names)
     assert ids_of(alone)["dev"] == ["Ses03_v"]
     field_files.cosmic(tmp_path / "iemocap.pkl", made)
     both = iemocap.read(tmp_path)
-    assert_holds(both, made, LAYERS, IEMOCAP_LABELS.names)
+    assert_holds(both, made, LAYERS, iemocap.LABELS.names)
     assert both == alone
 
 
@@ -119,7 +119,7 @@ def test_features_are_joined_to_the_transcripts_and_their_split(tmp_path):
     )
     field_files.iemocap_features(tmp_path / "features.pkl", same)
     dataset = iemocap.read(tmp_path)
-    assert_holds(dataset, made, ("utterance", "acoustic", "visual"), IEMOCAP_LABELS.names)
+    assert_holds(dataset, made, ("utterance", "acoustic", "visual"), iemocap.LABELS.names)
     assert ids_of(dataset)["dev"] == ["Ses03_v"]
 
 
@@ -150,9 +150,9 @@ def test_a_file_of_text_vectors_alone_takes_precedence_for_text(tmp_path):
 def test_meld_features_alone_separate_the_dev_split(tmp_path, write, sizes):
     made = made_meld(sizes=sizes)
     dataset = meld.read(write(tmp_path / "x.pkl", made))
-    assert dataset.name == "meld" and dataset.labels == MELD_LABELS
+    assert dataset.name == "meld" and dataset.labels == meld.LABELS
     assert ids_of(dataset) == {"train": ["2", "10"], "dev": ["1040"], "test": ["1153", "1160"]}
-    assert_holds(dataset, made, sizes, MELD_LABELS.names)
+    assert_holds(dataset, made, sizes, meld.LABELS.names)
 
 
 def test_ids_that_are_not_melds_own_stay_in_train(tmp_path):
@@ -179,7 +179,7 @@ def write_csvs(folder, made):
     """The CSV files of a fabricated corpus; utterance ids have gaps: 0, 2, 4, ..."""
     for split, ids in made.splits.items():
         rows = [
-            [text, "Ann", MELD_LABELS.names[label], id - OFFSETS[split], 2 * turn]
+            [text, "Ann", meld.LABELS.names[label], id - OFFSETS[split], 2 * turn]
             for id in ids
             for turn, (text, label) in enumerate(zip(made.sentences[id], made.labels[id], strict=True))
         ]
@@ -352,7 +352,7 @@ def test_avec_joins_its_attributes(tmp_path):
             assert [turn.speaker for turn in one.turns] == made.speakers[one.id]
             np.testing.assert_array_equal(one.features["visual"], np.stack(made.features["visual"][one.id]))
     assert avec.read(tmp_path / "AVEC_features_4.pkl").labels == ValueSpace(("power",))
-    assert AVEC_VALUES.names == ("valence", "arousal", "expectancy", "power")
+    assert avec.VALUES.names == ("valence", "arousal", "expectancy", "power")
 
 
 def test_an_utterance_of_avec_may_be_empty_or_a_list_of_words(tmp_path):

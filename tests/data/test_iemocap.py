@@ -3,7 +3,7 @@ import pickle
 
 import pytest
 
-from dtrm_jax.conversation import IEMOCAP_LABELS, Conversation, Turn
+from dtrm_jax.conversation import Conversation, Turn
 from dtrm_jax.data.readers import iemocap
 from dtrm_jax.errors import InputError
 
@@ -34,7 +34,7 @@ def test_reads_the_published_layout_from_folder_or_file(tmp_path):
     dataset = iemocap.read(write(tmp_path, content()))
     assert dataset == iemocap.read(tmp_path / "iemocap.pkl")
     assert dataset.name == "iemocap"
-    assert dataset.labels == IEMOCAP_LABELS
+    assert dataset.labels == iemocap.LABELS
     assert list(dataset.splits) == ["train", "dev", "test"]
     ids = {split: [conversation.id for conversation in ones] for split, ones in dataset.splits.items()}
     assert ids == {"train": ["a", "b", "c"], "dev": ["e", "f"], "test": ["d"]}

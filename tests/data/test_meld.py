@@ -3,7 +3,7 @@ import pathlib
 
 import pytest
 
-from dtrm_jax.conversation import MELD_LABELS, Conversation, Turn
+from dtrm_jax.conversation import Conversation, Turn
 from dtrm_jax.data.readers import meld
 from dtrm_jax.errors import InputError
 
@@ -48,7 +48,7 @@ def test_reads_the_published_layout(source):
     write(source / "train_sent_emo.csv", rows)
     dataset = meld.read(source)
     assert dataset.name == "meld"
-    assert dataset.labels == MELD_LABELS
+    assert dataset.labels == meld.LABELS
     assert {split: sum(map(len, ones)) for split, ones in dataset.splits.items()} == {"train": 4, "dev": 2, "test": 1}
     # Ascending ids, as numbers: 2 before 10, and utterance 3 before 10; gaps are no turns.
     assert dataset.splits["train"] == (

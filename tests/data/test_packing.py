@@ -9,7 +9,16 @@ import pytest
 
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import PackingConfig
-from dtrm_jax.data.packing import PackFiller, build_pack, choose_shape, epoch_order, measure_fill, plan_packs
+from dtrm_jax.data.packing import (
+    PackFiller,
+    PlannedPack,
+    build_pack,
+    build_planned,
+    choose_shape,
+    epoch_order,
+    measure_fill,
+    plan_packs,
+)
 from dtrm_jax.data.tokenize import TokenSequence
 from tests.factories import sized, text_only
 
@@ -43,7 +52,7 @@ def reference_pack(conversations, shape):
             free.append([length, slot])
             slot += length
     fields = collections.defaultdict(list)
-    token, position, segment, owner = [0] * slot, [0] * slot, [0] * slot, [-1] * slot
+    token, position, segment, own, owner = [0] * slot, [0] * slot, [0] * slot, [False] * slot, [-1] * slot
     for number, conversation in enumerate(conversations):
         first = len(fields["turn"])
         order = sorted(range(len(conversation.sequences)), key=lambda i: (-len(conversation.sequences[i]), i))
@@ -56,6 +65,7 @@ def reference_pack(conversations, shape):
                 token[row[1] + offset] = token_id
                 position[row[1] + offset] = offset
                 segment[row[1] + offset] = 0 if offset < sequence.first_segment else 1
+                own[row[1] + offset] = offset < sequence.first_segment
                 owner[row[1] + offset] = first + turn
             row[0] -= len(sequence)
             row[1] += len(sequence)
@@ -63,15 +73,17 @@ def reference_pack(conversations, shape):
             fields["cls"].append(starts[turn])
             fields["conversation"].append(number)
             fields["turn"].append(turn)
+            fields["speaker"].append(conversation.speakers[turn])
             fields["label"].append(label)
             fields["weight"].append(0.0 if label == -1 else 1.0)
-    unused = {"cls": 0, "conversation": -1, "turn": 0, "label": -1, "weight": 0.0}
+    unused = {"cls": 0, "conversation": -1, "turn": 0, "speaker": -1, "label": -1, "weight": 0.0}
     for name, value in unused.items():
         fields[name] += [value] * (shape.utterances - len(fields[name]))
     return {
         "token_ids_T": token,
         "position_ids_T": position,
         "segment_ids_T": segment,
+        "own_T": own,
         "sequence_ids_T": owner,
         **{f"{name}_U": values for name, values in fields.items()},
     }
@@ -87,10 +99,12 @@ def test_a_pack_by_hand():
     assert pack.token_ids_T.tolist() == [2, 9, 3, 0, 2, 8, 3, 9, 3, 2, 3]
     assert pack.position_ids_T.tolist() == [0, 1, 2, 0, 0, 1, 2, 3, 4, 0, 1]
     assert pack.segment_ids_T.tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0]
+    assert pack.own_T.tolist() == [True] * 3 + [False] + [True] * 3 + [False] * 2 + [True] * 2
     assert pack.sequence_ids_T.tolist() == [0, 0, 0, -1, 1, 1, 1, 1, 1, 2, 2]
     assert pack.cls_U.tolist() == [0, 4, 9, 0, 0]
     assert pack.conversation_U.tolist() == [0, 0, 1, -1, -1]
     assert pack.turn_U.tolist() == [0, 1, 0, 0, 0]
+    assert pack.speaker_U.tolist() == [0, 1, 0, -1, -1]
     assert pack.label_U.tolist() == [4, -1, 1, -1, -1]
     assert pack.weight_U.tolist() == [1, 0, 1, 0, 0]
 
@@ -103,11 +117,12 @@ def test_packs_equal_the_slow_reference(seed):
     conversations = [sized(*sizes) for sizes in lengths]
     plan = plan_packs(lengths, random.permutation(40).tolist(), shape)
     assert len(plan) > 1
-    for members in plan:
-        chosen = [conversations[index] for index in members]
-        pack, expected = build_pack(chosen, shape), reference_pack(chosen, shape)
-        for name, values in expected.items():
-            np.testing.assert_array_equal(getattr(pack, name), values, err_msg=name)
+    for planned in plan:
+        chosen = [conversations[index] for index in planned.members]
+        expected = reference_pack(chosen, shape)
+        for pack in (build_planned(conversations, planned, shape), build_pack(chosen, shape)):
+            for name, values in expected.items():
+                np.testing.assert_array_equal(getattr(pack, name), values, err_msg=name)
 
 
 def test_dtypes_and_shapes_follow_from_the_shape_alone():
@@ -118,7 +133,8 @@ def test_dtypes_and_shapes_follow_from_the_shape_alone():
         pack = vars(build_pack(conversations, shape))
         features, present = pack.pop("features_UxM"), pack.pop("present_U")
         for name, value in pack.items():
-            assert value.dtype == (np.float32 if "value" in name or name == "weight_U" else np.int32), name
+            kind = np.float32 if "value" in name or name == "weight_U" else bool if name == "own_T" else np.int32
+            assert value.dtype == kind, name
             assert value.shape == sizes.get(name, (47,) if name.endswith("_T") else (5,)), name
         assert {name: (x.shape, x.dtype) for name, x in features.items()} == {
             "acoustic": ((5, 13), np.float32),
@@ -168,13 +184,14 @@ def test_without_text_turns_are_what_fills_a_pack():
     assert shape == PackShape((), 64)
     assert choose_shape(lengths, PackingConfig(utterances=7)) == PackShape((), 48), "the longest conversation must fit"
     plan = plan_packs(lengths, epoch_order(lengths, 0, 0), shape)
-    assert sorted(index for pack in plan for index in pack) == list(range(6))
-    assert len(plan) == 2 and all(sum(len(lengths[index]) for index in pack) <= 64 for pack in plan)
+    assert sorted(index for pack in plan for index in pack.members) == list(range(6))
+    assert len(plan) == 2 and all(sum(len(lengths[index]) for index in pack.members) <= 64 for pack in plan)
     examples = [text_only((), np.arange(len(turns), dtype=np.int32) % 3) for turns in lengths]
-    pack = build_pack([examples[index] for index in plan[0]], shape)
+    pack = build_planned(examples, plan[0], shape)
     assert pack.token_ids_T.shape == (0,)
     conversations, counts = np.unique(pack.conversation_U[pack.conversation_U >= 0], return_counts=True)
-    assert counts.tolist() == [len(lengths[index]) for index in plan[0]] and conversations[-1] == len(plan[0]) - 1
+    members = plan[0].members
+    assert counts.tolist() == [len(lengths[index]) for index in members] and conversations[-1] == len(members) - 1
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -183,11 +200,11 @@ def test_every_conversation_is_in_exactly_one_pack_whole_and_in_no_two_rows(seed
     lengths = random_lengths(random, 60)
     shape = PackShape(((16, 9), (32, 7)), 41)
     plan = plan_packs(lengths, epoch_order(lengths, seed, 3), shape)
-    assert sorted(index for members in plan for index in members) == list(range(60))
+    assert sorted(index for planned in plan for index in planned.members) == list(range(60))
     row_of_slot = np.repeat(np.arange(16), [16] * 9 + [32] * 7)
-    for members in plan:
-        pack = build_pack([sized(*lengths[index]) for index in members], shape)
-        expected = [length for index in members for length in lengths[index]]
+    for planned in plan:
+        pack = build_planned([sized(*sizes) for sizes in lengths], planned, shape)
+        expected = [length for index in planned.members for length in lengths[index]]
         owners = pack.sequence_ids_T
         assert np.bincount(owners[owners >= 0], minlength=len(expected)).tolist() == expected
         for utterance in range(len(expected)):
@@ -202,7 +219,9 @@ def test_conversations_go_into_the_first_pack_that_holds_them():
     shape = PackShape(((8, 2),), 3)
     lengths = [[8], [8, 7], [8], [1], [1]]
     # [8] leaves a row; [8, 7] needs two: second pack; [8] fits the first; [1] fits beside the 7, the last turn slot.
-    assert plan_packs(lengths, [0, 1, 2, 3, 4], shape) == [[0, 2], [1, 3], [4]]
+    plan = plan_packs(lengths, [0, 1, 2, 3, 4], shape)
+    assert [planned.members for planned in plan] == [(0, 2), (1, 3), (4,)]
+    assert [planned.starts for planned in plan] == [((0,), (8,)), ((0, 8), (15,)), ((0,),)]
 
 
 def test_rows_and_utterances_close_a_pack_and_a_refusal_changes_nothing():
@@ -213,6 +232,26 @@ def test_rows_and_utterances_close_a_pack_and_a_refusal_changes_nothing():
     assert filler.add([3, 5]) == [16, 5]
     assert (filler.tokens_left, filler.utterances_left) == (0, 0)
     assert filler.add([1]) is None
+
+
+def test_a_planned_pack_is_built_in_any_order_of_its_conversations():
+    lengths = [[5, 3], [7], [4, 6]]
+    (planned,) = plan_packs(lengths, [2, 0, 1], PackShape(((9, 3),), 5))
+    examples = [sized(*sizes, first_id=100 * index + 1) for index, sizes in enumerate(lengths)]
+    whole = build_planned(examples, planned, PackShape(((9, 3),), 5))
+    turned = PlannedPack(planned.members[::-1], planned.starts[::-1])
+    other = build_planned(examples, turned, PackShape(((9, 3),), 5))
+    np.testing.assert_array_equal(whole.token_ids_T, other.token_ids_T)
+    assert sorted(whole.cls_U.tolist()) == sorted(other.cls_U.tolist())
+
+
+def test_context_that_is_not_told_apart_has_segment_0_and_is_still_not_own():
+    told = sized(5, 3)
+    untold = dataclasses.replace(told, context_segment=0)
+    packs = [build_pack([example], PackShape(((9, 1),), 2)) for example in (told, untold)]
+    assert packs[0].segment_ids_T.any() and not packs[1].segment_ids_T.any()
+    np.testing.assert_array_equal(packs[0].own_T, packs[1].own_T)
+    np.testing.assert_array_equal(packs[0].own_T, (packs[0].segment_ids_T == 0) & (packs[0].sequence_ids_T >= 0))
 
 
 def test_what_does_not_fit_is_an_error():
@@ -256,7 +295,7 @@ def test_the_chosen_shape_holds_every_conversation(seed):
     # Only one row length at or beyond the longest sequence: a longer one would only waste attention.
     assert sum(length >= longest for length in lengths) == 1
     plan = plan_packs(corpus, epoch_order(corpus, seed, 0), shape)
-    assert sorted(index for members in plan for index in members) == list(range(len(corpus)))
+    assert sorted(index for planned in plan for index in planned.members) == list(range(len(corpus)))
 
 
 def test_the_budget_is_kept_where_it_can_be():
@@ -307,7 +346,7 @@ def test_order_is_a_permutation_large_ones_first_on_the_whole_and_new_every_epoc
 
 
 def test_a_pack_is_a_tree_of_arrays():
-    assert len(jax.tree.leaves(build_pack([sized(3)], PackShape(((7, 2),), 5)))) == 11
+    assert len(jax.tree.leaves(build_pack([sized(3)], PackShape(((7, 2),), 5)))) == 13
 
 
 def test_utterances_limit_a_pack_where_sequences_are_short():

@@ -1,5 +1,6 @@
 """The pipeline: any step follows from (seed, epoch) alone, on every host, and after any interruption."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 
 from dtrm_jax.batch import PackShape
-from dtrm_jax.data.packing import build_pack, epoch_order, plan_packs
-from dtrm_jax.data.pipeline import batches, plan_training
-from tests.factories import sized, stack
+from dtrm_jax.data.packing import build_planned, epoch_order, plan_packs
+from dtrm_jax.data.pipeline import batches
+from dtrm_jax.data.plans import TrainPlan, plan_epochs, plan_evaluation, plan_training
+from tests.factories import random_examples, sized, stack, tiny_config
 
 SHAPE = PackShape(((7, 3), (13, 2)), 11)
 RANDOM = np.random.default_rng(0)
@@ -18,7 +20,7 @@ CONVERSATIONS = [sized(*lengths, first_id=1000 * index + 1) for index, lengths i
 
 
 def plan(packs_per_step=3, epochs=4, seed=5):
-    return plan_training(LENGTHS, SHAPE, packs_per_step, epochs, seed)
+    return TrainPlan(SHAPE, *plan_epochs(LENGTHS, SHAPE, packs_per_step=packs_per_step, epochs=epochs, seed=seed))
 
 
 def read(steps, host=0, hosts=1, prefetch=2):
@@ -34,7 +36,7 @@ def test_every_epoch_holds_every_conversation_once():
     assert planned.epoch_ends[-1] == len(planned.steps)
     for first, last in itertools.pairwise([0, *planned.epoch_ends]):
         packs = [pack for step in planned.steps[first:last] for pack in step]
-        assert sorted(index for pack in packs for index in pack) == list(range(len(LENGTHS)))
+        assert sorted(index for pack in packs for index in pack.members) == list(range(len(LENGTHS)))
     assert all(len(step) == 3 for step in planned.steps)
     assert planned.packs == 3 * len(planned.steps)
 
@@ -50,7 +52,7 @@ def test_epochs_differ_in_their_packs_and_in_the_packs_order():
     planned = plan(packs_per_step=1)
     ends = [0, *planned.epoch_ends]
     epochs = [planned.steps[first:last] for first, last in itertools.pairwise(ends)]
-    companies = [frozenset(frozenset(pack) for [pack] in epoch) for epoch in epochs]
+    companies = [frozenset(frozenset(pack.members) for [pack] in epoch) for epoch in epochs]
     assert len(set(companies)) == len(epochs)
 
 
@@ -60,11 +62,11 @@ def test_packs_are_trained_on_in_an_order_of_their_own():
     lengths, shape = [[7, index + 1] for index in range(7)] * 3, PackShape(((7, 2),), 2)
     places = []
     for seed in (5, 6):
-        planned = plan_training(lengths, shape, packs_per_step=1, epochs=3, seed=seed)
+        steps, _ = plan_epochs(lengths, shape, packs_per_step=1, epochs=3, seed=seed)
         for epoch in range(3):
             packed = plan_packs(lengths, epoch_order(lengths, seed, epoch), shape)
-            trained = [pack for [pack] in planned.steps[21 * epoch : 21 * epoch + 21]]
-            assert sorted(trained) == sorted(packed)
+            trained = [pack for [pack] in steps[21 * epoch : 21 * epoch + 21]]
+            assert sorted(trained, key=lambda pack: pack.members) == sorted(packed, key=lambda pack: pack.members)
             places.append(tuple(packed.index(pack) for pack in trained))
     assert tuple(range(21)) not in places
     assert len(set(places)) == 6
@@ -73,23 +75,23 @@ def test_packs_are_trained_on_in_an_order_of_their_own():
 @pytest.mark.parametrize("packs_per_step", [1, 2, 3, 5])
 def test_the_last_step_of_an_epoch_is_filled_up_with_empty_packs(packs_per_step):
     planned = plan(packs_per_step)
-    real = sum(bool(pack) for step in planned.steps for pack in step)
+    real = sum(bool(pack.members) for step in planned.steps for pack in step)
     assert planned.packs - real < packs_per_step * len(planned.epoch_ends)
     for number, step in enumerate(planned.steps, start=1):
         if number not in planned.epoch_ends:
-            assert all(step)
-        assert step[0], "a step without any conversation"
+            assert all(pack.members for pack in step)
+        assert step[0].members, "a step without any conversation"
 
 
 def test_empty_packs_count_nothing():
     planned = plan(packs_per_step=5)
     fillers = 0
     for step, batch in zip(planned.steps, read(planned.steps), strict=True):
-        for number, members in enumerate(step):
-            labelled = sum(len(LENGTHS[index]) for index in members)
+        for number, pack in enumerate(step):
+            labelled = sum(len(LENGTHS[index]) for index in pack.members)
             assert batch.weight_U[number].sum() == labelled
             assert (batch.label_U[number] >= 0).sum() == labelled
-            fillers += not members
+            fillers += not pack.members
     assert fillers
 
 
@@ -98,7 +100,7 @@ def test_batches_are_the_plans_packs_stacked():
     found = list(read(planned.steps))
     assert len(found) == len(planned.steps)
     for step, batch in zip(planned.steps, found, strict=True):
-        assert_same(batch, stack([build_pack([CONVERSATIONS[i] for i in pack], SHAPE) for pack in step]))
+        assert_same(batch, stack([build_planned(CONVERSATIONS, pack, SHAPE) for pack in step]))
     assert found[0].token_ids_T.shape == (3, 47)
     assert found[0].weight_U.shape == (3, 11)
 
@@ -140,3 +142,32 @@ def test_the_hosts_shares_are_the_whole(hosts):
 def test_packs_that_cannot_be_shared_equally_are_an_error():
     with pytest.raises(ValueError, match="expected packs per step divisible by 2 processes, found 3"):
         read(plan().steps, host=0, hosts=2)
+
+
+def planned_config():
+    return tiny_config(packing__tokens=200, packing__row_lengths=(16, 29), packing__packs_per_step=2, train__epochs=2)
+
+
+@pytest.mark.parametrize("bound", ["own tokens", "values and features"])
+def test_a_plan_has_the_whole_shape_of_its_packs(bound):
+    config, random = planned_config(), np.random.default_rng(0)
+    examples = random_examples(1, [3, 9, 1, 5, 7, 2, 8, 4], config)
+    if bound == "values and features":
+        examples = [
+            dataclasses.replace(
+                example,
+                values=random.normal(size=(len(example.labels), 3)).astype(np.float32),
+                features={"visual": random.normal(size=(len(example.labels), 5)).astype(np.float32)},
+            )
+            for example in examples
+        ]
+    training, evaluation = plan_training(examples, config), plan_evaluation(examples, config)
+    trained = [pack for step in training.steps for pack in step]
+    for plan, planned in ((training, trained), (evaluation, evaluation.packs)):
+        built = [build_planned(examples, pack, plan.shape) for pack in planned]  # a pack beyond its shape is an error
+        needed = max(int(pack.own_T.sum()) for pack in built)
+        assert needed <= plan.shape.own_tokens < needed + 16 and plan.shape.own_tokens <= plan.shape.tokens
+        if bound == "values and features":
+            assert plan.shape.values == 3 and plan.shape.features == (("visual", 5),)
+    assert dataclasses.replace(training.shape, own_tokens=0) == dataclasses.replace(evaluation.shape, own_tokens=0)
+    assert sorted(index for pack in evaluation.packs for index in pack.members) == list(range(8))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from dtrm_jax.config import Config, DataConfig
-from dtrm_jax.conversation import AVEC_VALUES, Conversation, Dataset, LabelSpace, Turn, ValueSpace
-from dtrm_jax.data import protocol
+from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn, ValueSpace
+from dtrm_jax.data import corpus, protocol
+from dtrm_jax.data.readers.avec import VALUES
 from dtrm_jax.errors import InputError
 
 LABELS = LabelSpace(("x", "y"))
@@ -54,12 +55,12 @@ def test_the_draw_follows_from_the_seed_and_the_ids_alone():
 
 
 def test_given_keeps_the_datas_own_dev_split_and_random_draws_from_both():
-    corpus = dataset(train=36, dev=12)
-    assert protocol.hold_out(corpus, DataConfig()) is corpus
-    drawn = ids(protocol.hold_out(corpus, DataConfig(validation="random", validation_share=0.25)))
+    whole = dataset(train=36, dev=12)
+    assert protocol.hold_out(whole, DataConfig()) is whole
+    drawn = ids(protocol.hold_out(whole, DataConfig(validation="random", validation_share=0.25)))
     assert len(drawn["dev"]) == 12
-    assert sorted(drawn["train"] + drawn["dev"]) == sorted(ids(corpus)["train"] + ids(corpus)["dev"])
-    assert any(name.startswith("train") for name in drawn["dev"]) and drawn["test"] == ids(corpus)["test"]
+    assert sorted(drawn["train"] + drawn["dev"]) == sorted(ids(whole)["train"] + ids(whole)["dev"])
+    assert any(name.startswith("train") for name in drawn["dev"]) and drawn["test"] == ids(whole)["test"]
 
 
 def test_what_cannot_be_drawn_is_one_line():
@@ -76,7 +77,7 @@ def avec():
         Turn("0", "user", "hi", None, (0.1, -0.2, 0.3, 4.0)),
         Turn("1", "operator", "ho", None, (0.5, None, 0.7, 8.0)),
     )
-    return Dataset("avec", AVEC_VALUES, {"train": (Conversation("c", turns),)})
+    return Dataset("avec", VALUES, {"train": (Conversation("c", turns),)})
 
 
 def test_targets_are_chosen_by_name_in_the_given_order():
@@ -141,8 +142,7 @@ def test_a_text_encoder_needs_text(monkeypatch):
     def silent(one):
         return dataclasses.replace(one, turns=tuple(dataclasses.replace(turn, text="") for turn in one.turns))
 
-    corpus = dataset()
-    quiet = Dataset("quiet", LABELS, {"train": tuple(map(silent, corpus.splits["train"]))})
+    quiet = Dataset("quiet", LABELS, {"train": tuple(map(silent, dataset().splits["train"]))})
     monkeypatch.setattr(corpus, "load", lambda config: quiet)
     with pytest.raises(InputError, match="quiet: config.model.utterance is encoder, but the data has no text"):
         protocol.load(configured("u"))

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from dtrm_jax.config import DataConfig
-from dtrm_jax.conversation import IEMOCAP_LABELS, Dataset
+from dtrm_jax.conversation import Dataset
 from dtrm_jax.data import corpus
 from dtrm_jax.data.readers import iemocap, meld
 from dtrm_jax.evaluation.analysis import groups
@@ -79,7 +79,7 @@ def test_iemocap_emotion_shifts_are_the_papers():
         for one in test
         for turn in one.turns
     ]
-    table = groups.shifts(turns, IEMOCAP_LABELS)
+    table = groups.shifts(turns, iemocap.LABELS)
     assert [table[name]["n"] for name in ("all", "intra", "inter")] == [1623, 410, 683]
     assert [f"{table[name]['per_conversation']:.1f}" for name in ("intra", "inter")] == ["13.2", "22.0"]
     # "yeah." occurs 23 times according to the paper, which is both spellings together.

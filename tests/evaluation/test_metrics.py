@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
-from dtrm_jax.conversation import MELD_LABELS, LabelSpace
+from dtrm_jax.conversation import LabelSpace
+from dtrm_jax.data.readers import meld
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.metrics import classification_metrics
 
@@ -52,10 +53,10 @@ def test_agrees_with_plain_numpy_and_scikit_learn(seed):
     labels = rng.choice(7, size=331, p=[0.4, 0.3, 0.1, 0.1, 0.06, 0.04, 0.0])
     probabilities = rng.dirichlet(np.ones(7), size=331)
     probabilities[np.arange(331), labels] += 0.3
-    metrics = classification_metrics(labels, probabilities, MELD_LABELS)
+    metrics = classification_metrics(labels, probabilities, meld.LABELS)
     scores = metrics["accuracy"], metrics["weighted_f1"], metrics["macro_f1"]
     assert scores == pytest.approx(plain_numpy(metrics["confusion_matrix"]))
-    names = np.array(MELD_LABELS.names)
+    names = np.array(meld.LABELS.names)
     report = sklearn.metrics.classification_report(
         names[labels], names[probabilities.argmax(1)], labels=names, output_dict=True, zero_division=0.0
     )
@@ -70,7 +71,7 @@ def test_agrees_with_plain_numpy_and_scikit_learn(seed):
 
 def test_always_neutral_on_the_test_split_of_meld():
     labels = np.repeat(np.arange(7), [1256, 281, 50, 208, 402, 68, 345])
-    metrics = classification_metrics(labels, np.zeros_like(labels), MELD_LABELS)
+    metrics = classification_metrics(labels, np.zeros_like(labels), meld.LABELS)
     assert metrics["n"] == 2610
     assert metrics["accuracy"] == pytest.approx(0.4812, abs=5e-5)
     assert metrics["weighted_f1"] == pytest.approx(0.3127, abs=5e-5)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from dtrm_jax.conversation import MELD_LABELS, LabelSpace
+from dtrm_jax.conversation import LabelSpace
+from dtrm_jax.data.readers import meld
 from dtrm_jax.evaluation.metrics import classification_metrics
 from dtrm_jax.evaluation.table import format_metrics
 
@@ -11,7 +12,7 @@ LABELS = np.repeat(np.arange(7), [1256, 281, 50, 208, 402, 68, 345])
 
 def test_the_table_line_for_line():
     predictions = np.where(LABELS == 4, 4, 0)  # so neutral's F1 is 2 * 1256 / (2610 - 402 + 1256)
-    metrics = classification_metrics(LABELS, predictions, MELD_LABELS, loss=1.23456)
+    metrics = classification_metrics(LABELS, predictions, meld.LABELS, loss=1.23456)
     assert format_metrics(metrics).splitlines() == [
         "accuracy  weighted F1  macro F1    loss     n",
         "   63.52        50.30     24.65  1.2346  2610",
@@ -28,7 +29,7 @@ def test_the_table_line_for_line():
 
 
 def test_without_a_loss_there_is_no_such_column():
-    metrics = classification_metrics(LABELS, LABELS, MELD_LABELS)
+    metrics = classification_metrics(LABELS, LABELS, meld.LABELS)
     assert format_metrics(metrics).splitlines()[0].split() == ["accuracy", "weighted", "F1", "macro", "F1", "n"]
 
 

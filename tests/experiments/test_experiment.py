@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from dtrm_jax.conversation import AVEC_VALUES, Conversation, Dataset, LabelSpace, Turn
+from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn
 from dtrm_jax.data import corpus
+from dtrm_jax.data.readers import avec
 from dtrm_jax.errors import InputError
 from dtrm_jax.experiments import experiment, grid, records
 from dtrm_jax.experiments import variants as v
-from dtrm_jax.planted.optimum import Information, optimal_accuracy
+from dtrm_jax.planted import Information, optimal_accuracy
 from dtrm_jax.training import loop
 from tests.runs import tiny_run_config
 
@@ -194,7 +195,7 @@ def test_rows_that_the_data_cannot_fill_are_named_before_any_is_run(tmp_path, mo
 @pytest.mark.parametrize("name", ["table6", "short"])
 def test_shifts_of_real_values_are_refused(tmp_path, monkeypatch, name):
     turns = (Turn("1", "A", "hello", values=(0.1, 0.2, 0.3, 0.4)),)
-    of_values = Dataset("AVEC", AVEC_VALUES, {"test": (Conversation("1", turns),)})
+    of_values = Dataset("AVEC", avec.VALUES, {"test": (Conversation("1", turns),)})
     monkeypatch.setattr(experiment.protocol, "load", lambda _: of_values)
     config = tiny_run_config(tmp_path)
     config.data.name = "avec"

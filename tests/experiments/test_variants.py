@@ -38,9 +38,14 @@ def changed_tiny(variant):
     return config, tuple((name, SIZES[name]) for name in taken)
 
 
+def example(variant):
+    """A conversation of several speakers."""
+    return text_examples([random_conversation(np.random.default_rng(0), 9)], changed_tiny(variant)[0])[0]
+
+
 def sequences(variant):
-    """The token sequences of a conversation of several speakers."""
-    return text_examples([random_conversation(np.random.default_rng(0), 9)], changed_tiny(variant)[0])[0].sequences
+    """Its token sequences."""
+    return example(variant).sequences
 
 
 def shapes(variant):
@@ -77,7 +82,7 @@ def test_without_segments_the_sequences_stay_and_their_embedding_is_not_told():
     for mine, other in zip(sequences(v.WITHOUT_SEGMENTS), sequences(v.WITHOUT_TRANSFORMER), strict=True):
         np.testing.assert_array_equal(mine.token_ids, other.token_ids)
         assert mine.first_segment == other.first_segment  # what a mean reads
-    told = [tiny_model(changed_tiny(row)[0], PackShape(((29, 4),), 16)).segments for row in ALL.values()]
+    told = [example(row).context_segment for row in ALL.values()]
     assert told == [row not in (v.WITHOUT_SEGMENTS, v.WITHOUT_SEPARATOR) for row in ALL.values()]
 
 

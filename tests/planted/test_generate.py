@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dtrm_jax import planted as package
 from dtrm_jax.config import PlantedConfig
 from dtrm_jax.errors import InputError
-from dtrm_jax.planted import generate as planted
-from dtrm_jax.planted.generate import CUES, FILLERS, LEXICON, PLANTED_LABELS, REPLIES, RULES, Rules
+from dtrm_jax.planted import rules as planted
+from dtrm_jax.planted.rules import CUES, FILLERS, LEXICON, PLANTED_LABELS, REPLIES, RULES, Rules
 
 NAMES = PLANTED_LABELS.names
 FRESH = dict(zip(NAMES, RULES.fresh, strict=True))
@@ -21,7 +22,7 @@ PROBE = "from tests.planted.test_generate import fingerprint; print(fingerprint(
 
 
 def generate(rules=RULES, **settings):
-    return planted.generate(PlantedConfig(**{"train": 7, "dev": 5, "test": 3, **settings}), rules)
+    return package.generate(PlantedConfig(**{"train": 7, "dev": 5, "test": 3, **settings}), rules)
 
 
 def fingerprint():

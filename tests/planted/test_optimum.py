@@ -9,9 +9,10 @@ import pytest
 
 from dtrm_jax.config import PlantedConfig
 from dtrm_jax.conversation import Conversation, Turn
-from dtrm_jax.planted import generate as planted
-from dtrm_jax.planted.generate import CUES, FILLERS, PLANTED_LABELS, REPLIES, RULES
-from dtrm_jax.planted.optimum import Information, optimal_accuracy, posteriors
+from dtrm_jax.planted import Information, generate, optimal_accuracy
+from dtrm_jax.planted import rules as planted
+from dtrm_jax.planted.optimum import posteriors
+from dtrm_jax.planted.rules import CUES, FILLERS, PLANTED_LABELS, REPLIES, RULES
 
 NAMES = PLANTED_LABELS.names
 # Far from the usual rules, so that a constant in place of a rule shows.
@@ -159,7 +160,7 @@ def test_a_third_person_who_never_speaks_changes_nothing():
 @pytest.fixture(scope="module")
 def generated():
     config = PlantedConfig(train=0, dev=0, test=250)
-    return config, planted.generate(config).splits["test"]
+    return config, generate(config).splits["test"]
 
 
 def test_earlier_voices_and_faces_say_nothing_given_the_texts(generated):

@@ -14,7 +14,7 @@ import pytest
 
 from dtrm_jax import safe_pickle
 from dtrm_jax.errors import InputError
-from dtrm_jax.safe_pickle import interpreter
+from dtrm_jax.safe_pickle import reading
 
 
 def load(tmp_path: pathlib.Path, content: bytes):
@@ -359,17 +359,17 @@ def test_files_that_are_no_pickles(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="missing.pkl"):
         safe_pickle.load(tmp_path / "missing.pkl")
     content = pickle.dumps(list(range(50)))
-    monkeypatch.setattr(interpreter, "MAX_BYTES", len(content))
+    monkeypatch.setattr(reading, "MAX_BYTES", len(content))
     assert load(tmp_path, content) == list(range(50))
     assert "bytes" in refusal(tmp_path, content + b" ")
 
 
 @pytest.mark.parametrize("error", [MemoryError, RecursionError])
 def test_running_out_of_memory_is_an_input_error(tmp_path, monkeypatch, error):
-    def run(self):
+    def run(content):
         raise error
 
-    monkeypatch.setattr(interpreter._Interpreter, "run", run)
+    monkeypatch.setattr(reading, "run", run)
     assert error.__name__ in refusal(tmp_path, pickle.dumps(1))
 
 

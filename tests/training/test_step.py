@@ -1,5 +1,6 @@
 """The train step: accumulated packs equal one pack, eight devices equal one, and the loss falls."""
 
+import dataclasses
 import functools
 
 import jax
@@ -10,12 +11,21 @@ import pytest
 from jax.sharding import Mesh
 
 from dtrm_jax.batch import PackShape
-from dtrm_jax.data.packing import Example, build_pack
+from dtrm_jax.data.packing import build_pack
 from dtrm_jax.evaluation.evaluator import make_predict
 from dtrm_jax.models import build_model
 from dtrm_jax.training.losses import cross_entropy
 from dtrm_jax.training.step import AXIS, initial_state, make_train_step, parallelise
-from tests.factories import LABELS, assert_trees_close, random_examples, random_params, stack, tiny_config, tiny_model
+from tests.factories import (
+    LABELS,
+    assert_trees_close,
+    random_examples,
+    random_params,
+    stack,
+    text_only,
+    tiny_config,
+    tiny_model,
+)
 
 SHAPE = PackShape(((29, 7),), 17)
 CLASS_WEIGHTS = jnp.array([1.0, 2.0, 0.5, 3.0, 1.5])
@@ -135,7 +145,8 @@ def test_real_values_descend_the_mean_squared_error_of_what_is_annotated():
         values = random.normal(size=(turns, 3)).astype(np.float32)
         values[random.random((turns, 3)) < 0.3] = np.nan
         features = {"acoustic": random.normal(size=(turns, 5)).astype(np.float32)}
-        return build_pack([Example((), np.full(turns, -1, np.int32), values, features)], shape)
+        example = text_only((), np.full(turns, -1, np.int32))
+        return build_pack([dataclasses.replace(example, values=values, features=features)], shape)
 
     batch, params = stack([pack(8), pack(2)]), random_params(model)
     there = batch.value_weight_UxV > 0

@@ -8,11 +8,12 @@ empty, for models that read features.
 import pathlib
 import re
 
-from dtrm_jax.conversation import AVEC_VALUES, Conversation, Dataset, Turn, ValueSpace
+from dtrm_jax.conversation import Conversation, Dataset, Turn, ValueSpace
 from dtrm_jax.data.readers import feature_files
 from dtrm_jax.data.readers.feature_files import PickledCorpus
 from dtrm_jax.errors import InputError
 
+VALUES = ValueSpace(("valence", "arousal", "expectancy", "power"))
 _ATTRIBUTE = re.compile(r"(?<!\d)[1-4](?!\d)")
 
 
@@ -50,7 +51,7 @@ def read(source: pathlib.Path) -> Dataset:
     """
     paths = files(source)
     corpora = [feature_files.read(path) for path in paths]
-    names = tuple(AVEC_VALUES.names[int(_ATTRIBUTE.findall(path.stem)[0]) - 1] for path in paths)
+    names = tuple(VALUES.names[int(_ATTRIBUTE.findall(path.stem)[0]) - 1] for path in paths)
     first = corpora[0]
     for corpus in corpora[1:]:
         _check_same(first, corpus)

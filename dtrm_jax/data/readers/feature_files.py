@@ -1,7 +1,7 @@
 """The field's pickles of conversations and features, recognised by their structure and brought into one form.
 
 Files of the same name differ from repository to repository, and files of different names agree, so that nothing is
-taken from a name: a file is a tuple or list whose fields are dicts by conversation id, each with a value a turn, and
+taken from a name. A file is a tuple or list. Its fields are dicts by conversation id, each with one value per turn, and
 collections of the ids of each split. Which field is which follows from how many there are and what they hold; sizes
 of features come from the data.
 """
@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from dtrm_jax import safe_pickle
-from dtrm_jax.conversation import Conversation, LabelSpace, Turn
+from dtrm_jax.conversation import SPLITS
 from dtrm_jax.errors import InputError
 
 SUFFIXES = (".pkl", ".pickle", ".p")
 FEATURES = ("utterance", "utterance2", "utterance3", "utterance4", "acoustic", "visual")
-SPLITS = ("train", "dev", "test")
 
 # Fields in order. A dict that is not needed is "other", anything at all "any". Test comes before dev in COSMIC's files.
 LAYOUTS = {
@@ -46,13 +45,13 @@ _IDS = (list, tuple, set, frozenset)
 
 @dataclasses.dataclass(frozen=True)
 class PickledConversation:
-    """One conversation of a file; every field has an entry a turn.
+    """One conversation of a file; every field has one entry per turn.
 
     Attributes:
         speakers: Names; of a one-hot vector, the index.
         labels: Numbers: a class, or a real value.
         sentences: The utterances, "" where there is no text.
-        features: Feature name -> float32 ``[L, dim]``.
+        features: Feature name -> float32 ``[L, M]``.
     """
 
     speakers: tuple[str, ...]
@@ -247,7 +246,7 @@ def _sentence(where: str, value: Any) -> str:
 
 
 def _matrix(where: str, name: str, vectors: Sequence[Any]) -> np.ndarray:
-    """Returns float32 ``[L, dim]``."""
+    """Returns float32 ``[L, M]``."""
     rows, size = [], None
     for turn, vector in enumerate(vectors):
         if not _is_vector(vector) or (size is not None and len(vector) != size):
@@ -272,85 +271,6 @@ def _check_sizes(path: pathlib.Path, conversations: dict[str, PickledConversatio
             if size not in (None, found):
                 raise InputError(f"{path}, conversation {id[:40]!r}: expected {size} {name} features, found {found}")
             size = found
-
-
-def to_conversations(corpus: PickledCorpus, labels: LabelSpace) -> dict[str, Conversation]:
-    """Returns a file's conversations by id, their labels as names, without features.
-
-    Raises:
-        InputError: A label is not one of ``labels``, or an utterance is empty.
-    """
-    result = {}
-    for id, conversation in corpus.conversations.items():
-        turns = []
-        for index, (speaker, label, text) in enumerate(
-            zip(conversation.speakers, conversation.labels, conversation.sentences, strict=True)
-        ):
-            if not text:
-                raise InputError(f"{corpus.where(id, index)}: sentence is empty or not valid Unicode")
-            turns.append(Turn(str(index), speaker, text, class_name(corpus.where(id, index), label, labels)))
-        result[id] = Conversation(id, tuple(turns))
-    return result
-
-
-def class_name(where: str, label: float, labels: LabelSpace) -> str:
-    """Returns the name of a class; raises InputError if ``label`` is none."""
-    if type(label) is not int or not 0 <= label < len(labels):
-        raise InputError(f"{where}: expected a label from 0 to {len(labels) - 1}, found {label}")
-    return labels.names[label]
-
-
-def with_features(
-    conversations: dict[str, Conversation], files: Sequence[PickledCorpus], labels: LabelSpace | None
-) -> dict[str, Conversation]:
-    """Joins features to conversations by id.
-
-    Each feature comes from one file. A file of text vectors alone takes precedence for text over one that has other
-    modalities too; apart from that, no two files may have the same.
-
-    Args:
-        conversations: By the ids that the files use.
-        files: Where features are.
-        labels: If given, the files' labels must be those of the turns.
-
-    Raises:
-        InputError: Two files have the same feature, or a file does not fit; names the conversation and the turn.
-    """
-    sources = _sources(files)
-    for corpus in files:
-        for id, conversation in conversations.items():
-            _check_same(corpus, id, conversation, labels)
-    return {
-        id: dataclasses.replace(
-            conversation,
-            features={name: corpus.conversations[id].features[name] for name, corpus in sources.items()},
-        )
-        for id, conversation in conversations.items()
-    }
-
-
-def _sources(files: Sequence[PickledCorpus]) -> dict[str, PickledCorpus]:
-    """Returns the file that each feature is taken from, in the order of ``FEATURES``."""
-    text_alone = [corpus for corpus in files if corpus.features and corpus.features[-1].startswith("utterance")]
-    sources: dict[str, PickledCorpus] = {}
-    for corpus in [*(corpus for corpus in files if corpus not in text_alone), *text_alone]:
-        for name in corpus.features:
-            taken = sources.get(name)
-            if taken is not None and (taken in text_alone or corpus not in text_alone):
-                raise InputError(f"{corpus.path}: {name} features are in {taken.path} too; leave one of them out")
-        sources |= dict.fromkeys(corpus.features, corpus)
-    return {name: sources[name] for name in FEATURES if name in sources}
-
-
-def _check_same(corpus: PickledCorpus, id: str, conversation: Conversation, labels: LabelSpace | None) -> None:
-    found = corpus.conversations.get(id)
-    if found is None:
-        raise InputError(f"{corpus.path}: expected a conversation {id[:40]!r}, found none")
-    if len(found) != len(conversation):
-        raise InputError(f"{corpus.where(id)}: expected {len(conversation)} turns, found {len(found)}")
-    for turn, (own, label) in enumerate(zip(conversation.turns, found.labels, strict=True)):
-        if labels is not None and class_name(corpus.where(id, turn), label, labels) != own.label:
-            raise InputError(f"{corpus.where(id, turn)}: expected the label {own.label}, found {labels.names[label]}")
 
 
 def is_text(value: Any) -> bool:

@@ -7,10 +7,11 @@ own transcripts and its split of 120 and 31, without a dev split.
 
 import pathlib
 
-from dtrm_jax.conversation import IEMOCAP_LABELS, Dataset
-from dtrm_jax.data.readers import feature_files
+from dtrm_jax.conversation import Dataset, LabelSpace
+from dtrm_jax.data.readers import feature_files, joining
 from dtrm_jax.errors import InputError
 
+LABELS = LabelSpace(("happy", "sad", "neutral", "angry", "excited", "frustrated"))
 FILE = "iemocap.pkl"
 
 
@@ -40,9 +41,5 @@ def read(source: pathlib.Path) -> Dataset:
             the conversation.
     """
     corpora = [feature_files.read(path) for path in files(source)]
-    # Transcripts without features come first, then what has a dev split, then the rest.
-    base = min(corpora, key=lambda corpus: ("dev" not in corpus.splits, bool(corpus.features)))
-    conversations = feature_files.to_conversations(base, IEMOCAP_LABELS)
-    conversations = feature_files.with_features(conversations, corpora, IEMOCAP_LABELS)
-    splits = {split: tuple(conversations[id] for id in ids) for split, ids in base.splits.items()}
-    return Dataset("iemocap", IEMOCAP_LABELS, splits)
+    conversations, splits = joining.transcribed(corpora, LABELS)
+    return Dataset("iemocap", LABELS, {split: tuple(conversations[id] for id in ids) for split, ids in splits.items()})

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from dtrm_jax import safe_pickle
-from dtrm_jax.conversation import MELD_LABELS, Conversation, Dataset, Turn
-from dtrm_jax.data.readers import csv_file, feature_files
+from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn
+from dtrm_jax.data import download as official
+from dtrm_jax.data.readers import csv_file, feature_files, joining
 from dtrm_jax.data.readers.feature_files import PickledCorpus
 from dtrm_jax.errors import InputError
 
+LABELS = LabelSpace(("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"))
 FILES = {"train": "train_sent_emo.csv", "dev": "dev_sent_emo.csv", "test": "test_sent_emo.csv"}
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
 # What the field's pickles add to the Dialogue_ID of each split.
@@ -32,6 +34,11 @@ _REPAIR = {
 }
 # What the authors' own vectors are, by the start of the file name.
 _AUTHORS = {"audio": "acoustic", "text": "utterance"}
+
+
+def download(folder: pathlib.Path) -> pathlib.Path:
+    """Downloads the three CSV files into ``folder``, once, and returns it; see ``download.download_meld``."""
+    return official.download_meld(folder)
 
 
 def files(source: pathlib.Path) -> tuple[pathlib.Path, ...]:
@@ -79,23 +86,21 @@ def read(source: pathlib.Path) -> Dataset:
         for conversation in conversations
     }
     flat = {joined[split, c.id]: c for split, conversations in splits.items() for c in conversations}
-    flat = feature_files.with_features(flat, corpora, MELD_LABELS)
+    flat = joining.with_features(flat, corpora, LABELS)
     splits = {split: tuple(flat[joined[split, c.id]] for c in conversations) for split, conversations in splits.items()}
     for path, content in by_utterance.items():
         splits = _with_utterance_vectors(path, content, splits)
-    return Dataset("meld", MELD_LABELS, splits)
+    return Dataset("meld", LABELS, splits)
 
 
 def _without_csv(source: pathlib.Path, corpora: list[PickledCorpus]) -> Dataset:
     """Reads transcripts, labels and splits from a feature file too."""
     if not corpora:
         raise InputError(f"{source}: expected {', '.join(FILES.values())} beside the vectors by utterance")
-    base = min(corpora, key=lambda corpus: ("dev" not in corpus.splits, bool(corpus.features)))
-    conversations = feature_files.to_conversations(base, MELD_LABELS)
-    conversations = feature_files.with_features(conversations, corpora, MELD_LABELS)
+    conversations, listed = joining.transcribed(corpora, LABELS)
     conversations = {id: _repaired(conversation) for id, conversation in conversations.items()}
-    splits = {split: tuple(conversations[id] for id in ids) for split, ids in _official(base.splits).items()}
-    return Dataset("meld", MELD_LABELS, splits)
+    splits = {split: tuple(conversations[id] for id in ids) for split, ids in _official(listed).items()}
+    return Dataset("meld", LABELS, splits)
 
 
 def _official(splits: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -195,7 +200,7 @@ def _turn(path: pathlib.Path, line: int, row: dict[str, str], utterance: int) ->
         if not value.strip():
             raise InputError(f"{path}, line {line}: {column} is empty")
     emotion = row["Emotion"].strip().lower()
-    if emotion not in MELD_LABELS.names:
-        expected = ", ".join(MELD_LABELS.names)
+    if emotion not in LABELS.names:
+        expected = ", ".join(LABELS.names)
         raise InputError(f"{path}, line {line}: expected an Emotion of {expected}, found {emotion[:40]!r}")
     return Turn(str(utterance), speaker.strip(), text, emotion)

@@ -1,30 +1,26 @@
-"""People's own conversations: one table a split, a row a turn (``docs/own-data.md``).
+"""People's own conversations: one table per split, one row per turn (``docs/own-data.md``).
 
 A folder holds ``train``, and ``dev`` and ``test`` if there are any, each as ``.csv``, ``.jsonl`` or ``.parquet``.
-Features are columns of lists (jsonl, parquet) or arrays in ``<split>.npz``, a row for every row of the table.
+Features are columns of lists (jsonl, parquet) or arrays in ``<split>.npz``, one row for every row of the table.
 ``labels.txt`` may list the classes in order.
 """
 
 import dataclasses
-import json
 import math
 import pathlib
 import zipfile
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from dtrm_jax.conversation import MODALITIES, Conversation, Dataset, LabelSpace, Turn, ValueSpace
+from dtrm_jax.conversation import SPLITS, Conversation, Dataset, LabelSpace, Turn, ValueSpace
 from dtrm_jax.data.readers import csv_file
+from dtrm_jax.data.readers.table_files import FEATURES, LOADERS, VALUE_PREFIX, is_number
 from dtrm_jax.errors import InputError
 
-SPLITS = ("train", "dev", "test")
 LABELS_FILE = "labels.txt"
-VALUE_PREFIX = "value_"
 
 _NAMES = ("conversation", "turn", "speaker")
-_FEATURES = tuple(MODALITIES.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +80,7 @@ def _tables(source: pathlib.Path) -> dict[str, pathlib.Path]:
     """Returns the table of each split that has one."""
     found = {}
     for split in SPLITS:
-        paths = [path for kind in _LOADERS if (path := source / f"{split}{kind}").is_file()]
+        paths = [path for kind in LOADERS if (path := source / f"{split}{kind}").is_file()]
         if len(paths) > 1:
             raise InputError(
                 f"{source}: expected one table of the {split} split, found {paths[0].name}, {paths[1].name}"
@@ -97,7 +93,7 @@ def _tables(source: pathlib.Path) -> dict[str, pathlib.Path]:
 
 
 def _load(path: pathlib.Path) -> _Table:
-    rows = list(_LOADERS[path.suffix](path))
+    rows = list(LOADERS[path.suffix](path))
     if not rows:
         raise InputError(f"{path}: expected rows, found none")
     table = _Table(path, "row" if path.suffix == ".parquet" else "line", rows, frozenset().union(*(r for _, r in rows)))
@@ -108,55 +104,6 @@ def _load(path: pathlib.Path) -> _Table:
             f"{path}: expected a column label, or else columns {VALUE_PREFIX}<name>, found both or neither"
         )
     return table
-
-
-def _csv_rows(path: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, row in csv_file.rows(path, ()):
-        values: dict[str, Any] = {name: cell if cell.strip() else None for name, cell in row.items()}
-        for name in values.keys() & _FEATURES:
-            raise InputError(f"{path}: column {name}: a csv file cannot hold features; put them into {path.stem}.npz")
-        for name, cell in values.items():
-            if name.startswith(VALUE_PREFIX) and cell is not None:
-                values[name] = _number(cell)
-        yield line, values
-
-
-def _number(cell: str) -> float | str:
-    try:
-        return float(cell)
-    except ValueError:
-        return cell  # refused later, where the message can name it
-
-
-def _jsonl_rows(path: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, text in enumerate(csv_file.read_text(path).split("\n"), start=1):
-        if not text.strip():
-            continue
-        try:
-            row = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"{path}, line {line}: not JSON: {error}") from None
-        except RecursionError:
-            raise InputError(f"{path}, line {line}: not a row: nested too deeply") from None
-        if not isinstance(row, dict):
-            raise InputError(f"{path}, line {line}: expected a JSON object, found {type(row).__name__}")
-        yield line, row
-
-
-def _parquet_rows(path: pathlib.Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise InputError(f"{path}: reading parquet needs pyarrow: pip install pyarrow") from None
-    try:
-        rows = pq.read_table(path).to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: cannot be read as parquet: {' '.join(str(error).split())[:120]}") from None
-    yield from enumerate(rows, start=1)
-
-
-_LOADERS = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
 
 
 def _label_space(source: pathlib.Path, tables: dict[str, _Table]) -> LabelSpace | ValueSpace:
@@ -196,7 +143,7 @@ def _label(table: _Table, number: int, row: dict[str, Any]) -> str | None:
 
 def _features(path: pathlib.Path, table: _Table) -> dict[str, np.ndarray]:
     """Returns feature name -> float32 ``[rows, dim]``, NaN throughout where a row lacks it."""
-    found = {name: _feature_column(table, name) for name in _FEATURES if name in table.columns}
+    found = {name: _feature_column(table, name) for name in FEATURES if name in table.columns}
     if path.is_file():
         for name, array in _read_npz(path).items():
             if name in found:
@@ -218,9 +165,9 @@ def _features(path: pathlib.Path, table: _Table) -> dict[str, np.ndarray]:
 def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            if unknown := [name for name in arrays.files if name not in _FEATURES]:
-                raise InputError(f"{path}: expected arrays named {', '.join(_FEATURES)}, found {', '.join(unknown)}")
-            return {name: arrays[name] for name in _FEATURES if name in arrays.files}
+            if unknown := [name for name in arrays.files if name not in FEATURES]:
+                raise InputError(f"{path}: expected arrays named {', '.join(FEATURES)}, found {', '.join(unknown)}")
+            return {name: arrays[name] for name in FEATURES if name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be read as NumPy arrays: {error}") from None
 
@@ -230,7 +177,7 @@ def _feature_column(table: _Table, name: str) -> np.ndarray:
     for number, row in table.rows:
         vector = row.get(name)
         if vector is not None:
-            numbers = isinstance(vector, list) and vector and all(map(_is_number, vector))
+            numbers = isinstance(vector, list) and vector and all(map(is_number, vector))
             if not numbers or (size is not None and len(vector) != size):
                 expected = "a list of numbers" if size is None else f"a list of {size} numbers"
                 raise InputError(f"{table.at(number)}: {name}: expected {expected}, or nothing")
@@ -300,12 +247,7 @@ def _values(table: _Table, number: int, row: dict[str, Any], names: tuple[str, .
     result = []
     for name in names:
         value = row.get(VALUE_PREFIX + name)
-        if value is not None and not (_is_number(value) and math.isfinite(value)):
+        if value is not None and not (is_number(value) and math.isfinite(value)):
             raise InputError(f"{table.at(number)}: {VALUE_PREFIX}{name}: expected a finite number, found {value!r}")
         result.append(None if value is None else float(value))
     return tuple(result)
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a value is a number that a float can hold; True and False are none."""
-    return type(value) is float or (type(value) is int and abs(value) < 2**63)

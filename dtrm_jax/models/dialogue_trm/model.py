@@ -33,7 +33,6 @@ class DialogueTRM(Model):
         width: D.
         window: K.
         outputs: C, classes or real values.
-        segments: Whether segment embeddings distinguish the utterance from its context.
     """
 
     config: ModelConfig
@@ -41,7 +40,6 @@ class DialogueTRM(Model):
     width: int
     window: int
     outputs: int
-    segments: bool = True
 
     @nn.compact
     def __call__(self, batch: Batch, *, deterministic: bool) -> Float[Array, "U C"]:
@@ -79,7 +77,6 @@ class DialogueTRM(Model):
             self.shape,
             config.encoder,
             deterministic=deterministic,
-            segments=self.segments,
         )
         return IntraModal(name="intra_modal", **settings)(f_UxD, batch.conversation_U, batch.turn_U, deterministic)
 
@@ -119,7 +116,6 @@ class DialogueTRM(Model):
             width=width,
             window=config.tokens.window,
             outputs=outputs,
-            segments=config.tokens.segments,
         )
 
     @classmethod

@@ -17,7 +17,6 @@ def encode_utterances(
     config: EncoderConfig,
     *,
     deterministic: bool,
-    segments: bool = True,
 ) -> Float[Array, "U D"]:
     """Returns ``f_i`` (eq. 1) of every utterance slot: the state at its [CLS], or the mean over its own tokens.
 
@@ -27,10 +26,8 @@ def encode_utterances(
         shape: Its shape.
         config: Pooling and chunks.
         deterministic: No dropout.
-        segments: Whether segment embeddings distinguish the utterance from its context. What is read stays the same.
     """
-    segment_ids_T = batch.segment_ids_T if segments else jnp.zeros_like(batch.segment_ids_T)
-    tokens = (batch.token_ids_T, batch.position_ids_T, segment_ids_T, batch.sequence_ids_T)
+    tokens = (batch.token_ids_T, batch.position_ids_T, batch.segment_ids_T, batch.sequence_ids_T)
     by_cls = config.pooling == "cls"
     if config.chunks > 1:
         f_TxD = in_chunks(encoder, tokens, shape.rows, config.chunks, deterministic)
@@ -43,22 +40,18 @@ def encode_utterances(
 
 
 def utterance_of_own(batch: Batch) -> Int[Array, " T"]:
-    """Returns the utterance slot whose segment 0 each token belongs to; U for all other tokens.
-
-    Segment 0 is the utterance with its [CLS] and [SEP], without context.
-    """
-    own_T = (batch.segment_ids_T == 0) & (batch.sequence_ids_T >= 0)
-    return jnp.where(own_T, batch.sequence_ids_T, batch.turn_U.shape[0])
+    """Returns the utterance slot whose own token (``Batch.own_T``) each token is; U for all other tokens."""
+    return jnp.where(batch.own_T, batch.sequence_ids_T, batch.turn_U.shape[0])
 
 
 def own_tokens(batch: Batch, shape: PackShape) -> tuple[Int[Array, " O"] | None, Int[Array, " O"]]:
-    """Returns the token slots of all segments 0, None for all slots, and their utterances; U in unused places."""
+    """Returns the token slots of all own tokens, or None for all slots, and their utterances; U in unused places."""
     utterance_T = utterance_of_own(batch)
     if shape.own_tokens in (0, shape.tokens):
         return None, utterance_T
-    own_T = utterance_T < shape.utterances
-    (read_O,) = jnp.nonzero(own_T, size=shape.own_tokens, fill_value=0)
-    return read_O, jnp.where(jnp.arange(shape.own_tokens) < own_T.sum(), utterance_T[read_O], shape.utterances)
+    (read_O,) = jnp.nonzero(batch.own_T, size=shape.own_tokens, fill_value=0)
+    used_O = jnp.arange(shape.own_tokens) < batch.own_T.sum()
+    return read_O, jnp.where(used_O, utterance_T[read_O], shape.utterances)
 
 
 def mean_of_utterance(

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dtrm_jax.data.examples import make_examples, pack_shape
+from dtrm_jax.data.examples import make_examples
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.packing import build_pack
+from dtrm_jax.data.plans import pack_shape
 from dtrm_jax.evaluation.evaluator import Evaluator, make_inspect
 from dtrm_jax.evaluation.files.inside_columns import ordered
 from dtrm_jax.evaluation.inspection import read_out
@@ -50,7 +51,7 @@ def prepared(config):
     names = [name for name in SIZES if name[0] in config.model.modalities]
     normalization = Normalization.fit(split, names)
     examples = make_examples(split, LABELS, None, normalization, config)
-    return build_model(config, None, len(LABELS), pack_shape(examples, LABELS, normalization, config)), examples
+    return build_model(config, None, len(LABELS), pack_shape(examples, config)), examples
 
 
 @pytest.mark.parametrize(("turns", "unused", "window"), [((29, 1, 13), 4, 3), ((2, 41), 0, 9), ((5, 6), 2, 4)])

@@ -7,9 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from dtrm_jax.data.examples import make_examples, pack_shape
+from dtrm_jax.data.examples import make_examples
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.packing import build_pack
+from dtrm_jax.data.plans import pack_shape
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.inspection import read_out
 from dtrm_jax.models import build_model
@@ -60,7 +61,7 @@ def prepared(config, absent=(), chosen=(0, 1, 2)):
     reads_text = config.model.utterance == "encoder" and "u" in config.model.modalities
     tokenizer, encoder = (make_tokenizer(), tiny_encoder(config, layers=1)) if reads_text else (None, None)
     examples = make_examples(split, LABELS, tokenizer, normalization, config)
-    shape = pack_shape(examples, LABELS, normalization, config)
+    shape = pack_shape(examples, config)
     model = build_model(config, encoder, len(LABELS), shape)
     return model, build_pack([examples[index] for index in chosen], shape)
 

@@ -1,4 +1,6 @@
-"""Reading an utterance by the mean of its segment 0 instead of its [CLS]."""
+"""Reading an utterance by the mean of its own tokens instead of its [CLS]."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +8,7 @@ import numpy as np
 import pytest
 
 from dtrm_jax.batch import PackShape
-from dtrm_jax.data.packing import build_pack, with_own_tokens
+from dtrm_jax.data.packing import build_pack
 from dtrm_jax.models.encoders.reading import mean_of_utterance
 from tests.factories import random_examples, random_params, tiny_config, tiny_model
 
@@ -37,8 +39,8 @@ def test_pooling_changes_the_outcome_and_context_reaches_the_mean_through_attent
 
 def test_the_last_layer_need_not_finish_what_nobody_reads(pack):
     examples = random_examples(3, (5, 1, 3), tiny_config())
-    own = with_own_tokens(SHAPE, [[0, 1, 2]], examples)
-    assert sum(example.own_tokens for example in examples) <= own.own_tokens < SHAPE.tokens / 2
+    own = dataclasses.replace(SHAPE, own_tokens=sum(example.own_tokens for example in examples) + 3)
+    assert own.own_tokens < SHAPE.tokens / 2
     config = tiny_config(model__encoder__pooling="mean")
     params = random_params(tiny_model(config, SHAPE))
 
@@ -59,26 +61,25 @@ def test_the_last_layer_need_not_finish_what_nobody_reads(pack):
 
 def test_a_pack_with_more_own_tokens_than_there_is_room_for_is_refused():
     examples = random_examples(3, (5, 1, 3), tiny_config())
-    first, every = (with_own_tokens(SHAPE, packs, examples) for packs in ([[1]], [[1], [0, 1, 2]]))
-    assert first.own_tokens < every.own_tokens
-    build_pack(examples, every)
-    with pytest.raises(ValueError, match=f"at most {first.own_tokens} tokens in segment 0"):
-        build_pack(examples, first)
+    needed = sum(example.own_tokens for example in examples)
+    build_pack(examples, dataclasses.replace(SHAPE, own_tokens=needed))
+    with pytest.raises(ValueError, match=f"at most {needed - 1} own tokens in a pack, found {needed}"):
+        build_pack(examples, dataclasses.replace(SHAPE, own_tokens=needed - 1))
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_without_segments_context_is_embedded_as_the_utterance_is_and_nothing_else_changes(pack, pooling):
-    settings = {"model__encoder__pooling": pooling}
-    config = tiny_config(**settings, tokens__segments=False)
-    with_segments, without = tiny_model(tiny_config(**settings), SHAPE), tiny_model(config, SHAPE)
-    params = random_params(without)
+    config = tiny_config(model__encoder__pooling=pooling, tokens__segments=False)
+    without = build_pack(random_examples(3, (5, 1, 3), config), SHAPE)
+    model = tiny_model(config, SHAPE)
+    params = random_params(model)
     table = params["encoder"]["embeddings"]["token_type_embeddings"]
     same_row = jax.tree.map(lambda rows: jnp.stack([rows[0], rows[0]]), table)
     embeddings = {**params["encoder"]["embeddings"], "token_type_embeddings": same_row}
     told_nothing = {**params, "encoder": {**params["encoder"], "embeddings": embeddings}}
 
-    def logits(model, params):
+    def logits(pack, params):
         return jax.jit(lambda p: model.apply({"params": p}, pack, deterministic=True))(params)
 
-    np.testing.assert_allclose(logits(without, params), logits(with_segments, told_nothing), atol=1e-6)
-    assert np.abs(logits(without, params) - logits(with_segments, params)).max() > 1e-3
+    np.testing.assert_allclose(logits(without, params), logits(pack, told_nothing), atol=1e-6)
+    assert np.abs(logits(without, params) - logits(pack, params)).max() > 1e-3

@@ -1,0 +1,116 @@
+"""The shape of packs: how many rows of each length, how many utterance slots."""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from dtrm_jax.batch import PackShape
+from dtrm_jax.config import PackingConfig
+from dtrm_jax.data.packing.plan import PackFiller, epoch_order, plan_packs
+
+_ALIGN = 16  # row lengths and utterance slots are multiples of it: whole vector registers
+_UTTERANCE_SLACK = 1.2  # utterance slots are cheap next to token slots
+_ATTENTION_LENGTH = 200  # row length at which attention takes as long as all else; measured with MiniLM on a CPU
+
+
+def choose_shape(lengths: Sequence[Sequence[int]], config: PackingConfig, multiple: int = 1) -> PackShape:
+    """Chooses how many rows of each length and how many utterance slots a pack has.
+
+    A hill climb over the row counts: it starts from the share of tokens that fit each row length and no shorter one,
+    and exchanges rows as long as that lowers the cost of a whole planned epoch. A shape is considered only if every
+    conversation fits into a pack of its own: nothing is ever cut or dropped, the budget grows instead.
+
+    Args:
+        lengths: For every conversation that must fit, the tokens of each of its sequences.
+        config: Budgets and row lengths; a row length for the longest sequence is added, those beyond it are left out.
+            If no text is encoded, ``utterances`` alone is the budget.
+        multiple: The number of rows of each length is a multiple of it.
+    """
+    longest = max(max(conversation) for conversation in lengths)
+    if not longest:
+        return PackShape((), aligned(max(config.utterances, *map(len, lengths))))
+    row_lengths = [length for length in config.row_lengths if length < longest]
+    row_lengths.append(next((length for length in config.row_lengths if length >= longest), aligned(longest)))
+    budget = _budget(lengths, config)
+    order = epoch_order(lengths, seed=0, epoch=0)
+    largest_first = sorted(lengths, key=sum, reverse=True)
+    counts = _first_counts(largest_first, row_lengths, budget)
+    ceiling = max(1.1 * budget, np.dot(counts, row_lengths))
+    best, step = _cost(counts, row_lengths, lengths, order), 4
+    while step:
+        improved = False
+        for candidate in _exchanges(counts, row_lengths, step):
+            if 0.9 * budget <= np.dot(candidate, row_lengths) <= ceiling and _holds(
+                candidate, row_lengths, largest_first
+            ):
+                cost = _cost(candidate, row_lengths, lengths, order)
+                if cost < 0.999 * best:
+                    best, counts, improved = cost, candidate, True
+        step = step if improved else step // 2
+    rows = _rows([aligned(count, multiple) for count in counts], row_lengths)
+    return PackShape(rows, _utterance_slots(lengths, rows, order))
+
+
+def _budget(lengths: Sequence[Sequence[int]], config: PackingConfig) -> float:
+    """Returns the token slots of a pack: as many as are allowed, for no more utterances than are allowed."""
+    sizes = [sum(conversation) for conversation in lengths]
+    each = sum(sizes) / sum(map(len, lengths))
+    return max(min(config.tokens, config.utterances * each), *sizes)
+
+
+def _first_counts(largest_first: Sequence[Sequence[int]], row_lengths: list[int], budget: float) -> list[int]:
+    """Rows in proportion to the tokens that fit no shorter row, then long rows until every conversation fits."""
+    flat = np.asarray([length for conversation in largest_first for length in conversation])
+    demand = np.bincount(np.searchsorted(row_lengths, flat), weights=flat, minlength=len(row_lengths))
+    counts = [
+        max(1, round(budget * share / length)) for share, length in zip(demand / demand.sum(), row_lengths, strict=True)
+    ]
+    while not _holds(counts, row_lengths, largest_first):
+        counts[-1] += 1
+    return counts
+
+
+def _exchanges(counts: list[int], row_lengths: list[int], step: int) -> Iterator[list[int]]:
+    """Yields the counts with ``step`` rows of one kind added, removed, or turned into another kind."""
+    nothing = -1
+    for source, target in itertools.permutations(range(nothing, len(counts)), 2):
+        candidate = list(counts)
+        if source != nothing:
+            candidate[source] -= step
+        if target != nothing:
+            same_tokens = step * row_lengths[source] / row_lengths[target]
+            candidate[target] += step if source == nothing else max(1, round(same_tokens))
+        if min(candidate) >= 0 and sum(candidate):
+            yield candidate
+
+
+def _rows(counts: list[int], row_lengths: list[int]) -> tuple[tuple[int, int], ...]:
+    return tuple((length, count) for length, count in zip(row_lengths, counts, strict=True) if count)
+
+
+def _holds(counts: list[int], row_lengths: list[int], largest_first: Sequence[Sequence[int]]) -> bool:
+    """Whether every conversation fits into an empty pack; if one does not, it is found early among the largest."""
+    rows = _rows(counts, row_lengths)
+    return all(PackFiller(PackShape(rows, len(sizes))).add(sizes) is not None for sizes in largest_first)
+
+
+def _cost(counts: list[int], row_lengths: list[int], lengths: Sequence[Sequence[int]], order: Sequence[int]) -> float:
+    """Returns the relative time of an epoch: the packs it needs times the time of one."""
+    rows = _rows(counts, row_lengths)
+    unlimited = PackShape(rows, sum(len(conversation) for conversation in lengths))
+    packs = len(plan_packs(lengths, order, unlimited))
+    return packs * sum(length * count * (1 + length / _ATTENTION_LENGTH) for length, count in rows)
+
+
+def _utterance_slots(lengths: Sequence[Sequence[int]], rows: tuple[tuple[int, int], ...], order: Sequence[int]) -> int:
+    """Returns a little more than the packs of a planned epoch use on average, so that slots seldom close a pack."""
+    turns = [len(conversation) for conversation in lengths]
+    packs = plan_packs(lengths, order, PackShape(rows, sum(turns)))
+    return aligned(max(math.ceil(_UTTERANCE_SLACK * sum(turns) / len(packs)), max(turns)))
+
+
+def aligned(size: int, multiple: int = _ALIGN) -> int:
+    """Returns the next multiple."""
+    return -(-size // multiple) * multiple

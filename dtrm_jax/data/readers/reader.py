@@ -1,0 +1,141 @@
+"""What a corpus is to the rest of the project: a fingerprint of where it comes from, and a way to read it."""
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from typing import ClassVar, Protocol, cast
+
+from dtrm_jax import config as config_lib
+from dtrm_jax.config import DataConfig
+from dtrm_jax.conversation import Dataset
+from dtrm_jax.errors import InputError
+
+
+class Reader(Protocol):
+    """The module of a reader of files."""
+
+    def files(self, source: pathlib.Path) -> tuple[pathlib.Path, ...]:
+        """Returns the files that ``read`` reads, in a fixed order.
+
+        Args:
+            source: The folder of the corpus, or one file of it.
+
+        Raises:
+            InputError: Files are missing.
+        """
+
+    def read(self, source: pathlib.Path) -> Dataset:
+        """Reads the corpus.
+
+        Args:
+            source: The folder of the corpus, or one file of it.
+
+        Raises:
+            InputError: A file is missing or malformed; names the file and the record.
+        """
+
+
+class DownloadingReader(Reader, Protocol):
+    """The module of a reader whose files can be had from the network by anybody."""
+
+    def download(self, folder: pathlib.Path) -> pathlib.Path:
+        """Makes sure that the files are in ``folder`` and returns it.
+
+        Raises:
+            InputError: There is no network.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A corpus that has been found, but not read.
+
+    Attributes:
+        fingerprint: SHA-256 of everything that the result of ``read`` depends on, in hexadecimal.
+        read: Reads the corpus.
+    """
+
+    fingerprint: str
+    read: Callable[[], Dataset]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Files:
+    """A corpus in files.
+
+    Attributes:
+        version: Of the reader. Raise it whenever the reader's output changes for the same files.
+        module: A ``Reader``, or a ``DownloadingReader``.
+        needs: What the source folder must hold, with its verb, for the error that asks for the folder.
+        downloads: Whether the module is a ``DownloadingReader``.
+    """
+
+    version: int
+    module: str
+    needs: str
+    downloads: bool = False
+    knows_optimum: ClassVar[bool] = False
+
+    def locate(self, config: DataConfig, cache: pathlib.Path) -> Source:
+        """Finds the files.
+
+        Args:
+            config: ``source`` falls back to ``$DTRM_<NAME>_SOURCE``, and then to a download if there is one.
+            cache: The folder for downloads.
+
+        Raises:
+            InputError: Files are missing or cannot be read.
+        """
+        reader = cast(Reader, importlib.import_module(self.module))
+        folder = self._folder(config, cache)
+        digest = hashlib.sha256(f"{config.name} {self.version}\n".encode())
+        for path in reader.files(folder):
+            digest.update(path.name.encode() + b"\n")  # names say which split or attribute a file is
+            try:
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        return Source(digest.hexdigest(), lambda: reader.read(folder))
+
+    def _folder(self, config: DataConfig, cache: pathlib.Path) -> pathlib.Path:
+        variable = f"DTRM_{config.name.upper()}_SOURCE"
+        named = config.source or os.environ.get(variable)
+        if named:
+            return pathlib.Path(named).expanduser()
+        if self.downloads:
+            reader = cast(DownloadingReader, importlib.import_module(self.module))
+            return reader.download(cache / "downloads" / config.name)
+        raise InputError(
+            f"{config.name.upper()}: {self.needs} needed; name the folder with --config.data.source=DIR or ${variable}"
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Generated:
+    """A corpus that is generated from settings of its own, the section of ``DataConfig`` with its name.
+
+    Attributes:
+        version: Of the generator, as the version of a reader.
+        module: Has ``generate(settings) -> Dataset``.
+        rules: The module of its rules. The code of both modules counts like the content of files.
+    """
+
+    version: int
+    module: str
+    rules: str
+    knows_optimum: ClassVar[bool] = True  # the best possible accuracy follows from the rules
+
+    def locate(self, config: DataConfig, cache: pathlib.Path) -> Source:
+        """Returns the generator with its settings; nothing is looked up in ``cache``."""
+        generator, rules = importlib.import_module(self.module), importlib.import_module(self.rules)
+        settings = getattr(config, config.name)
+        digest = hashlib.sha256(f"{config.name} {self.version}\n".encode())
+        for module in (generator, rules):
+            digest.update(pathlib.Path(str(module.__file__)).read_bytes())
+        digest.update(json.dumps(config_lib.to_dict(settings), sort_keys=True).encode())
+        return Source(digest.hexdigest(), lambda: generator.generate(settings))
