@@ -10,7 +10,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from dtrm_jax.models.encoders.bert_config import BertConfig
 from jaxtyping import Array, Float
 from transformers import BertConfig as HuggingFaceConfig
 from transformers.models.bert.modeling_flax_bert import FlaxBertModule

@@ -10,7 +10,6 @@ from typing import Any
 import flax.traverse_util
 import jax
 import numpy as np
-from dtrm_jax.models.encoders.bert_config import BertConfig
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from dtrm_jax.batch import Batch, PackShape
