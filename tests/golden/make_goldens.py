@@ -4,6 +4,7 @@
 of ``explicit.py``; only outputs are stored.
 """
 
+import inspect
 import pathlib
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ from torch import nn
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
+from tests.encoder_families import FAMILIES  # noqa: E402
 from tests.golden import explicit  # noqa: E402
 
 FOLDER = pathlib.Path(__file__).parent
@@ -36,7 +38,9 @@ def make_bert() -> transformers.BertModel:
 def make_family(values: dict[str, Any]) -> transformers.PreTrainedModel:
     """Returns the encoder of another family, as its ``config.json`` says, with the explicit weights."""
     config = transformers.AutoConfig.for_model(**values, attn_implementation="eager")
-    module = transformers.AutoModel.from_config(config)
+    module_class = transformers.MODEL_MAPPING[type(config)]
+    takes_pooling = "add_pooling_layer" in inspect.signature(module_class).parameters
+    module = module_class(config, **({"add_pooling_layer": False} if takes_pooling else {}))
     return load(module, {name: tuple(parameter.shape) for name, parameter in module.named_parameters()})
 
 
@@ -82,7 +86,7 @@ def family_golden(values: dict[str, Any]) -> dict[str, np.ndarray]:
     encoder, states = make_family(values), []
     for sequence in explicit.SEQUENCES:
         inputs = {"input_ids": torch.tensor([sequence.token_ids])}
-        if values.get("type_vocab_size"):
+        if values.get("type_vocab_size", 0) > 1:
             inputs["token_type_ids"] = torch.tensor([sequence.segment_ids])
         states.append(encoder(**inputs).last_hidden_state[0])
     return {"states": torch.cat(states).detach().numpy()}
@@ -122,6 +126,7 @@ def main() -> None:
         ("bert", bert_golden()),
         ("deberta_v2", family_golden(explicit.DEBERTA_V2_CONFIG)),
         ("modernbert", family_golden(explicit.MODERNBERT_CONFIG)),
+        *((f"family_{name}", family_golden(family.config)) for name, family in FAMILIES.items()),
         ("transformer", transformer_golden()),
         ("dialogue_trm", dialogue_golden()),
     ):

@@ -30,9 +30,10 @@ class MpnetConfig(BertConfig):
 
     @classmethod
     def _own_sizes(cls, file: ConfigFile) -> dict[str, Any]:
-        # The padding token is number 1 in the model's code, whatever a file says; positions begin after it.
+        # In the model's own code the padding token is number 1, after which positions begin, and there are 32 buckets,
+        # whatever a file says.
         return {
             "segment_types": 0,
             "first_position": 2,
-            "relative_buckets": file.size("relative_attention_num_buckets"),
+            "relative_buckets": file.expect("relative_attention_num_buckets", 32),
         }

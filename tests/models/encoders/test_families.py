@@ -2,15 +2,19 @@
 
 import dataclasses
 import json
+import pathlib
 
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from dtrm_jax.errors import InputError
 from dtrm_jax.models import encoders
+from dtrm_jax.models.encoders.weights import load_params
 from tests.encoder_families import FAMILIES
 from tests.factories import random_params_like
+from tests.golden import explicit
 from tests.packed import pack, sequences_of
 
 SETTINGS = {"dropout": 0.0, "attention_dropout": 0.0}
@@ -18,6 +22,8 @@ LENGTHS = (3, 12, 1, 16, 5, 2)
 TOGETHER = ((9, ((0, 4), (5, 2))), (17, ((1,), (3,))))
 ALONE = ((16, tuple((member,) for member in range(len(LENGTHS)))),)
 TOLERANCE = 1e-5
+GOLDEN = pathlib.Path(__file__).parents[2] / "golden"
+GOLDEN_LAYOUTS = (((31, ((4, 0, 1, 2, 3),)),), ((9, ((1, 3),)), (13, ((2, 0), (4,)))))
 
 
 @pytest.fixture(params=FAMILIES)
@@ -79,6 +85,21 @@ def test_every_parameter_has_an_array_and_the_other_way_round(family, tmp_path):
     targets = encoder.arrays().values()
     assert {target.path: target.shape[:: -1 if target.transpose else 1] for target in targets} == shapes
     assert len(targets) == len(shapes)
+
+
+@pytest.mark.parametrize("layout", GOLDEN_LAYOUTS)
+def test_states_equal_pytorch_however_sequences_are_packed(family, layout, tmp_path):
+    """The stored states are of transformers' class with weights from a formula, each sequence alone."""
+    encoder = read(tmp_path, family)
+    weights = explicit.weights({name: target.shape for name, target in encoder.arrays().items()})
+    safetensors.numpy.save_file(weights, tmp_path / "model.safetensors")
+    module, params = encoder.module(np.float32, remat=False, name=None), load_params(tmp_path, encoder)
+    sequences = [(np.array(one.token_ids), np.array(one.segment_ids)) for one in explicit.SEQUENCES]
+    arrays, rows, slots = pack(sequences, layout)
+    states = np.asarray(jax.jit(lambda p: module.apply({"params": p}, *arrays, rows, deterministic=True))(params))
+    found = np.concatenate([states[slots[member]] for member in range(len(sequences))])
+    with np.load(GOLDEN / f"family_{family}.npz", allow_pickle=False) as file:
+        np.testing.assert_allclose(found, file["states"], rtol=0, atol=TOLERANCE)
 
 
 def test_packed_equals_alone(family, tmp_path):
@@ -159,7 +180,7 @@ def test_the_positions_of_roberta_are_two_fewer_than_its_rows(tmp_path):
         ("roberta", {"position_embedding_type": "relative_key"}, "position_embedding_type: expected 'absolute'"),
         ("roberta", {"is_decoder": True}, "is_decoder: expected False, found True"),
         ("roberta", {"pad_token_id": "gone"}, "pad_token_id: expected a whole number of at least 0, found None"),
-        ("mpnet", {"relative_attention_num_buckets": 0}, "relative_attention_num_buckets: expected a positive whole"),
+        ("mpnet", {"relative_attention_num_buckets": 8}, "relative_attention_num_buckets: expected 32, found 8"),
         ("distilbert", {"activation": "relu"}, "activation: expected 'gelu', found 'relu'"),
         ("distilbert", {"n_heads": 5}, "dim: expected a multiple of the 5 attention heads, found 12"),
         ("electra", {"embedding_size": "gone"}, "embedding_size: expected a positive whole number, found None"),
