@@ -19,12 +19,13 @@ from dtrm_jax.host_memory import keep_freed_memory
 _DEBUG = flags.DEFINE_bool("debug", False, "Print tracebacks of errors in the input, and the libraries' notices.")
 
 
-def run(main: Callable[..., int | None], commands: Sequence[str] = ()) -> None:
+def run(main: Callable[..., int | None], commands: Sequence[str] = (), module: str = "__main__") -> None:
     """Parses the flags and runs ``main``; bad input ends the program with one line and status 2.
 
     Args:
         main: The program. If there are commands, it is given the one that was named.
         commands: What the one argument besides the flags may be; none if empty.
+        module: Name of the module that defines the command's flags. ``--help`` shows its docstring and its flags.
     """
 
     def wrapped(arguments: list[str]) -> int | None:
@@ -42,7 +43,15 @@ def run(main: Callable[..., int | None], commands: Sequence[str] = ()) -> None:
 
         return command() if _DEBUG.value else exit_status(command)
 
+    _help_as(module)
     app.run(wrapped, flags_parser=_parse_flags)
+
+
+def _help_as(module: str) -> None:
+    """Lets ``--help`` describe the command, whichever script has called it: absl describes the script."""
+    sys.modules["__main__"].__doc__ = sys.modules[module].__doc__
+    for flag in (*flags.FLAGS.get_flags_for_module(module), *flags.FLAGS.get_flags_for_module(__name__)):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def _parse_flags(arguments: list[str]) -> list[str]:

@@ -15,8 +15,9 @@ from tests.runs import ROOT, environment
 def test_importing_the_package_starts_no_jax():
     code = (
         "import sys, dtrm_jax\n"
+        "assert 'numpy' not in sys.modules\n"
         "dtrm_jax.load_config('demo'), dtrm_jax.Config, dtrm_jax.InputError\n"
-        "print([name for name in ('jax', 'numpy', 'tensorflow_datasets', 'orbax') if name in sys.modules])"
+        "print([name for name in ('jax', 'flax', 'tensorflow_datasets', 'orbax') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"

@@ -32,6 +32,20 @@ def test_train_then_eval(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("script", "flags"),
+    [
+        (("train.py",), ("--config", "--workdir", "--distributed")),
+        (("eval.py",), ("--checkpoint", "--split", "--step", "--source")),
+        (("-m", "dtrm_jax.experiments"), ("--config", "--seeds", "--only", "--[no]collect")),
+    ],
+)
+def test_help_tells_what_the_command_does_and_takes(tmp_path, script, flags):
+    shown = _run(tmp_path, *script, "--help").stdout
+    assert " ".join(("python", *script)) in shown
+    assert not [flag for flag in (*flags, "--[no]debug") if f"  {flag}: " not in shown]
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--config", "configs/none.py"), "No such file or directory: 'configs/none.py'"),

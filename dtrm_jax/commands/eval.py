@@ -37,4 +37,4 @@ def main() -> int:
 
 def run() -> None:
     """Parses the command line, evaluates and exits."""
-    command_line.run(main)
+    command_line.run(main, module=__name__)

@@ -42,4 +42,4 @@ def main() -> int:
 
 def run() -> None:
     """Parses the command line, trains and exits."""
-    command_line.run(main)
+    command_line.run(main, module=__name__)
