@@ -50,6 +50,7 @@ class PackShape:
 
     rows: tuple[tuple[int, int], ...]
     utterances: int
+    _: dataclasses.KW_ONLY
     values: int = 0
     features: tuple[tuple[str, int], ...] = ()
     own_tokens: int = 0
@@ -60,7 +61,7 @@ class PackShape:
         return sum(length * count for length, count in self.rows)
 
 
-@flax.struct.dataclass
+@flax.struct.dataclass(kw_only=True)
 class Batch:
     """One pack, or ``N`` of them with a leading axis. Arrays are int32 unless said otherwise.
 
