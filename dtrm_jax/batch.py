@@ -78,9 +78,9 @@ class Batch:
         turn_U: The turn's index in its conversation, from 0.
         speaker_U: The turn's speaker, numbered in the order in which the speakers of the conversation first appear; -1
             in unused slots.
-        label_U: The class; -1 where there is none (unlabelled turns and unused slots).
+        label_U: The class; -1 in unlabelled turns and unused slots.
         weight_U: float32, 1 where the turn counts in losses and metrics, 0 elsewhere.
-        value_UxV: float32, the real values of the turn, 0 where there is none; V is 0 where emotions are classes.
+        value_UxV: float32, the real values of the turn, 0 for a missing one; V is 0 if emotions are classes.
         value_weight_UxV: float32, 1 where the value counts in losses and metrics, 0 elsewhere.
         features_UxM: Modality -> float32 standardised features, 0 where the turn lacks them; one entry for each
             modality that the model takes as features.

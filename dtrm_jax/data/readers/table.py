@@ -156,7 +156,7 @@ def _features(path: pathlib.Path, table: _Table) -> dict[str, np.ndarray]:
                 raise InputError(f"{path}: {name} is a column of {table.path.name} too; leave out one of them")
             if array.ndim != 2 or len(array) != len(table.rows) or array.dtype.kind not in "fiu":
                 raise InputError(
-                    f"{path}: {name}: expected numbers of shape ({len(table.rows)}, dimensions), a row for each of "
+                    f"{path}: {name}: expected numbers of shape ({len(table.rows)}, dimensions), one row for each of "
                     f"{table.path.name}, found {array.dtype} {array.shape}"
                 )
             found[name] = array.astype(np.float32)
