@@ -2,13 +2,13 @@
 
 Axis letters, used as suffixes of array names in the whole project; each has one meaning:
 
-    A    turns of a block of attention              N    packs of a step
+    A    turns of a block of attention              N    turns of a split, all conversations end to end
     B    blocks of turns                            O    token slots at which an encoder is read
     C    classes; of outputs, classes or values     P    positions of the fusion
-    D    width of the model                         Q    turns of a split, all conversations end to end
+    D    width of the model                         Q    packs of a step
     E    width of an attention head                 R    rows of one row length
     F    width of the feed-forward layer            S    slots of a row
-    G    predictions that are compared              T    token slots of a pack, all rows end to end
+    G    buckets of distances between tokens        T    token slots of a pack, all rows end to end
     H    attention heads                            U    utterance slots of a pack
     I    inputs of a linear layer                   V    real-valued targets
     J    conversations of a split                   W    turns that a block of turns sees
@@ -18,6 +18,7 @@ Axis letters, used as suffixes of array names in the whole project; each has one
 
     Bs   samples of the bootstrap                   Sh   what voice and face can show (planted)
     Ki   kinds of turns (planted)                   Su   sums that a score is computed from
+    Pr   predictions that are compared
 
 A *pack* holds whole conversations. Its token axis is cut into rows of fixed lengths (``PackShape.rows``); a row holds
 one or more token sequences of eq. 1, and attention never leaves a sequence. Its utterance axis holds one entry per
@@ -50,6 +51,7 @@ class PackShape:
 
     rows: tuple[tuple[int, int], ...]
     utterances: int
+    _: dataclasses.KW_ONLY
     values: int = 0
     features: tuple[tuple[str, int], ...] = ()
     own_tokens: int = 0
@@ -60,9 +62,9 @@ class PackShape:
         return sum(length * count for length, count in self.rows)
 
 
-@flax.struct.dataclass
+@flax.struct.dataclass(kw_only=True)
 class Batch:
-    """One pack, or ``N`` of them with a leading axis. Arrays are int32 unless said otherwise.
+    """One pack, or ``Q`` of them with a leading axis. Arrays are int32 unless said otherwise.
 
     Attributes:
         token_ids_T: Vocabulary ids; 0 in unused slots.
@@ -77,9 +79,9 @@ class Batch:
         turn_U: The turn's index in its conversation, from 0.
         speaker_U: The turn's speaker, numbered in the order in which the speakers of the conversation first appear; -1
             in unused slots.
-        label_U: The class; -1 where there is none (unlabelled turns and unused slots).
+        label_U: The class; -1 in unlabelled turns and unused slots.
         weight_U: float32, 1 where the turn counts in losses and metrics, 0 elsewhere.
-        value_UxV: float32, the real values of the turn, 0 where there is none; V is 0 where emotions are classes.
+        value_UxV: float32, the real values of the turn, 0 for a missing one; V is 0 if emotions are classes.
         value_weight_UxV: float32, 1 where the value counts in losses and metrics, 0 elsewhere.
         features_UxM: Modality -> float32 standardised features, 0 where the turn lacks them; one entry for each
             modality that the model takes as features.

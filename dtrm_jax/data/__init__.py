@@ -1,1 +1,1 @@
-"""Files to batches: readers, builders, tokenisation, packing, pipeline."""
+"""Files to batches: readers, the cache of parsed corpora, tokenisation, examples, plans, packs, the pipeline."""

@@ -111,15 +111,17 @@ def _to_record(conversation: Conversation, labels: LabelSpace | ValueSpace) -> d
 def _from_record(record: dict[str, Any], labels: LabelSpace | ValueSpace, features: list[str]) -> Conversation:
     """Returns the conversation of a record, whose texts are UTF-8 bytes and whose turns are lists by feature."""
     columns = record["turns"]
-    texts = ([text.decode() for text in columns[name]] for name in ("id", "speaker", "text"))
-    count = len(columns["id"])
-    names: list[str | None] = [None] * count
-    values: list[tuple[float | None, ...]] = [()] * count
+    texts = [[text.decode() for text in columns[name]] for name in ("id", "speaker", "text")]
     if isinstance(labels, ValueSpace):
-        values = [tuple(None if np.isnan(value) else float(value) for value in row) for row in record["values"]]
+        rows = [tuple(None if np.isnan(value) else float(value) for value in row) for row in record["values"]]
+        annotated: list[dict[str, Any]] = [{"values": row} for row in rows]
     else:
         names = [None if label < 0 else labels.names[int(label)] for label in columns["label"]]
-    turns = tuple(Turn(*fields) for fields in zip(*texts, names, values, strict=True))
+        annotated = [{"label": name} for name in names]
+    turns = tuple(
+        Turn(id=id, speaker=speaker, text=text, **what)
+        for id, speaker, text, what in zip(*texts, annotated, strict=True)
+    )
     return Conversation(record["id"].decode(), turns, {name: record[_FEATURE + name] for name in features})
 
 

@@ -57,7 +57,7 @@ class Normalization:
             if found is None or found.shape[1] != len(mean):
                 size = "none" if found is None else f"{found.shape[1]}"
                 raise InputError(
-                    f"conversation {conversation.id}: expected {len(mean)} {name} features a turn, found {size}"
+                    f"conversation {conversation.id}: expected {len(mean)} {name} features per turn, found {size}"
                 )
             result[name] = (found - mean) / self.std[name]
         return result

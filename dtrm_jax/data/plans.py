@@ -21,7 +21,7 @@ class TrainPlan:
 
     Attributes:
         shape: Shape of every pack.
-        steps: For each step, ``N`` packs; empty packs fill up the last step of an epoch.
+        steps: For each step, ``Q`` packs; empty packs fill up the last step of an epoch.
         epoch_ends: For each epoch, the number of steps done when it ends.
     """
 
@@ -84,7 +84,7 @@ def plan_epochs(
     Args:
         lengths: For every conversation, the tokens of each of its sequences.
         shape: Shape of every pack.
-        packs_per_step: N.
+        packs_per_step: Q.
         epochs: Number of epochs.
         seed: Of the order.
 

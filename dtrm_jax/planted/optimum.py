@@ -28,8 +28,8 @@ class Information:
     """What a prediction may use; who speaks when is always known.
 
     Attributes:
-        modalities: Of the turn itself: any of the letters u(tterance), a(coustic), v(isual).
-        remembered: Of earlier turns, likewise; nothing: the turn is judged by itself.
+        modalities: What is known of the turn itself: any of the letters u(tterance), a(coustic), v(isual).
+        remembered: What is known of earlier turns, in the same letters. If empty, the turn is judged by itself.
     """
 
     modalities: str

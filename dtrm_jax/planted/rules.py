@@ -11,7 +11,7 @@ A conversation is drawn in five steps, each from explicit probabilities:
    - plain: the label is the state; voice and face show nothing;
    - voice burst: the label is a momentary emotion, drawn like a fresh state, which the voice shows and the face does
      not. The state goes on underneath, and it is what later turns depend on;
-   - face burst: likewise, shown by the face and not by the voice;
+   - face burst: the same, but shown by the face and not by the voice;
    - mask: the label is the state, the face shows some emotion out of politeness, and the voice is *flat*, which tells
      that the face is not to be believed: the face must be weighed by the voice;
    - irony: the words are those of the state, but the voice is *ironic*: the label is the opposite of the state

@@ -76,9 +76,9 @@ def test_what_is_wrong_is_one_line(tmp_path):
         Normalization.fit(nowhere, ("visual",))
     normalization = Normalization.fit(split(), ("acoustic",))
     without = make_conversation("A", ["x"], [None], "c7")
-    with pytest.raises(InputError, match="conversation c7: expected 5 acoustic features a turn, found none"):
+    with pytest.raises(InputError, match="conversation c7: expected 5 acoustic features per turn, found none"):
         normalization.apply(without)
-    with pytest.raises(InputError, match="expected 5 acoustic features a turn, found 4"):
+    with pytest.raises(InputError, match="expected 5 acoustic features per turn, found 4"):
         normalization.apply(with_features(np.random.default_rng(0), without, {"acoustic": 4}))
     for name, content in (("missing", None), ("damaged", b"PK\x03\x04junk"), ("text", b"hello")):
         if content:

@@ -71,10 +71,8 @@ def _conversation(corpora: list[PickledCorpus], id: str) -> Conversation:
     first = corpora[0].conversations[id]
     values = zip(*(corpus.conversations[id].labels for corpus in corpora), strict=True)
     turns = zip(first.speakers, first.sentences, values, strict=True)
-    return Conversation(
-        id,
-        tuple(
-            Turn(str(i), speaker, text, None, tuple(map(float, row))) for i, (speaker, text, row) in enumerate(turns)
-        ),
-        first.features,
+    made = tuple(
+        Turn(id=str(index), speaker=speaker, text=text, values=tuple(map(float, row)))
+        for index, (speaker, text, row) in enumerate(turns)
     )
+    return Conversation(id, made, first.features)

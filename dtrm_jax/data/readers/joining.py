@@ -37,7 +37,7 @@ def with_features(
 
     Args:
         conversations: By the ids that the files use.
-        files: Where features are.
+        files: The files with features.
         labels: If given, the files' labels must be those of the turns.
 
     Raises:

@@ -9,6 +9,7 @@ import dataclasses
 import math
 import pathlib
 import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -122,16 +123,21 @@ def _label_space(source: pathlib.Path, tables: dict[str, _Table]) -> LabelSpace 
         names = [name.strip() for name in csv_file.read_text(path).splitlines() if name.strip()]
         origin = LABELS_FILE
     else:
+        path = train.path
         names = sorted({_label(train, number, row) for number, row in train.rows} - {None})
-        origin = f"{train.path.name} (or list all of them in {LABELS_FILE})"
+        origin = f"{path.name} (or list all of them in {LABELS_FILE})"
     if not names or len(set(names)) < len(names):
-        raise InputError(f"{path if path.is_file() else train.path}: expected labels, each once, found {len(names)}")
+        raise InputError(f"{path}: expected labels, each once, found {len(names)}")
     for table in tables.values():
-        for number, row in table.rows:
-            label = _label(table, number, row)
-            if label is not None and label not in names:
-                raise InputError(f"{table.at(number)}: expected a label of {origin}, found {label[:40]!r}")
+        _check_labels(table, names, origin)
     return LabelSpace(tuple(names))
+
+
+def _check_labels(table: _Table, names: Sequence[str], origin: str) -> None:
+    for number, row in table.rows:
+        label = _label(table, number, row)
+        if label is not None and label not in names:
+            raise InputError(f"{table.at(number)}: expected a label of {origin}, found {label[:40]!r}")
 
 
 def _label(table: _Table, number: int, row: dict[str, Any]) -> str | None:
@@ -150,7 +156,7 @@ def _features(path: pathlib.Path, table: _Table) -> dict[str, np.ndarray]:
                 raise InputError(f"{path}: {name} is a column of {table.path.name} too; leave out one of them")
             if array.ndim != 2 or len(array) != len(table.rows) or array.dtype.kind not in "fiu":
                 raise InputError(
-                    f"{path}: {name}: expected numbers of shape ({len(table.rows)}, dimensions), a row for each of "
+                    f"{path}: {name}: expected numbers of shape ({len(table.rows)}, dimensions), one row for each of "
                     f"{table.path.name}, found {array.dtype} {array.shape}"
                 )
             found[name] = array.astype(np.float32)
@@ -215,7 +221,8 @@ def _conversations(
             raise InputError(f"{table.at(number)}: conversation {conversation!r} has turn {id!r} twice")
         values = _values(table, number, row, labels.names) if isinstance(labels, ValueSpace) else ()
         text = _text(table, number, row, optional=bool(features))
-        own[id] = Turn(id, speaker, text, _label(table, number, row) if not values else None, values)
+        label = None if values else _label(table, number, row)
+        own[id] = Turn(id=id, speaker=speaker, text=text, label=label, values=values)
         places.setdefault(conversation, []).append(place)
     return tuple(
         Conversation(name, tuple(own.values()), {key: array[places[name]] for key, array in features.items()})
