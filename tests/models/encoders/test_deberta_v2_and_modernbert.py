@@ -155,6 +155,7 @@ def test_recomputing_layers_changes_no_gradient(name):
         def total(params):
             return (module.apply({"params": params}, *arrays, rows, deterministic=False, rngs=rngs) * weight_TxD).sum()
 
+        assert ("remat" in str(jax.make_jaxpr(total)(params))) == remat
         return jax.jit(jax.grad(total))(params)
 
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-4), gradient(False), gradient(True))
@@ -217,6 +218,9 @@ def test_neighbours_outside_the_own_sequence_are_zeros():
     x_TxD = np.arange(1, 7, dtype=np.float32)[:, None]
     found = neighbours(x_TxD, np.array([0, 1, 2, 0, 1, 0]), np.array([0, 0, 0, 1, 1, -1]), 1)
     np.testing.assert_array_equal(found, [[0, 1, 2], [1, 2, 3], [2, 3, 0], [0, 4, 5], [4, 5, 0], [0, 6, 0]])
+    # A sequence that fills the whole axis: its ends are no neighbours.
+    found = neighbours(x_TxD[:3], np.arange(3), np.zeros(3, int), 2)
+    np.testing.assert_array_equal(found, [[0, 0, 1, 2, 3], [0, 1, 2, 3, 0], [1, 2, 3, 0, 0]])
 
 
 def test_distances_share_embeddings_on_a_logarithmic_scale():
