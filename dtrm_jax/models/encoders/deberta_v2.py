@@ -4,7 +4,7 @@ The score of a query and a key is the sum of up to three products: content with 
 the distance (c2p), and the embedding of the distance with content (p2c). Far distances share an embedding.
 
 All that is known of the family stands here: the sizes with how ``config.json`` is read, the names in a weight file, and
-the module. Modules are named as transformers names them.
+the module. Axis letter G: the distances that occur in the rows.
 """
 
 import dataclasses
@@ -237,7 +237,6 @@ class Embeddings(nn.Module):
     ) -> Float[Array, "T D"]:
         """Returns the embedding of every token slot."""
         sizes = self.config
-
         width = sizes.embedding_size or sizes.hidden_size
 
         def embed(name: str, rows: int, ids_T: Int[Array, " T"]) -> Float[Array, "T I"]:
@@ -330,13 +329,13 @@ class Attention(nn.Module):
     def _bias(self, distance_GxD: Float[Array, "G D"], content: dict[str, tuple[Array, Array]], rows: Rows) -> RowBias:
         """Returns what computes the terms c2p and p2c for rows of one length."""
         sizes = self.config
-        own = sizes.share_projections
+        shared = sizes.share_projections
         keys_GxHxE = queries_GxHxE = None
         if sizes.content_to_position:
-            weights = content["key_proj"] if own else self._weights("pos_key_proj")
+            weights = content["key_proj"] if shared else self._weights("pos_key_proj")
             keys_GxHxE = self._project(distance_GxD, *weights, sizes.heads)
         if sizes.position_to_content:
-            weights = content["query_proj"] if own else self._weights("pos_query_proj")
+            weights = content["query_proj"] if shared else self._weights("pos_query_proj")
             queries_GxHxE = self._project(distance_GxD, *weights, sizes.heads)
         first = sizes.distance_rows(_longest(rows))[0]
 
