@@ -126,3 +126,12 @@ def test_gradients_equal_pytorch(folders, tmp_path):
         found,
         expected,
     )
+
+
+def test_arrays_of_the_published_size(tmp_path):
+    config = transformers.ModernBertConfig()
+    config.save_pretrained(tmp_path)
+    with torch.device("meta"):
+        expected = {name: tuple(x.shape) for name, x in transformers.ModernBertModel(config).named_parameters()}
+    encoder = encoders.read_encoder(tmp_path, dropout=0.1, attention_dropout=0.1)
+    assert {name: target.shape for name, target in encoder.arrays().items()} == expected

@@ -4,7 +4,7 @@ The score of a query and a key is the sum of up to three products: content with 
 the distance (c2p), and the embedding of the distance with content (p2c). Far distances share an embedding.
 
 All that is known of the family stands here: the sizes with how ``config.json`` is read, the names in a weight file, and
-the module. Modules are named as transformers names them.
+the module.
 """
 
 import dataclasses
@@ -237,7 +237,6 @@ class Embeddings(nn.Module):
     ) -> Float[Array, "T D"]:
         """Returns the embedding of every token slot."""
         sizes = self.config
-
         width = sizes.embedding_size or sizes.hidden_size
 
         def embed(name: str, rows: int, ids_T: Int[Array, " T"]) -> Float[Array, "T I"]:
@@ -265,15 +264,15 @@ class Distances(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, rows: Rows) -> Float[Array, "G D"]:
-        """Returns the embeddings of the distances that occur in these rows, G of them, in ascending order."""
+    def __call__(self, rows: Rows) -> Float[Array, "Di D"]:
+        """Returns the embeddings of the distances that occur in these rows, in ascending order."""
         sizes = self.config
         table = self.param("embedding", _INIT, (2 * sizes.distances, sizes.hidden_size))
         occurring = sizes.distance_rows(_longest(rows))
-        x_GxD = table[occurring[0] : occurring[-1] + 1].astype(self.dtype)
+        x_DixD = table[occurring[0] : occurring[-1] + 1].astype(self.dtype)
         if sizes.norm_distances:
-            x_GxD = nn.LayerNorm(sizes.layer_norm_eps, dtype=self.dtype, name="LayerNorm")(x_GxD)
-        return x_GxD
+            x_DixD = nn.LayerNorm(sizes.layer_norm_eps, dtype=self.dtype, name="LayerNorm")(x_DixD)
+        return x_DixD
 
 
 def _longest(rows: Rows) -> int:
@@ -290,7 +289,7 @@ class Attention(nn.Module):
     def __call__(
         self,
         x_TxD: Float[Array, "T D"],
-        distance_GxD: Float[Array, "G D"],
+        distance_DixD: Float[Array, "Di D"],
         position_ids_T: Int[Array, " T"],
         sequence_ids_T: Int[Array, " T"],
         rows: Rows,
@@ -302,7 +301,7 @@ class Attention(nn.Module):
         # One product instead of three.
         kernel, bias = (jnp.concatenate(parts, axis=-1) for parts in zip(*content.values(), strict=True))
         q, k, v = jnp.split(self._project(x_TxD, kernel, bias, 3 * sizes.heads), 3, axis=1)
-        distance_GxD = Dropout(sizes.dropout)(distance_GxD, deterministic)
+        distance_DixD = Dropout(sizes.dropout)(distance_DixD, deterministic)
         dropout = Dropout(sizes.attention_dropout)
         attended, weights = row_attention(
             q,
@@ -313,7 +312,7 @@ class Attention(nn.Module):
             None if deterministic else lambda w: dropout(w, False),
             sizes.products,
             position_ids_T=position_ids_T,
-            bias=self._bias(distance_GxD, content, rows),
+            bias=self._bias(distance_DixD, content, rows),
             scale=sizes.scale,
         )
         self.sow("intermediates", "weights", weights)
@@ -323,21 +322,23 @@ class Attention(nn.Module):
         width = self.config.hidden_size
         return Weights(width, _INIT, name=name)(width)
 
-    def _project(self, x: Array, kernel: Array, bias: Array, heads: int) -> Float[Array, "P H E"]:
+    def _project(self, x: Array, kernel: Array, bias: Array, heads: int) -> Float[Array, "X H E"]:
         projected = affine(x, kernel, bias, self.dtype, self.config.products)
         return projected.reshape(len(x), heads, -1)
 
-    def _bias(self, distance_GxD: Float[Array, "G D"], content: dict[str, tuple[Array, Array]], rows: Rows) -> RowBias:
+    def _bias(
+        self, distance_DixD: Float[Array, "Di D"], content: dict[str, tuple[Array, Array]], rows: Rows
+    ) -> RowBias:
         """Returns what computes the terms c2p and p2c for rows of one length."""
         sizes = self.config
-        own = sizes.share_projections
-        keys_GxHxE = queries_GxHxE = None
+        shared = sizes.share_projections
+        keys_DixHxE = queries_DixHxE = None
         if sizes.content_to_position:
-            weights = content["key_proj"] if own else self._weights("pos_key_proj")
-            keys_GxHxE = self._project(distance_GxD, *weights, sizes.heads)
+            weights = content["key_proj"] if shared else self._weights("pos_key_proj")
+            keys_DixHxE = self._project(distance_DixD, *weights, sizes.heads)
         if sizes.position_to_content:
-            weights = content["query_proj"] if own else self._weights("pos_query_proj")
-            queries_GxHxE = self._project(distance_GxD, *weights, sizes.heads)
+            weights = content["query_proj"] if shared else self._weights("pos_query_proj")
+            queries_DixHxE = self._project(distance_DixD, *weights, sizes.heads)
         first = sizes.distance_rows(_longest(rows))[0]
 
         def bias(q: Array, k: Array, position_ids_RxS: Int[Array, "R S"]) -> Float[Array, "R H S S"]:
@@ -348,10 +349,10 @@ class Attention(nn.Module):
             slot_RxSxS = jnp.clip(distance_RxSxS + length - 1, 0, 2 * length - 2)
             index_RxSxS = jnp.asarray(occurring - occurring[0], jnp.int32)[slot_RxSxS]
             terms = []
-            if keys_GxHxE is not None:
-                terms.append(_at_distance(q, keys_GxHxE[part], index_RxSxS, sizes.products))
-            if queries_GxHxE is not None:
-                by_key = _at_distance(k, queries_GxHxE[part], index_RxSxS.swapaxes(1, 2), sizes.products)
+            if keys_DixHxE is not None:
+                terms.append(_at_distance(q, keys_DixHxE[part], index_RxSxS, sizes.products))
+            if queries_DixHxE is not None:
+                by_key = _at_distance(k, queries_DixHxE[part], index_RxSxS.swapaxes(1, 2), sizes.products)
                 terms.append(by_key.swapaxes(2, 3))
             return jnp.swapaxes(sum(terms), 0, 1) * sizes.scale
 
@@ -360,7 +361,7 @@ class Attention(nn.Module):
 
 def _at_distance(
     x_RxSxHxE: Float[Array, "R S H E"],
-    distance_GxHxE: Float[Array, "G H E"],
+    distance_DixHxE: Float[Array, "Di H E"],
     index_RxSxS: Int[Array, "R S S"],
     products: str,
 ) -> Float[Array, "H R S S"]:
@@ -368,18 +369,18 @@ def _at_distance(
 
     Args:
         x_RxSxHxE: Queries or keys.
-        distance_GxHxE: Projected embeddings of distances.
-        index_RxSxS: Which distance, 0 to G - 1, each pair of slots has.
+        distance_DixHxE: Projected embeddings of distances.
+        index_RxSxS: Which distance, counted from 0, each pair of slots has.
         products: As in ``attend``.
     """
     count, length, heads, width = x_RxSxHxE.shape
     # Heads first: one matrix product per head.
     x = jnp.moveaxis(x_RxSxHxE, 2, 0).reshape(heads, count * length, width)
-    distance_HxExG = jnp.transpose(distance_GxHxE, (1, 2, 0))
+    distance_HxExDi = jnp.transpose(distance_DixHxE, (1, 2, 0))
     low = products == "bfloat16" and runs_in_bfloat16()
-    product = bfloat16_product(x, distance_HxExG) if low else x @ distance_HxExG
-    product_HxRxSxG = product.astype(jnp.float32).reshape(heads, count, length, -1)
-    return jnp.take_along_axis(product_HxRxSxG, index_RxSxS[None], axis=-1, mode="promise_in_bounds")
+    product = bfloat16_product(x, distance_HxExDi) if low else x @ distance_HxExDi
+    product_HxRxSxDi = product.astype(jnp.float32).reshape(heads, count, length, -1)
+    return jnp.take_along_axis(product_HxRxSxDi, index_RxSxS[None], axis=-1, mode="promise_in_bounds")
 
 
 class Convolution(nn.Module):
@@ -423,12 +424,12 @@ class ConvolutionProduct(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, near_PxI: Float[Array, "P I"]) -> Float[Array, "P D"]:
+    def __call__(self, near_XxI: Float[Array, "X I"]) -> Float[Array, "X D"]:
         """Returns the convolution at each position, from the result of ``neighbours``."""
         width, size = self.config.hidden_size, self.config.convolution
         kernel = self.param("kernel", _INIT, (size, width, width)).reshape(size * width, width)
         bias = self.param("bias", nn.initializers.zeros, (width,))
-        return affine(near_PxI, kernel, bias, self.dtype, self.config.products)
+        return affine(near_XxI, kernel, bias, self.dtype, self.config.products)
 
 
 def neighbours(
@@ -456,7 +457,7 @@ class Layer(nn.Module):
     def __call__(
         self,
         x_TxD: Float[Array, "T D"],
-        distance_GxD: Float[Array, "G D"],
+        distance_DixD: Float[Array, "Di D"],
         position_ids_T: Int[Array, " T"],
         sequence_ids_T: Int[Array, " T"],
         read_O: Int[Array, " O"] | None,
@@ -466,7 +467,7 @@ class Layer(nn.Module):
         """Returns the hidden states of every slot, or only of ``read_O``."""
         sizes = self.config
         attention = Attention(sizes, self.dtype, name="attention")
-        attended = attention(x_TxD, distance_GxD, position_ids_T, sequence_ids_T, rows, deterministic)
+        attended = attention(x_TxD, distance_DixD, position_ids_T, sequence_ids_T, rows, deterministic)
         if read_O is not None:
             attended, x_TxD = attended[read_O], x_TxD[read_O]
         x = BertOutput(sizes, self.dtype, name="attention_output")(attended, x_TxD, deterministic)
@@ -503,12 +504,12 @@ class DebertaV2(nn.Module):
         sizes = self.config
         embeddings = Embeddings(sizes, self.dtype, name="embeddings")
         x_TxD = first_TxD = embeddings(token_ids_T, position_ids_T, segment_ids_T, deterministic)
-        distance_GxD = Distances(sizes, self.dtype, name="distances")(rows)
+        distance_DixD = Distances(sizes, self.dtype, name="distances")(rows)
         layer = nn.remat(Layer, static_argnums=(6, 7)) if self.remat else Layer
         for index in range(sizes.layers):
             read = read_U if index == sizes.layers - 1 else None
             x_TxD = layer(sizes, self.dtype, name=f"layer_{index}")(
-                x_TxD, distance_GxD, position_ids_T, sequence_ids_T, read, rows, deterministic
+                x_TxD, distance_DixD, position_ids_T, sequence_ids_T, read, rows, deterministic
             )
             if index == 0 and sizes.convolution:
                 convolution = Convolution(sizes, self.dtype, name="convolution")

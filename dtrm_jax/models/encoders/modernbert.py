@@ -160,11 +160,11 @@ class Linear(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x_PxI: Float[Array, "P I"]) -> Float[Array, "P O"]:
+    def __call__(self, x_XxI: Float[Array, "X I"]) -> Float[Array, "X Y"]:
         """Applies the layer to every position."""
-        kernel = self.param("kernel", _INIT, (x_PxI.shape[-1], self.features))
+        kernel = self.param("kernel", _INIT, (x_XxI.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
-        return affine(x_PxI, kernel, bias, self.dtype, self.config.products)
+        return affine(x_XxI, kernel, bias, self.dtype, self.config.products)
 
 
 class Attention(nn.Module):
@@ -242,14 +242,14 @@ class FeedForward(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x_PxD: Float[Array, "P D"], deterministic: bool) -> Float[Array, "P D"]:
+    def __call__(self, x_XxD: Float[Array, "X D"], deterministic: bool) -> Float[Array, "X D"]:
         """Returns the output at every position."""
         sizes = self.config
-        both = Linear(2 * sizes.intermediate_size, sizes.mlp_bias, sizes, self.dtype, name="Wi")(x_PxD)
-        x_PxF, gate_PxF = jnp.split(both, 2, axis=-1)
-        hidden_PxF = 0.5 * x_PxF * (1.0 + jax.lax.erf(x_PxF * math.sqrt(0.5))) * gate_PxF
-        hidden_PxF = Dropout(sizes.dropout)(hidden_PxF, deterministic)
-        return Linear(sizes.hidden_size, sizes.mlp_bias, sizes, self.dtype, name="Wo")(hidden_PxF)
+        both = Linear(2 * sizes.intermediate_size, sizes.mlp_bias, sizes, self.dtype, name="Wi")(x_XxD)
+        x_XxF, gate_XxF = jnp.split(both, 2, axis=-1)
+        hidden_XxF = 0.5 * x_XxF * (1.0 + jax.lax.erf(x_XxF * math.sqrt(0.5))) * gate_XxF
+        hidden_XxF = Dropout(sizes.dropout)(hidden_XxF, deterministic)
+        return Linear(sizes.hidden_size, sizes.mlp_bias, sizes, self.dtype, name="Wo")(hidden_XxF)
 
 
 class Layer(nn.Module):
