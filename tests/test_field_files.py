@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dtrm_jax.evaluation.inspection import inspect_conversation
 
 from dtrm_jax.config import Config
 from dtrm_jax.data.readers.meld import LABELS
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation.inspection import inspect_conversation
 from dtrm_jax.evaluation.run import evaluate_run
 from dtrm_jax.experiments import experiment
 from dtrm_jax.run_directory import RunDirectory

@@ -20,7 +20,9 @@ def read_records(file: Path, *, damaged: bool = False) -> Iterator[dict[str, Any
     Raises:
         InputError: Unless ``damaged``: a line before the last is not a JSON object.
     """
-    lines = file.read_text(encoding="utf-8", errors="replace" if damaged else None).splitlines() if file.exists() else []
+    lines = (
+        file.read_text(encoding="utf-8", errors="replace" if damaged else None).splitlines() if file.exists() else []
+    )
     for number, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)

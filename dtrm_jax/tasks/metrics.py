@@ -93,7 +93,9 @@ class Moments:
     @functools.cached_property
     def variances(self) -> tuple[np.ndarray, np.ndarray]:
         """``[..., V]`` each: of the annotations and of the predictions."""
-        return np.maximum(self.mean("xx") - self.mean("x") ** 2, 0), np.maximum(self.mean("yy") - self.mean("y") ** 2, 0)
+        return np.maximum(self.mean("xx") - self.mean("x") ** 2, 0), np.maximum(
+            self.mean("yy") - self.mean("y") ** 2, 0
+        )
 
     @property
     def covariance(self) -> np.ndarray:
@@ -146,10 +148,6 @@ class Metric:
             sign: "+" to show the sign of a difference.
         """
         return "-" if value is None else f"{self.scale * value:{sign}.{2 if self.percent else 4}f}"
-
-    def brief(self, value: float, sign: str = "") -> str:
-        """Returns a score in print with one decimal less; see ``shown``."""
-        return f"{self.scale * value:{sign}.{1 if self.percent else 3}f}"
 
 
 def _micro_f1(found: Confusions) -> np.ndarray:

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import sklearn.metrics
+from dtrm_jax.evaluation.metrics import classification_metrics
 
 from dtrm_jax.conversation import LabelSpace
 from dtrm_jax.data.readers import meld
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation.metrics import classification_metrics
 
 ABC = LabelSpace(("a", "b", "c"))
 COUNTS = np.array([[13, 2, 3], [5, 17, 1], [7, 11, 19]])  # pairwise distinct, so that no two can be swapped unseen

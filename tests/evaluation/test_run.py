@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dtrm_jax.evaluation.inspection import inspect_conversation
 from sklearn.metrics import accuracy_score, f1_score
 
 from dtrm_jax.data import corpus
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis.analyse import analyse
 from dtrm_jax.evaluation.files import predictions as prediction_files
-from dtrm_jax.evaluation.inspection import inspect_conversation
 from dtrm_jax.evaluation.run import evaluate_run
 from dtrm_jax.models.layers import attention
 from dtrm_jax.run_directory import RunDirectory

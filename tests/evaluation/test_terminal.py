@@ -7,6 +7,8 @@ from dtrm_jax.data.readers import meld
 from dtrm_jax.evaluation.metrics import classification_metrics
 from dtrm_jax.evaluation.table import format_metrics
 
+from dtrm_jax.conversation import MELD_LABELS, LabelSpace
+
 LABELS = np.repeat(np.arange(7), [1256, 281, 50, 208, 402, 68, 345])
 
 

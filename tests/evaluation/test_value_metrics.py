@@ -4,14 +4,14 @@ import csv
 
 import numpy as np
 import pytest
+from dtrm_jax.evaluation.metrics import value_metrics
+from dtrm_jax.evaluation.table import format_metrics
 from scipy.stats import pearsonr
 from sklearn.metrics import mean_absolute_error
 
 from dtrm_jax.conversation import Conversation, Turn, ValueSpace
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.files import predictions
-from dtrm_jax.evaluation.metrics import value_metrics
-from dtrm_jax.evaluation.table import format_metrics
 
 SPACE = ValueSpace(("valence", "arousal", "power"))
 

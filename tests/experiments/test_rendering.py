@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dtrm_jax.evaluation.metrics import classification_metrics
 
 from dtrm_jax.conversation import Dataset
 from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.evaluation.analysis.groups import class_indices
-from dtrm_jax.evaluation.metrics import classification_metrics
 from dtrm_jax.experiments import grid, outcome, records, rendering, tables
 from dtrm_jax.experiments import variants as v
 from tests.factories import LABELS, random_conversation, tiny_config

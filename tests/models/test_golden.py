@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from dtrm_jax.training.losses import cross_entropy
 
 from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.config import Config, IntraModalConfig

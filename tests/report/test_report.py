@@ -10,6 +10,9 @@ import re
 
 import numpy as np
 import pytest
+from dtrm_jax.evaluation.metrics import classification_metrics, value_metrics
+from dtrm_jax.evaluation.table import percent
+from dtrm_jax.report.inside_tables import attention_summaries, fusion_table, gate_table
 
 from dtrm_jax import config as config_lib
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn, ValueSpace
@@ -17,13 +20,10 @@ from dtrm_jax.evaluation.analysis.analyse import analyse
 from dtrm_jax.evaluation.analysis.groups import class_indices, inter_shifts, intra_shifts, labelled
 from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.evaluation.files.inside_columns import Attended, TurnInsides
-from dtrm_jax.evaluation.metrics import classification_metrics, value_metrics
-from dtrm_jax.evaluation.table import percent
 from dtrm_jax.report import write_report
 from dtrm_jax.report.__main__ import main
 from dtrm_jax.report.about import about
 from dtrm_jax.report.cases import cases
-from dtrm_jax.report.inside_tables import attention_summaries, fusion_table, gate_table
 from dtrm_jax.report.plot import BOTTOM, LEFT, RIGHT, TOP, Series, make_plot, thinned, ticks
 from dtrm_jax.report.sources import read_evaluation
 from dtrm_jax.run_directory import RunDirectory

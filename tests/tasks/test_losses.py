@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 from dtrm_jax.training.losses import cross_entropy, squared_error
 
 EQUAL = jnp.ones(3)

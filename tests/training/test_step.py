@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from dtrm_jax.training.losses import cross_entropy
 from jax.sharding import Mesh
 
 from dtrm_jax.batch import PackShape
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.evaluation.evaluator import make_predict
 from dtrm_jax.models import build_model
-from dtrm_jax.training.losses import cross_entropy
 from dtrm_jax.training.step import AXIS, initial_state, make_train_step, parallelise
 from tests.factories import (
     LABELS,

@@ -29,9 +29,7 @@ def matched(first: Sequence[ClassTurn], second: Sequence[ClassTurn]) -> list[Cla
     return [other[key] for key in one]
 
 
-def rectified(
-    first: Sequence[ClassTurn], second: Sequence[ClassTurn], task: Classes
-) -> tuple[int, list[list[int]]]:
+def rectified(first: Sequence[ClassTurn], second: Sequence[ClassTurn], task: Classes) -> tuple[int, list[list[int]]]:
     """Counts the turns that ``first`` gets wrong and ``second`` gets right (paper, section 5.5).
 
     Returns:
@@ -49,9 +47,7 @@ def rectified(
     return int(mended.sum()), counts_CxC.tolist()
 
 
-def rectified_cases(
-    first: Sequence[ClassTurn], second: Sequence[ClassTurn], task: Classes
-) -> dict[str, Any]:
+def rectified_cases(first: Sequence[ClassTurn], second: Sequence[ClassTurn], task: Classes) -> dict[str, Any]:
     """Returns ``rectified`` in both directions as plain JSON types.
 
     Returns:

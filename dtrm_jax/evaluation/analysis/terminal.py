@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from dtrm_jax.evaluation.analysis.groups import SCORED
 from dtrm_jax.evaluation.aligned import align, percent
+from dtrm_jax.evaluation.analysis.groups import SCORED
 from dtrm_jax.tasks import METRICS, Classes, Metric
 
 _SHIFTS = {"all": "all", "intra": "Intra-ES", "inter": "Inter-ES", "neither": "neither"}

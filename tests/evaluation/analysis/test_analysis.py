@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from dtrm_jax.evaluation.analysis.table import format_analysis, format_comparison
 
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn
 from dtrm_jax.errors import InputError
@@ -15,7 +16,6 @@ from dtrm_jax.evaluation.analysis.analyse import analyse, compare
 from dtrm_jax.evaluation.analysis.calibration import calibration
 from dtrm_jax.evaluation.analysis.groups import shifts, short_utterances
 from dtrm_jax.evaluation.analysis.paired import rectified_cases
-from dtrm_jax.evaluation.analysis.table import format_analysis, format_comparison
 from dtrm_jax.evaluation.files import predictions
 from tests.predicted import LABELS, conversation, other_predictions, random_turns
 from tests.runs import ROOT, environment

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS, classification_metrics, value_metrics
 
 from dtrm_jax.conversation import LabelSpace, ValueSpace
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.evaluation.analysis.groups import class_indices, labelled
-from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS, classification_metrics, value_metrics
 from tests.predicted import LABELS, conversation, other_predictions, random_turns
 
 RESAMPLES = 60

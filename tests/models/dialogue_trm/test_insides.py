@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dtrm_jax.evaluation.inspection import read_out
 
 from dtrm_jax.data.examples import make_examples
 from dtrm_jax.data.features import Normalization
@@ -11,7 +12,6 @@ from dtrm_jax.data.packing import build_pack
 from dtrm_jax.data.plans import pack_shape
 from dtrm_jax.evaluation.evaluator import Evaluator, make_inspect
 from dtrm_jax.evaluation.files.inside_columns import ordered
-from dtrm_jax.evaluation.inspection import read_out
 from dtrm_jax.models import build_model
 from dtrm_jax.models.dialogue_trm.insides import weights_by_distance
 from dtrm_jax.models.layers import attention
