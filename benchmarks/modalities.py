@@ -31,8 +31,8 @@ from dtrm_jax.data.readers import iemocap  # noqa: E402
 from dtrm_jax.errors import InputError  # noqa: E402
 from dtrm_jax.evaluation.run import evaluate_run  # noqa: E402
 from dtrm_jax.run_directory import RunDirectory  # noqa: E402
+from dtrm_jax.run_directory.log_file import read_records  # noqa: E402
 from dtrm_jax.training import loop  # noqa: E402
-from dtrm_jax.training.log import read_records  # noqa: E402
 
 SIZES = {"utterance": 100, "acoustic": 100, "visual": 512}
 
@@ -69,7 +69,7 @@ def time_epoch(config: Config, modalities: str, folder: pathlib.Path) -> dict[st
     loop.train(dataclasses.replace(config, model=model, train=train, data=data), str(run.path))
     records = [row for row in read_records(run.metrics_file) if row["split"] == "train"]
     began = time.perf_counter()
-    metrics = evaluate_run(run, "test", "best", None)
+    metrics = evaluate_run(run).metrics
     speed = float(np.median([row["utterances_per_second"] for row in records]))
     return {
         "features": dict(run.read_facts().shape.features),

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-from dtrm_jax.training.losses import cross_entropy
 
 from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.config import Config, IntraModalConfig
@@ -16,7 +15,7 @@ from dtrm_jax.models import build_model, encoders
 from dtrm_jax.models.dialogue_trm.intra_modal import IntraModal
 from dtrm_jax.models.encoders.bert import Bert
 from dtrm_jax.models.encoders.weights import load_params
-from dtrm_jax.training.losses import cross_entropy
+from dtrm_jax.tasks.losses import cross_entropy
 from tests.golden import explicit
 from tests.torch_names import discriminator_params, transformer_params
 
