@@ -50,7 +50,7 @@ def fabricate(source: pathlib.Path, folder: pathlib.Path) -> None:
     random = np.random.default_rng(0)
     fields = [{c.id: [turn.id for turn in c.turns] for c in conversations}]
     fields.append({c.id: [turn.speaker for turn in c.turns] for c in conversations})
-    labels = iemocap.IEMOCAP_LABELS
+    labels = iemocap.LABELS
     fields.append({c.id: [labels.index(turn.label) for turn in c.turns] for c in conversations})
     for size in SIZES.values():
         fields.append({c.id: list(random.normal(size=(len(c), size)).astype(np.float32)) for c in conversations})

@@ -80,8 +80,7 @@ class Classes(Task):
 
     def targets(self, conversation: Conversation) -> Targets:
         """Returns the class of every turn; there are no values."""
-        labels = [-1 if turn.label is None else self.labels.index(turn.label) for turn in conversation.turns]
-        return Targets(np.asarray(labels, np.int32), np.zeros((len(labels), 0), np.float32))
+        return Targets(self.labels.of(conversation), np.zeros((len(conversation), 0), np.float32))
 
     def output_weights(self, labels_N: np.ndarray, balance: float) -> np.ndarray:
         """Returns the classes' frequencies to the power of ``-balance``, 1 on average over turns.

@@ -86,11 +86,6 @@ class Task(abc.ABC):
 
     # From a conversation to what the model learns.
 
-    @property
-    def value_slots(self) -> int:
-        """Real-valued targets of a pack (``PackShape.values``); 0 where there are none."""
-        return 0
-
     @abc.abstractmethod
     def targets(self, conversation: Conversation) -> Targets:
         """Returns what is to be predicted of every turn of a conversation."""

@@ -70,15 +70,9 @@ class Values(Task):
         """Those from moments."""
         return tuple(metric for metric in table.METRICS.values() if metric.of_moments is not None)
 
-    @property
-    def value_slots(self) -> int:
-        """One per target."""
-        return len(self.labels)
-
     def targets(self, conversation: Conversation) -> Targets:
         """Returns the values of every turn; there are no classes."""
-        rows = [[np.nan if value is None else value for value in turn.values] for turn in conversation.turns]
-        return Targets(np.full(len(rows), -1, np.int32), np.array(rows, np.float32))
+        return Targets(np.full(len(conversation), -1, np.int32), self.labels.of(conversation))
 
     def loss(self, output_UxC: Any, pack: Any, weights_C: Any, label_smoothing: float) -> tuple[Any, Any]:
         """Returns the sum of ``losses.squared_error`` and the number of annotated values."""

@@ -8,7 +8,7 @@ import pytest
 from dtrm_jax.data.examples import make_examples
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.packing import build_pack
-from dtrm_jax.data.plans import pack_shape
+from dtrm_jax.data.plans import pack_shape, plan_evaluation
 from dtrm_jax.evaluation.evaluator import Evaluator, make_inspect
 from dtrm_jax.evaluation.files.inside_columns import ordered
 from dtrm_jax.evaluation.intermediates import read_out
@@ -86,10 +86,11 @@ def dense(model, params, example, monkeypatch):
 
 
 def test_the_attended_turn_is_that_of_dense_attention_alone(monkeypatch):
-    model, examples = prepared(configured(**DEPENDENT))
-    params = random_params(model)
-    evaluator = Evaluator.build(model, examples, Classes(LABELS))
-    assert [sorted(pack) for pack in evaluator.packs] == [[0, 1, 2]]  # packed, in three blocks and more
+    config = configured(**DEPENDENT)
+    model, examples = prepared(config)
+    params, plan = random_params(model), plan_evaluation(examples, config)
+    evaluator = Evaluator.build(model.clone(shape=plan.shape), plan, examples, Classes(LABELS))
+    assert [sorted(pack.members) for pack in plan.packs] == [[0, 1, 2]]  # packed, in three blocks and more
     outputs, insides = evaluator.outputs_and_insides(params)
     for plain, one in zip(evaluator.outputs(params), outputs, strict=True):
         np.testing.assert_allclose(one, plain, atol=1e-6)
