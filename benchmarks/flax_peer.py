@@ -104,8 +104,8 @@ class FlaxPeer:
         model = PaddedDialogueTRM(config.model, facts.encoder, config.tokens.window, len(facts.labels), self.shape)
         optimizer = setup.build_optimizer(config.optimizer, facts.total_steps, {"encoder"})
         weights_C = jnp.asarray(setup.class_weights(experiment))
-        step = make_train_step(model, optimizer, weights_C, config.train.label_smoothing, axis_name=AXIS)
-        self.step, self.predictor = parallelise(step, one_device()), make_predict(model)
+        step = make_train_step(model, optimizer, experiment.task, weights_C, config.train.label_smoothing, AXIS)
+        self.step, self.predictor = parallelise(step, one_device()), make_predict(model, experiment.task)
         self.state = jax.jit(lambda params: initial_state(params, optimizer))(setup.initial_params(experiment))
         self.rng = jax.random.key(config.train.seed)
 
@@ -119,10 +119,10 @@ class FlaxPeer:
 
     def predict(self) -> list[float]:
         """Predicts all batches; returns the sum of each one's largest probabilities."""
-        packs = (padded(batch, self.shape) for batch in self.batches)
+        packs = (jax.tree.map(lambda x: x[0], padded(batch, self.shape)) for batch in self.batches)
         outputs = [(self.predictor(self.state.params, pack), pack) for pack in packs]
         return [
-            float(np.asarray(probabilities)[0, pack.conversation_U[0] >= 0].max(axis=-1).sum())
+            float(np.asarray(probabilities)[pack.conversation_U >= 0].max(axis=-1).sum())
             for probabilities, pack in outputs
         ]
 

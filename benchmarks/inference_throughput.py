@@ -45,7 +45,7 @@ def prepare(config: Config, split: str) -> tuple[setup.Experiment, list[Example]
         raise InputError(f"--split: expected one of {', '.join(experiment.dataset.splits)}, found {split}")
     examples = make_examples(conversations, labels, experiment.tokenizer, normalization, config)
     plan = plan_evaluation(examples, config)
-    return experiment, examples, Evaluator.build(experiment.model(plan.shape), plan, examples, labels)
+    return experiment, examples, Evaluator.build(experiment.model(plan.shape), plan, examples, experiment.task)
 
 
 def build(name: str, config: Config, split: str) -> contest.Run:

@@ -31,8 +31,8 @@ from dtrm_jax.data.readers import iemocap  # noqa: E402
 from dtrm_jax.errors import InputError  # noqa: E402
 from dtrm_jax.evaluation.run import evaluate_run  # noqa: E402
 from dtrm_jax.run_directory import RunDirectory  # noqa: E402
+from dtrm_jax.run_directory.log_file import read_records  # noqa: E402
 from dtrm_jax.training import loop  # noqa: E402
-from dtrm_jax.training.log import read_records  # noqa: E402
 
 SIZES = {"utterance": 100, "acoustic": 100, "visual": 512}
 
@@ -50,7 +50,7 @@ def fabricate(source: pathlib.Path, folder: pathlib.Path) -> None:
     random = np.random.default_rng(0)
     fields = [{c.id: [turn.id for turn in c.turns] for c in conversations}]
     fields.append({c.id: [turn.speaker for turn in c.turns] for c in conversations})
-    labels = iemocap.IEMOCAP_LABELS
+    labels = iemocap.LABELS
     fields.append({c.id: [labels.index(turn.label) for turn in c.turns] for c in conversations})
     for size in SIZES.values():
         fields.append({c.id: list(random.normal(size=(len(c), size)).astype(np.float32)) for c in conversations})
@@ -69,7 +69,7 @@ def time_epoch(config: Config, modalities: str, folder: pathlib.Path) -> dict[st
     loop.train(dataclasses.replace(config, model=model, train=train, data=data), str(run.path))
     records = [row for row in read_records(run.metrics_file) if row["split"] == "train"]
     began = time.perf_counter()
-    metrics = evaluate_run(run, "test", "best", None)
+    metrics = evaluate_run(run).metrics
     speed = float(np.median([row["utterances_per_second"] for row in records]))
     return {
         "features": dict(run.read_facts().shape.features),

@@ -76,6 +76,6 @@ def evaluate(
             run was trained on.
     """
     directory = run if isinstance(run, RunDirectory) else RunDirectory(run)
-    metrics = evaluate_run(directory, split, checkpoint, source)
+    evaluation = evaluate_run(directory, split=split, checkpoint=checkpoint, source=source)
     write_report(directory, split)
-    return metrics
+    return evaluation.metrics

@@ -11,6 +11,7 @@ from dtrm_jax import settings
 from dtrm_jax.conversation import MODALITIES
 from dtrm_jax.errors import InputError
 from dtrm_jax.settings import section, setting
+from dtrm_jax.tasks.metrics import METRICS
 
 # Settings that may differ when a run is resumed or compared: they change where and how often something happens, not
 # what is learned.
@@ -48,6 +49,9 @@ class DataConfig:
     validation: str = setting("given", choices=("given", "random"))
     validation_share: float = setting(0.1, below=1)  # share of the conversations that a random dev split takes
     validation_seed: int = 0  # seed of a random dev split
+    # The class that stands for no emotion, which the metric micro_f1 leaves out (DailyDialog's convention: "neutral").
+    # If it is empty, no class is named so, and there is no such metric.
+    neutral: str = setting("", since="0.2.0")
     targets: str = ""  # real-valued emotions to learn, such as "valence,power"; if it is empty, all of them
     # Which utterance vectors to take from a feature file that has several of them (RoBERTa's). 0 takes their mean.
     text_layer: int = setting(1, high=4)
@@ -208,8 +212,9 @@ class TrainConfig:
     # Scores the test split too at every evaluation. It never selects a checkpoint: it shows how much choosing the epoch
     # by the test score, as many published results do, would add.
     score_test: bool = False
-    # Dev metric that selects the best checkpoint: weighted_f1 | accuracy | macro_f1; for real values pearson_r | mae.
-    select_by: str = setting("weighted_f1", choices=("weighted_f1", "accuracy", "macro_f1", "pearson_r", "mae"))
+    # Dev metric that selects the best checkpoint, one of tasks/metrics.py: weighted_f1 | accuracy | macro_f1 |
+    # average_recall (UAR) | micro_f1 (without data.neutral); for real values pearson_r | mae | ccc.
+    select_by: str = setting("weighted_f1", choices=METRICS)
 
 
 @dataclasses.dataclass

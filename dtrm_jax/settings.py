@@ -27,7 +27,7 @@ class Admitted:
         increasing: Whether a list must be of increasing numbers, at least one and none below ``low``.
     """
 
-    choices: tuple[str, ...] = ()
+    choices: Collection[str] = ()
     low: float = 0
     high: float = math.inf
     below: float = math.inf
@@ -67,7 +67,7 @@ def setting(
         since: The version of the package that introduced it. A file of an older version lacks the setting, and it then
             has its default, which must be what the older version did.
     """
-    admitted = Admitted(choices=tuple(choices), low=low, high=high, below=below, increasing=increasing)
+    admitted = Admitted(choices=choices, low=low, high=high, below=below, increasing=increasing)
     return dataclasses.field(default=default, metadata={_ADMITS: admitted, _SINCE: since})
 
 

@@ -6,18 +6,27 @@ from collections.abc import Sequence
 import numpy as np
 
 from dtrm_jax.conversation import LabelSpace
-from dtrm_jax.evaluation.files.predictions import PredictedTurn
+from dtrm_jax.tasks import Classes, ClassTurn
 
 LABELS = LabelSpace(("a", "b", "c"))
+TASK = Classes(LABELS)
 
 
 def conversation(
     name: str, speakers: str, labels: str, predictions: str, texts: Sequence[str] | None = None
-) -> list[PredictedTurn]:
-    """Returns a conversation; speakers, labels and predictions have one letter a turn, "-" where there is no label."""
+) -> list[ClassTurn]:
+    """Returns a conversation; speakers, labels and predictions have one letter per turn, "-" for no label."""
     texts = texts or [f"words of turn {index}" for index in range(len(speakers))]
     return [
-        PredictedTurn(name, str(index), speaker, text, None if label == "-" else label, prediction, certain(prediction))
+        ClassTurn(
+            dialogue_id=name,
+            turn=str(index),
+            speaker=speaker,
+            utterance=text,
+            label=None if label == "-" else label,
+            prediction=prediction,
+            probabilities=certain(prediction),
+        )
         for index, (speaker, label, prediction, text) in enumerate(
             zip(speakers, labels, predictions, texts, strict=True)
         )
@@ -29,7 +38,7 @@ def certain(prediction: str) -> tuple[float, ...]:
     return tuple(0.8 if name == prediction else 0.1 for name in LABELS.names)
 
 
-def random_turns(seed: int, conversations: int = 11, right: float = 0.4) -> list[PredictedTurn]:
+def random_turns(seed: int, conversations: int = 11, right: float = 0.4) -> list[ClassTurn]:
     """Returns conversations of different lengths and kinds; some turns, and all of the last, have no label."""
     random = np.random.default_rng(seed)
     result = []
@@ -44,7 +53,7 @@ def random_turns(seed: int, conversations: int = 11, right: float = 0.4) -> list
     return result + conversation("unlabelled", "xy", "--", "ab")
 
 
-def other_predictions(turns: Sequence[PredictedTurn], seed: int, changed: float = 0.3) -> list[PredictedTurn]:
+def other_predictions(turns: Sequence[ClassTurn], seed: int, changed: float = 0.3) -> list[ClassTurn]:
     """Returns the same turns with some of the predictions drawn anew."""
     random = np.random.default_rng(seed)
     result = []

@@ -11,6 +11,7 @@ from dtrm_jax.config import Config, from_dict, to_dict, validate
 from dtrm_jax.errors import InputError
 from dtrm_jax.settings import admitted
 from dtrm_jax.settings import leaves as all_leaves
+from dtrm_jax.tasks import METRICS
 
 INFINITE = float("inf")
 
@@ -161,7 +162,7 @@ CHOICES = {
     "model.context.visual": CONTEXT,
     "model.intra_modal.turn_distance": ("none", "learned"),
     "model.dtype": TYPES,
-    "train.select_by": ("weighted_f1", "accuracy", "macro_f1", "pearson_r", "mae"),
+    "train.select_by": tuple(METRICS),
 }
 RANGES = {
     "data.validation_share": (0, "below 1"),
@@ -193,6 +194,7 @@ FREE_TEXTS = {
     "name",
     "data.name",
     "data.source",
+    "data.neutral",
     "data.cache",
     "data.targets",
     "model.architecture",
@@ -204,7 +206,7 @@ NUMBERS = [path for path, (hint, _) in SETTINGS.items() if hint in (int, float)]
 
 
 def test_every_text_has_its_choices_or_is_known_to_be_free():
-    found = {path: one.choices for path, (hint, one) in SETTINGS.items() if hint is str}
+    found = {path: tuple(one.choices) for path, (hint, one) in SETTINGS.items() if hint is str}
     assert {path: choices for path, choices in found.items() if choices} == CHOICES
     assert {path for path, choices in found.items() if not choices} == FREE_TEXTS
 

@@ -10,12 +10,13 @@ import pytest
 from dtrm_jax.config import Config
 from dtrm_jax.data.readers.meld import LABELS
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation.inspection import inspect_conversation
+from dtrm_jax.evaluation.intermediates import inspect_conversation
 from dtrm_jax.evaluation.run import evaluate_run
-from dtrm_jax.experiments import experiment
+from dtrm_jax.experiments import making
+from dtrm_jax.experiments.grid import Folders
 from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.run_directory.log_file import read_records
 from dtrm_jax.training import loop
-from dtrm_jax.training.log import read_records
 from tests import field_files
 from tests.field_files import LAYERS
 from tests.runs import tiny_run_config
@@ -127,7 +128,7 @@ def test_a_round_trip(tmp_path, name):
     write(tmp_path / "source")
     config = configured(tmp_path, corpus, modalities, utterance)
     loop.train(config, str(tmp_path / "run"))
-    metrics = evaluate_run(RunDirectory(tmp_path / "run"), "test", "best", None)
+    metrics = evaluate_run(RunDirectory(tmp_path / "run")).metrics
     with (tmp_path / "run/eval/test/predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert metrics["n"] == len(rows) > 20 and len({row["dialogue_id"] for row in rows}) == 9
@@ -151,7 +152,7 @@ def test_avec_from_its_files_to_pearsons_r(tmp_path):
     dev = [record for record in read_records(tmp_path / "run/metrics.jsonl") if record["split"] == "dev"]
     assert progress.best_score == min(record["mae"] for record in dev), "less is better"
     assert {"mae_valence", "pearson_r_expectancy"} <= dev[0].keys() and "accuracy" not in dev[0]
-    metrics = evaluate_run(RunDirectory(tmp_path / "run"), "test", "best", None)
+    metrics = evaluate_run(RunDirectory(tmp_path / "run")).metrics
     assert metrics["per_target"].keys() == {"valence", "expectancy"}
     assert min(scores["pearson_r"] for scores in metrics["per_target"].values()) > 0.6
     assert json.loads((tmp_path / "run/eval/test/metrics.json").read_text())["mae"] == metrics["mae"]
@@ -162,8 +163,9 @@ def test_avec_from_its_files_to_pearsons_r(tmp_path):
     assert np.corrcoef(found.T)[0, 1] == pytest.approx(metrics["per_target"]["expectancy"]["pearson_r"], abs=1e-5)
     # One at a time, as Table 2.
     config.data.targets, config.train.epochs, config.train.select_by = "expectancy", 1, "pearson_r"
-    experiment.run("table2", config, 1, [], [], tmp_path / "runs", tmp_path / "records")
-    _, _, heading, _, u, m, *_ = experiment.write("table2", config, 1, tmp_path / "records").splitlines()
+    folders = Folders(tmp_path / "runs", tmp_path / "records")
+    making.run("table2", config, seeds=[0], only=[], folders=folders)
+    _, _, heading, _, u, m, *_ = making.write("table2", config, seeds=[0], records_folder=folders.records).splitlines()
     assert "expectancy r" in heading and "valence" not in heading and "Δ" in heading
     assert "DialogueTRM-U" in u and "0.38" in u and "0.40" in m and "reference" in m
     outcome = json.loads((tmp_path / "records/table2.json").read_text())
@@ -178,13 +180,13 @@ def test_a_run_carries_its_normalisation(tmp_path):
     config = configured(tmp_path, "iemocap", "av", "features")
     config.train.epochs = 1
     loop.train(config, str(tmp_path / "run"))
-    before = evaluate_run(RunDirectory(tmp_path / "run"), "test", "best", None)
+    before = evaluate_run(RunDirectory(tmp_path / "run"))
     made = iemocap()
     for id in made.splits["train"]:
         made.features["acoustic"][id] = [100 * vector for vector in made.features["acoustic"][id]]
     (tmp_path / "other").mkdir()
     field_files.iemocap_features(tmp_path / "other/x.pkl", made)
-    assert evaluate_run(RunDirectory(tmp_path / "run"), "test", "best", str(tmp_path / "other")) == before
+    assert evaluate_run(RunDirectory(tmp_path / "run"), source=str(tmp_path / "other")) == before
     gates = inspect_conversation(RunDirectory(tmp_path / "run"), "test", "Ses05_3")
     turns = len(made.labels["Ses05_3"])
     assert gates["fusion/gate_av/value"].shape == (turns, 16)
@@ -193,4 +195,4 @@ def test_a_run_carries_its_normalisation(tmp_path):
         inspect_conversation(RunDirectory(tmp_path / "run"), "test", "Ses05_99")
     (tmp_path / "run/normalization.npz").unlink()
     with pytest.raises(InputError, match="cannot read the features' statistics"):
-        evaluate_run(RunDirectory(tmp_path / "run"), "test", "best", None)
+        evaluate_run(RunDirectory(tmp_path / "run"))

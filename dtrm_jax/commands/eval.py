@@ -3,8 +3,6 @@
 In a checkout, ``python eval.py`` is the same command.
 """
 
-import json
-
 from absl import flags
 
 from dtrm_jax import command_line
@@ -19,19 +17,16 @@ flags.mark_flag_as_required("checkpoint")
 
 def main() -> int:
     """Evaluates and prints the scores; returns the exit status."""
-    from dtrm_jax import api
-    from dtrm_jax.evaluation.analysis.table import format_shifts
-    from dtrm_jax.evaluation.table import format_metrics
+    from dtrm_jax.evaluation.run import evaluate_run
+    from dtrm_jax.evaluation.terminal import format_evaluation
+    from dtrm_jax.report import write_report
     from dtrm_jax.run_directory import RunDirectory
 
     run = RunDirectory(_CHECKPOINT.value)
-    metrics = api.evaluate(run, split=_SPLIT.value, checkpoint=_STEP.value, source=_SOURCE.value)
-    print(f"{metrics['corpus']} {metrics['split']}, checkpoint of step {metrics['step']} ({metrics['checkpoint']})\n")
-    print(format_metrics(metrics))
-    folder = run.evaluation(_SPLIT.value)
-    if "per_class" in metrics:
-        print("\n" + format_shifts(json.loads((folder / "analysis.json").read_text(encoding="utf-8"))))
-    print(f"\nwritten to {folder}; to read: {folder / 'report.html'}")
+    evaluation = evaluate_run(run, split=_SPLIT.value, checkpoint=_STEP.value, source=_SOURCE.value)
+    report = write_report(run, _SPLIT.value)
+    print(format_evaluation(evaluation))
+    print(f"\nwritten to {evaluation.folder}; to read: {report}")
     return 0
 
 

@@ -10,6 +10,7 @@ from dtrm_jax.conversation import Conversation, LabelSpace, ValueSpace
 from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.tokenize import TokenSequence, tokenize
+from dtrm_jax.tasks import task_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +78,12 @@ def _example(
     normalization: Normalization,
     context_segment: int,
 ) -> Example:
-    turns, targets = len(conversation), labels.of(conversation)
-    real = isinstance(labels, ValueSpace)
+    targets = task_of(labels).targets(conversation)
     return Example(
         sequences=sequences,
         context_segment=context_segment,
         speakers=np.array(conversation.speaker_indices(), np.int32),
-        labels=np.full(turns, -1, np.int32) if real else targets,
-        values=targets if real else np.zeros((turns, 0), np.float32),
+        labels=targets.labels,
+        values=targets.values,
         features=normalization.apply(conversation),
     )

@@ -1,12 +1,13 @@
 """Evaluates a checkpoint from its run directory alone."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
 
 from dtrm_jax.config import Config
-from dtrm_jax.conversation import Conversation, Dataset, LabelSpace
+from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, ValueSpace
 from dtrm_jax.data import protocol
 from dtrm_jax.data.examples import Example, make_examples
 from dtrm_jax.data.plans import EvaluationPlan, plan_evaluation
@@ -14,9 +15,11 @@ from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis.analyse import analyse
 from dtrm_jax.evaluation.evaluator import Evaluator, parameter_shapes
 from dtrm_jax.evaluation.files import predictions
+from dtrm_jax.json_file import write_json
 from dtrm_jax.models import build_model
 from dtrm_jax.models.interface import Model
 from dtrm_jax.run_directory import RunDirectory, placed
+from dtrm_jax.tasks import Task, task_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,8 @@ class RestoredRun:
     """A checkpoint and a split, ready to be used together.
 
     Attributes:
-        dataset: The corpus, as the run uses it.
+        corpus: Name of the dataset.
+        task: What the run predicts.
         conversations: The split.
         examples: The same, prepared.
         plan: Its packs and their shape.
@@ -33,7 +37,8 @@ class RestoredRun:
         step: Of the checkpoint.
     """
 
-    dataset: Dataset
+    corpus: str
+    task: Task
     conversations: tuple[Conversation, ...]
     examples: list[Example]
     plan: EvaluationPlan
@@ -42,28 +47,75 @@ class RestoredRun:
     step: int
 
 
-def restore_run(run: RunDirectory, split: str, which: str, source: str | None) -> RestoredRun:
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        task: What was predicted.
+        metrics: The content of ``metrics.json``.
+        analysis: The content of ``analysis.json``; None if the task has none.
+        folder: Where both are, with ``predictions.csv``.
+    """
+
+    task: Task
+    metrics: dict[str, Any]
+    analysis: dict[str, Any] | None
+    folder: Path
+
+
+def evaluate_run(
+    run: RunDirectory, *, split: str = "test", checkpoint: str = "best", source: str | None = None
+) -> Evaluation:
+    """Scores a checkpoint on a split and writes ``predictions.csv`` and ``metrics.json`` to ``eval/<split>/``.
+
+    Classes are also analysed, from ``predictions.csv`` alone, as anyone can repeat: ``analysis.json``. From these files
+    ``report.write_report`` draws the page.
+
+    Args and errors are those of ``restore_run``.
+    """
+    restored = restore_run(run, split=split, checkpoint=checkpoint, source=source)
+    task, folder = restored.task, run.evaluation(split)
+    evaluator = Evaluator.build(restored.model, restored.plan, restored.examples, task)
+    outputs, insides = evaluator.outputs_and_insides(restored.params)
+    about = {"corpus": restored.corpus, "split": split, "step": restored.step, "checkpoint": checkpoint}
+    metrics = about | evaluator.score(outputs)
+    file = folder / "predictions.csv"
+    predictions.write(file, restored.conversations, outputs, task, insides)
+    analysis = None
+    if task.analysed:
+        turns, _ = predictions.read(file)
+        analysis = analyse(turns, task)
+        write_json(folder / "analysis.json", analysis)
+    write_json(folder / "metrics.json", metrics)
+    return Evaluation(task, metrics, analysis, folder)
+
+
+def restore_run(
+    run: RunDirectory, *, split: str = "test", checkpoint: str = "best", source: str | None = None
+) -> RestoredRun:
     """Restores a checkpoint from its run directory alone, with a split of its corpus.
 
     Args:
         run: The run directory, wherever it lies now.
         split: train, dev or test.
-        which: The checkpoint: "best" (by the dev metric), "latest" or a step.
+        checkpoint: "best" (by the dev metric), "latest" or a step.
         source: Folder of the raw files, if it is not the one the run was trained with.
 
     Raises:
         InputError: The directory is not a run, the checkpoint or the split does not exist, or the data is other data.
     """
-    config, facts = run.read_config(), run.read_facts()
-    dataset = _load(run, config, source, split)
+    config, manifest = run.read_config(), run.read_facts()
+    dataset = _load(run, config, manifest.labels, source, split)
     tokenizer = run.read_tokenizer() if config.model.reads_text else None
     normalization = run.read_normalization()
-    examples = make_examples(dataset.splits[split], facts.labels, tokenizer, normalization, config)
+    examples = make_examples(dataset.splits[split], manifest.labels, tokenizer, normalization, config)
     plan = plan_evaluation(examples, config)
-    model = build_model(config, facts.encoder, len(facts.labels), plan.shape)
-    step, params = _restore(run, config, model, which)
+    model = build_model(config, manifest.encoder, len(manifest.labels), plan.shape)
+    step, params = _restore(run, config, model, checkpoint)
     return RestoredRun(
-        dataset=dataset,
+        corpus=dataset.name,
+        task=task_of(manifest.labels, config.data.neutral),
         conversations=dataset.splits[split],
         examples=examples,
         plan=plan,
@@ -73,36 +125,13 @@ def restore_run(run: RunDirectory, split: str, which: str, source: str | None) -
     )
 
 
-def evaluate_run(run: RunDirectory, split: str, which: str, source: str | None) -> dict[str, Any]:
-    """Scores a checkpoint on a split and writes ``predictions.csv`` and ``metrics.json`` to ``eval/<split>/``.
-
-    Classes are also analysed, from ``predictions.csv`` alone, as anyone can repeat: ``analysis.json``. From these files
-    ``report.write_report`` draws the page.
-
-    Args and errors are those of ``restore_run``.
-
-    Returns:
-        The content of ``metrics.json``.
-    """
-    restored = restore_run(run, split, which, source)
-    labels = restored.dataset.labels
-    evaluator = Evaluator.build(restored.model, restored.plan, restored.examples, labels)
-    outputs, insides = evaluator.outputs_and_insides(restored.params)
-    about = {"corpus": restored.dataset.name, "split": split, "step": restored.step, "checkpoint": which}
-    metrics = about | evaluator.score(outputs)
-    folder = run.evaluation(split)
-    predictions.write(folder / "predictions.csv", restored.conversations, outputs, labels, insides)
-    if isinstance(labels, LabelSpace):
-        predictions.write_metrics(folder / "analysis.json", analyse(*predictions.read(folder / "predictions.csv")))
-    predictions.write_metrics(folder / "metrics.json", metrics)
-    return metrics
-
-
-def _load(run: RunDirectory, config: Config, source: str | None, split: str) -> Dataset:
+def _load(
+    run: RunDirectory, config: Config, labels: LabelSpace | ValueSpace, source: str | None, split: str
+) -> Dataset:
     """Returns the run's corpus, after checking that it is the one the run was trained on and has the split."""
     if source is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
-    dataset, labels = protocol.load(config), run.read_facts().labels
+    dataset = protocol.load(config)
     if dataset.labels != labels:
         raise InputError(
             f"{run.path}: trained on {', '.join(labels.names)}, the data has {', '.join(dataset.labels.names)}"
@@ -112,11 +141,11 @@ def _load(run: RunDirectory, config: Config, source: str | None, split: str) -> 
     return dataset
 
 
-def _restore(run: RunDirectory, config: Config, model: Model, which: str) -> tuple[int, Any]:
+def _restore(run: RunDirectory, config: Config, model: Model, checkpoint: str) -> tuple[int, Any]:
     """Returns the step and the parameters of a checkpoint."""
     checkpoints = run.checkpoints(config.train.select_by, read_only=True)
     try:
-        step = checkpoints.resolve(which)
+        step = checkpoints.resolve(checkpoint)
         like = placed(parameter_shapes(model), jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))
         return step, checkpoints.restore(step, {"params": like}).state["params"]
     finally:

@@ -25,16 +25,18 @@ flags.mark_flag_as_required("config")
 def main(table: str) -> int:
     """Runs what is not done yet, prints the table and writes it; returns the exit status."""
     config = command_line.load_config(_CONFIG)
-    folder = Path(_WORKDIR.value or f"runs/experiments/{config.name}")
-    kept = Path(_RECORDS.value or folder)
+    runs = Path(_WORKDIR.value or f"runs/experiments/{config.name}")
+    records_folder, seeds = Path(_RECORDS.value or runs), range(_SEEDS.value)
     # After the settings are known to be good: it takes seconds to import.
-    from dtrm_jax.experiments import experiment
+    from dtrm_jax.experiments import making
+    from dtrm_jax.experiments.grid import Folders
     from dtrm_jax.training.loop import Interrupted
 
     try:
         if not _COLLECT.value:
-            experiment.run(table, config, _SEEDS.value, _only_seeds(), _ONLY.value, folder, kept)
-        print("\n" + experiment.write(table, config, _SEEDS.value, kept))
+            to_run = _only_seeds() or seeds
+            making.run(table, config, seeds=to_run, only=_ONLY.value, folders=Folders(runs, records_folder))
+        print("\n" + making.write(table, config, seeds=seeds, records_folder=records_folder))
     except Interrupted as interrupted:
         print(interrupted)
         return 128 + interrupted.signal_number
@@ -44,7 +46,7 @@ def main(table: str) -> int:
 def _only_seeds() -> list[int]:
     if bad := [text for text in _ONLY_SEEDS.value if not text.isdecimal() or int(text) >= _SEEDS.value]:
         raise InputError(f"--only_seeds: expected numbers below {_SEEDS.value} (--seeds), found {', '.join(bad)}")
-    return [int(text) for text in _ONLY_SEEDS.value]
+    return sorted(map(int, _ONLY_SEEDS.value))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from dtrm_jax.errors import InputError, exit_status
 from dtrm_jax.experiments import rendering
+from dtrm_jax.experiments.outcome import Outcome
 from dtrm_jax.replacing import replacing
 
 _OPENING = r"(<!-- (?P<file>\S+\.json)(?: classes (?P<variant>\S+))? -->\n)"
@@ -36,7 +37,7 @@ def updated(document: Path) -> str:
     def written(block: re.Match) -> str:
         file = document.parent / block["file"]
         try:
-            outcome = json.loads(file.read_text(encoding="utf-8"))
+            outcome = Outcome.from_json(json.loads(file.read_text(encoding="utf-8")))
             text = rendering.by_class(outcome, block["variant"]) if block["variant"] else rendering.markdown(outcome)
         except OSError as error:
             raise InputError(f"{document}: {block['file']}: {error.strerror}") from error

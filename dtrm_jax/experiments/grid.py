@@ -1,6 +1,7 @@
 """Runs a table's variants under several seeds; what is finished is not run again."""
 
 import copy
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,14 @@ from dtrm_jax.experiments.variants import Variant
 from dtrm_jax.report import write_report
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.training import loop
+
+
+@dataclasses.dataclass(frozen=True)
+class Folders:
+    """Where run directories, and where the small records of finished runs are kept."""
+
+    runs: Path
+    records: Path
 
 
 def changed(config: Config, changes: Mapping[str, Any]) -> Config:
@@ -47,8 +56,7 @@ def run_all(
     config: Config,
     variants: Sequence[Variant],
     seeds: Sequence[int],
-    folder: Path,
-    kept: Path,
+    folders: Folders,
     say: Callable[[str], None] = print,
 ) -> None:
     """Runs what has no record yet: all variants with the first seed, then with the next, so that a table fills evenly.
@@ -59,8 +67,7 @@ def run_all(
         config: What the variants change.
         variants: To run.
         seeds: To run each with.
-        folder: Where run directories are kept.
-        kept: Where records are kept.
+        folders: Where run directories and records are kept.
         say: Is given a line before each run: which of how many, and the time left.
 
     Raises:
@@ -68,10 +75,10 @@ def run_all(
         Interrupted: A signal ended a training, after a checkpoint.
     """
     wanted = [(variant, seed, run_config(config, variant, seed)) for seed in seeds for variant in variants]
-    missing = [one for one in wanted if records.read(kept, *one) is None]
+    missing = [one for one in wanted if records.read(folders.records, *one) is None]
     began = time.monotonic()
     for done, (variant, seed, its_config) in enumerate(missing):
-        if records.read(kept, variant, seed, its_config) is not None:
+        if records.read(folders.records, variant, seed, its_config) is not None:
             continue  # another process has run it meanwhile
         number = len(wanted) - len(missing) + done + 1
         left = ""
@@ -79,11 +86,11 @@ def run_all(
             seconds = (time.monotonic() - began) / done * (len(missing) - done)
             left = f", about {duration(seconds)} left"
         say(f"\nrun {number} of {len(wanted)}: {variant.shown}, seed {seed}{left}")
-        directory = RunDirectory(folder / f"{variant.name}-seed{seed}")
+        directory = RunDirectory(folders.runs / f"{variant.name}-seed{seed}")
         loop.train(its_config, str(directory.path))
-        evaluate_run(directory, "test", "best", None)
+        evaluate_run(directory)
         write_report(directory, "test")
-        records.write(kept, variant, seed, directory)
+        records.write(folders.records, variant, seed, directory)
 
 
 def duration(seconds: float) -> str:

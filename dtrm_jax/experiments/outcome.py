@@ -1,27 +1,108 @@
 """A table's outcome: every seed's scores, the paper's numbers, and differences with their significance."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dtrm_jax.config import Config
-from dtrm_jax.conversation import Dataset, LabelSpace
+from dtrm_jax.conversation import Dataset
 from dtrm_jax.data import corpus, readers
 from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.experiments import grid, records
 from dtrm_jax.experiments.records import Record
-from dtrm_jax.experiments.tables import Row, Table, value_columns
+from dtrm_jax.experiments.tables import Column, Row, Table, columns_of
 from dtrm_jax.experiments.variants import Variant
+from dtrm_jax.models.dialogue_trm.fusions import FUSIONS
 from dtrm_jax.planted import Information, optimal_accuracy
+from dtrm_jax.tasks import task_of
 
-Outcome = dict[str, Any]
+Runs = Mapping[Variant, Mapping[int, Record]]  # by seed
 
 
-def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int], kept: Path) -> Outcome:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowOutcome:
+    """A row of a table, whether it was run or not.
+
+    Attributes:
+        variant: Name of what is run.
+        shown: What this table calls it.
+        seeds: Those that were run.
+        scores: Column path -> one score per seed.
+        f1_by_class: Class -> one F1 per seed; empty for real values.
+        dev: One dev score per seed, of the metric that selects checkpoints.
+        paper: Column path -> the paper's number; None if the paper has none of this corpus.
+        difference: From the reference (``bootstrap.mean_differences``); None if there is none.
+        best_test_epoch: One score per seed if the test split had chosen the epoch; None if that was not logged.
+        optimum: The best possible accuracy; None unless the conversations are planted.
+    """
+
+    variant: str
+    shown: str
+    seeds: list[int]
+    scores: Mapping[str, list[float | None]]
+    f1_by_class: Mapping[str, list[float]]
+    dev: list[float]
+    paper: Mapping[str, float] | None
+    difference: Mapping[str, float | None] | None
+    best_test_epoch: list[float] | None
+    optimum: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What the records of a table come to.
+
+    Attributes:
+        table: The table's name.
+        title: What it shows.
+        corpus: Name of the dataset.
+        encoder: What reads an utterance.
+        conversations: In the test split.
+        turns: In the test split.
+        select_by: The dev metric that selects checkpoints.
+        reference: Name of the variant that the others are compared with; None if none was run.
+        columns: The scores.
+        rows: In order.
+        shifts: How many turns per conversation have each kind of emotion shift; None if no record says.
+        config: What the variants change, without the folders of one machine.
+    """
+
+    table: str
+    title: str
+    corpus: str
+    encoder: str
+    conversations: int
+    turns: int
+    select_by: str
+    reference: str | None
+    columns: list[Column]
+    rows: list[RowOutcome]
+    shifts: Mapping[str, float] | None
+    config: Mapping[str, Any]
+
+    @property
+    def run(self) -> list[RowOutcome]:
+        """The rows that have a run."""
+        return [row for row in self.rows if row.seeds]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the content of the table's JSON file."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Outcome":
+        """Inverts ``to_json``; raises TypeError or KeyError if a field is missing or unknown."""
+        columns = [Column(**column) for column in values["columns"]]
+        rows = [RowOutcome(**row) for row in values["rows"]]
+        return cls(**{**values, "columns": columns, "rows": rows})
+
+
+def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int], records_folder: Path) -> Outcome:
     """Puts together what has been run of a table.
 
     Args:
@@ -29,68 +110,68 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         config: What its variants change.
         dataset: The corpus.
         seeds: To look for.
-        kept: Folder of the records.
-
-    Returns:
-        Plain JSON types: what the table is, what it was made with, its ``columns``, and ``rows``, those without a run
-        included, each with its ``seeds``, ``scores`` (column path -> one a seed), ``f1_by_class``, ``dev``, ``paper``,
-        ``difference`` from the reference (``bootstrap.mean_differences`` of the metric that selects checkpoints),
-        ``best_test_epoch`` and ``optimum``, the last four None where there is none; ``shifts``: how many turns a
-        conversation have an emotion shift, None if nothing was run.
+        records_folder: Where the records are.
 
     Raises:
         InputError: A record is not one, or of another run or other data.
     """
-    runs = {row.variant: _runs(row, config, seeds, kept) for row in table.rows}
-    _check_data(runs, dataset, kept)
+    runs = {row.variant: _runs(row, config, seeds, records_folder) for row in table.rows}
+    _check_data(runs, dataset, records_folder)
     reference = next((variant for variant in table.references if runs.get(variant)), None)
-    metric = config.train.select_by
-    columns = table.columns if isinstance(dataset.labels, LabelSpace) else value_columns(dataset.labels.names)
-    differences = {} if reference is None else _differences(runs, reference, dataset, metric, kept)
-    rows = []
-    for row in table.rows:
-        found = list(runs[row.variant].values())
-        peeked = [record["best_test_epoch"][metric] for record in found if "best_test_epoch" in record]
-        rows.append(
-            {
-                "variant": row.variant.name,
-                "shown": row.shown,
-                "seeds": list(runs[row.variant]),
-                "scores": {column.path: [_score(record, column.path) for record in found] for column in columns},
-                "f1_by_class": _by_class(found),
-                "dev": [record["dev"][metric] for record in found],
-                "paper": row.paper.get(dataset.name.lower()),
-                "difference": differences.get(row.variant),
-                "best_test_epoch": peeked if found and len(peeked) == len(found) else None,
-                "optimum": _optimum(config, row) if readers.find(config.data.name).knows_optimum else None,
-            }
-        )
-    test = dataset.splits["test"]
-    return {
-        "table": table.name,
-        "title": table.title,
-        "corpus": dataset.name,
-        "encoder": _encoder(config),
-        "conversations": len(test),
-        "turns": sum(map(len, test)),
-        "select_by": metric,
-        "reference": reference.name if reference is not None else None,
-        "columns": [{"path": one.path, "title": one.title} for one in columns],
-        "rows": rows,
-        "shifts": _shift_counts([record for found in runs.values() for record in found.values()]),
-        "config": records.settings_of(config),
-    }
+    differences = {} if reference is None else _differences(runs, reference, dataset, config, records_folder)
+    columns, test = columns_of(table, task_of(dataset.labels, config.data.neutral)), dataset.splits["test"]
+    found = [record for by_seed in runs.values() for record in by_seed.values()]
+    return Outcome(
+        table=table.name,
+        title=table.title,
+        corpus=dataset.name,
+        encoder=_encoder(config),
+        conversations=len(test),
+        turns=sum(map(len, test)),
+        select_by=config.train.select_by,
+        reference=None if reference is None else reference.name,
+        columns=list(columns),
+        rows=[
+            dataclasses.replace(
+                _row(row, runs[row.variant], columns, config.train.select_by),
+                paper=row.paper.get(dataset.name.lower()),
+                difference=differences.get(row.variant),
+                optimum=_optimum(config, row) if readers.find(config.data.name).knows_optimum else None,
+            )
+            for row in table.rows
+        ],
+        shifts=_shift_counts(found),
+        config=records.settings_of(config),
+    )
 
 
-def _check_data(runs: dict[Variant, dict[int, Record]], dataset: Dataset, kept: Path) -> None:
+def _row(row: Row, by_seed: Mapping[int, Record], columns: Sequence[Column], select_by: str) -> RowOutcome:
+    """Returns what a row's own records say."""
+    found = list(by_seed.values())
+    peeked = [record.best_test_epoch[select_by] for record in found if record.best_test_epoch is not None]
+    return RowOutcome(
+        variant=row.variant.name,
+        shown=row.shown,
+        seeds=list(by_seed),
+        scores={column.path: [record.score(column.path) for record in found] for column in columns},
+        f1_by_class=_by_class(found),
+        dev=[record.dev[select_by] for record in found],
+        paper=None,
+        difference=None,
+        best_test_epoch=peeked if found and len(peeked) == len(found) else None,
+        optimum=None,
+    )
+
+
+def _check_data(runs: Runs, dataset: Dataset, records_folder: Path) -> None:
     """Checks that all runs had these conversations, and the same features where they had them."""
     known = {"conversations": fingerprint(dataset)["conversations"]}
     for variant, by_seed in runs.items():
         for seed, record in by_seed.items():
-            for name, digest in record.get("data", {}).items():
+            for name, digest in record.data.items():
                 if known.setdefault(name, digest) != digest:
                     what = name if name == "conversations" else f"{name} features"
-                    file = records.file_of(kept, variant, seed)
+                    file = records.file_of(records_folder, variant, seed)
                     raise InputError(f"{file}: trained on other {what} than the rest of this table")
 
 
@@ -102,62 +183,44 @@ def _encoder(config: Config) -> str:
 
 
 def _shift_counts(found: Sequence[Record]) -> dict[str, float] | None:
-    shifts = next((record["shifts"] for record in found if "shifts" in record), None)
+    shifts = next((record.shifts for record in found if record.shifts is not None), None)
     return shifts and {group: shifts[group]["per_conversation"] for group in ("intra", "inter")}
 
 
-def _runs(row: Row, config: Config, seeds: Sequence[int], kept: Path) -> dict[int, Record]:
+def _runs(row: Row, config: Config, seeds: Sequence[int], records_folder: Path) -> dict[int, Record]:
     found = {}
     for seed in seeds:
         its_config = grid.run_config(config, row.variant, seed)
-        if (record := records.read(kept, row.variant, seed, its_config)) is not None:
+        if (record := records.read(records_folder, row.variant, seed, its_config)) is not None:
             found[seed] = record
     return found
 
 
 def _differences(
-    runs: dict[Variant, dict[int, Record]], reference: Variant, dataset: Dataset, metric: str, kept: Path
+    runs: Runs, reference: Variant, dataset: Dataset, config: Config, records_folder: Path
 ) -> dict[Variant, dict[str, float | None]]:
     """Returns each other variant's difference from the reference, by a paired bootstrap over conversations."""
-    test, labels = dataset.splits["test"], dataset.labels
-    others = [variant for variant, by_seed in runs.items() if by_seed and variant != reference]
+    test, task = dataset.splits["test"], task_of(dataset.labels, config.data.neutral)
+    conversation_N, annotated_N = records.annotations_of(test, task)
 
-    def files(variant: Variant) -> list[tuple[Record, Path]]:
-        return [(record, records.file_of(kept, variant, seed)) for seed, record in runs[variant].items()]
+    def statistics(variant: Variant) -> np.ndarray:
+        files = [(record, records.file_of(records_folder, variant, seed)) for seed, record in runs[variant].items()]
+        predicted_KxN = np.stack([records.predictions_of(record, test, file) for record, file in files])
+        return task.statistics(conversation_N, annotated_N, predicted_KxN)
 
-    if isinstance(labels, LabelSpace):
-        turns = {
-            variant: [records.predicted_turns(record, test, labels, file) for record, file in files(variant)]
-            for variant in (reference, *others)
-        }
-        return {
-            variant: bootstrap.mean_differences(turns[reference], turns[variant], labels)[metric] for variant in others
-        }
-    conversation_N = np.repeat(np.arange(len(test)), [len(conversation) for conversation in test])
-    values_NxV = np.array([turn.values for conversation in test for turn in conversation.turns], np.float64)
-    values = {
-        variant: np.stack([records.predicted_values(record, test, file) for record, file in files(variant)])
-        for variant in (reference, *others)
-    }
-    return {
-        variant: bootstrap.mean_differences_of_values(conversation_N, values_NxV, values[reference], values[variant])[
-            metric
-        ]
-        for variant in others
-    }
+    first_DxK = statistics(reference)
+    result = {}
+    for variant, by_seed in runs.items():
+        if by_seed and variant != reference:
+            both_DxK = np.concatenate([first_DxK, statistics(variant)], axis=1)
+            result[variant] = bootstrap.mean_differences(both_DxK, first_DxK.shape[1], task)[config.train.select_by]
+    return result
 
 
 def _by_class(found: Sequence[Record]) -> dict[str, list[float]]:
-    """Returns class -> F1, one a run."""
-    classes = found[0]["test"].get("per_class", {}) if found else {}
-    return {name: [record["test"]["per_class"][name]["f1"] for record in found] for name in classes}
-
-
-def _score(record: Record, path: str) -> float | None:
-    value: Any = record
-    for part in path.split("."):
-        value = value[part]
-    return value
+    """Returns class -> F1, one per run."""
+    classes = found[0].test.get("per_class", {}) if found else {}
+    return {name: [record.test["per_class"][name]["f1"] for record in found] for name in classes}
 
 
 def _optimum(config: Config, row: Row) -> float:
@@ -165,7 +228,7 @@ def _optimum(config: Config, row: Row) -> float:
     model = grid.changed(config, row.variant.changes).model
     context = {"u": model.context.utterance, "a": model.context.acoustic, "v": model.context.visual}
     remembered = "".join(letter for letter in model.modalities if context[letter] == "dependent")
-    if len(model.modalities) > 1 and model.fusion.kind == "mult":
+    if len(model.modalities) > 1 and FUSIONS[model.fusion.kind].sees_other_turns:
         remembered = model.modalities
     information = Information(model.modalities, remembered)
     test = corpus.load(config.data).splits["test"]  # with all features, whatever the model takes

@@ -8,8 +8,8 @@
 Records of several machines are put together by copying the files into one folder.
 """
 
-import json
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,63 @@ import numpy as np
 
 from dtrm_jax import config as config_lib
 from dtrm_jax.config import Config, different_settings
-from dtrm_jax.conversation import Conversation, LabelSpace
+from dtrm_jax.conversation import Conversation
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis.groups import STUDIED
 from dtrm_jax.evaluation.files import predictions
-from dtrm_jax.evaluation.files.predictions import PredictedTurn
-from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS
 from dtrm_jax.experiments.variants import Variant
-from dtrm_jax.run_directory import RunDirectory, signed
-from dtrm_jax.training.log import read_records
+from dtrm_jax.json_file import read_json, write_json
+from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.run_directory.log_file import read_records
+from dtrm_jax.tasks import METRICS, Task
 
-Record = dict[str, Any]
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """What is kept of a run.
+
+    Attributes:
+        variant: Name of the variant that was run.
+        seed: Of the run.
+        corpus: Name of the dataset.
+        config: The settings, without the folders of one machine.
+        test: The content of ``metrics.json`` of the test split.
+        dev: The dev scores that chose the checkpoint.
+        data: ``fingerprint`` of the dataset; empty in records from before it was kept.
+        best_test_epoch: The test scores of the epoch that the test split would have chosen, if they were logged.
+        shifts: Of ``analysis.json``; None if the task has none.
+        short: Of ``analysis.json``, with the text that the paper studies only; None if the task has none.
+        predicted: Conversation id -> what was predicted of each turn (``Task.recorded``).
+    """
+
+    variant: str
+    seed: int
+    corpus: str
+    config: Mapping[str, Any]
+    data: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    test: Mapping[str, Any]
+    dev: Mapping[str, Any]
+    best_test_epoch: Mapping[str, Any] | None = None
+    shifts: Mapping[str, Any] | None = None
+    short: Mapping[str, Any] | None = None
+    predicted: Mapping[str, list[Any]] = dataclasses.field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the content of the file; what is None is left out."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Record":
+        """Inverts ``to_json``; raises TypeError if a required field is missing or one is unknown."""
+        return cls(**values)
+
+    def score(self, path: str) -> float | None:
+        """Returns the number at a path with dots, such as ``test.accuracy`` or ``shifts.intra.accuracy``."""
+        first, *rest = path.split(".")
+        value = getattr(self, first)
+        for part in rest:
+            value = value[part]
+        return value
 
 
 def settings_of(config: Config) -> dict[str, Any]:
@@ -57,14 +103,14 @@ def read(folder: Path, variant: Variant, seed: int, config: Config | None = None
     file = file_of(folder, variant, seed)
     if not file.is_file():
         return None
+    values = read_json(file, "the record of a run")
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        stored = record["config"], record["test"], record["dev"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file}: expected the record of a run: {error!r}") from error
+        record = Record.from_json(values)
+    except TypeError as error:
+        raise InputError(f"{file}: expected the record of a run: {error}") from error
     if config is None:
         return record
-    if changes := different_settings(stored[0], config_lib.to_dict(config), config_lib.to_dict(Config())):
+    if changes := different_settings(record.config, config_lib.to_dict(config), config_lib.to_dict(Config())):
         raise InputError(f"{file}: the run of this table differs: {changes}; use another --records or --workdir")
     return record
 
@@ -76,86 +122,71 @@ def write(folder: Path, variant: Variant, seed: int, run: RunDirectory) -> Recor
         The record.
     """
     config, evaluation = run.read_config(), run.evaluation("test")
-    metrics = _read_json(evaluation / "metrics.json")
-    record = {"variant": variant.name, "seed": seed, "corpus": metrics["corpus"], "config": settings_of(config)}
-    record |= {"data": run.read_facts().data, "test": metrics}
-    logged = list(read_records(run.metrics_file))
-    chosen = [one for one in logged if one["split"] == "dev" and one["step"] == metrics["step"]]
-    if not chosen:
-        raise InputError(f"{run.metrics_file}: expected the dev scores of step {metrics['step']}, found none")
-    record["dev"] = _scores(chosen[0])
-    if config.train.score_test:
-        on_test = [one for one in logged if one["split"] == "test"]
-        metric = config.train.select_by
-        record["best_test_epoch"] = _scores(max(on_test, key=lambda one: signed(metric, one[metric])))
-    if "per_class" in metrics:
-        analysis = _read_json(evaluation / "analysis.json")
-        record["shifts"] = analysis["shifts"]
-        # The text of other utterances stays with the corpus.
-        record["short"] = analysis["short"] | {"texts": {STUDIED: analysis["short"]["texts"][STUDIED]}}
-        turns, labels = predictions.read(evaluation / "predictions.csv")
-        record["predicted"] = _by_conversation((turn.dialogue_id, labels.index(turn.prediction)) for turn in turns)
-    else:
-        turns, _ = predictions.read_values(evaluation / "predictions.csv")
-        record["predicted"] = _by_conversation((turn.dialogue_id, list(turn.predictions)) for turn in turns)
-    predictions.write_metrics(file_of(folder, variant, seed), record)
+    metrics = read_json(evaluation / "metrics.json", "the results of an evaluation")
+    turns, task = predictions.read(evaluation / "predictions.csv")
+    predicted: dict[str, list[Any]] = {}
+    for turn in turns:
+        predicted.setdefault(turn.dialogue_id, []).append(task.recorded(turn))
+    record = Record(
+        variant=variant.name,
+        seed=seed,
+        corpus=metrics["corpus"],
+        config=settings_of(config),
+        data=run.read_facts().data,
+        test=metrics,
+        predicted=predicted,
+        **_logged(run, config, metrics["step"]),
+        **(_analysis(evaluation / "analysis.json") if task.analysed else {}),
+    )
+    write_json(file_of(folder, variant, seed), record.to_json())
     return record
 
 
-def predicted_turns(
-    record: Record, conversations: tuple[Conversation, ...], labels: LabelSpace, file: Path
-) -> list[PredictedTurn]:
-    """Returns the predictions of a record as the rows of ``predictions.csv``, without probabilities.
+def _logged(run: RunDirectory, config: Config, step: int) -> dict[str, Any]:
+    """Returns the dev scores of the checkpoint and, if the test split was scored, those of its best epoch."""
+    logged = list(read_records(run.metrics_file))
+    chosen = [one for one in logged if one["split"] == "dev" and one["step"] == step]
+    if not chosen:
+        raise InputError(f"{run.metrics_file}: expected the dev scores of step {step}, found none")
+    found = {"dev": _scores(chosen[0])}
+    if config.train.score_test:
+        on_test, metric = [one for one in logged if one["split"] == "test"], METRICS[config.train.select_by]
+        found["best_test_epoch"] = _scores(max(on_test, key=lambda one: metric.signed(one[metric.name])))
+    return found
+
+
+def _scores(logged: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the scores of a whole split, without those of single classes or targets."""
+    names = {"step", "epoch", "loss", "n", *METRICS}
+    return {name: value for name, value in logged.items() if name in names}
+
+
+def _analysis(file: Path) -> dict[str, Any]:
+    analysis = read_json(file, "the results of an evaluation")
+    short = analysis["short"]
+    # The text of other utterances stays with the corpus.
+    return {"shifts": analysis["shifts"], "short": short | {"texts": {STUDIED: short["texts"][STUDIED]}}}
+
+
+def predictions_of(record: Record, conversations: Sequence[Conversation], file: Path) -> np.ndarray:
+    """Returns the predictions of a record, turn by turn, as ``Task.arrays`` does: ``[N, ___]``.
 
     Args:
         record: Of a run.
         conversations: The test split.
-        labels: Its label space.
         file: The record's, for errors.
 
     Raises:
         InputError: The record is of other conversations.
     """
-    _check_conversations(record, conversations, file)
-    predicted = record["predicted"]
-    return [
-        PredictedTurn(
-            dialogue_id=conversation.id,
-            turn=turn.id,
-            speaker=turn.speaker,
-            utterance=turn.text,
-            label=turn.label,
-            prediction=labels.names[index],
-            probabilities=(),
-        )
-        for conversation in conversations
-        for turn, index in zip(conversation.turns, predicted[conversation.id], strict=True)
-    ]
-
-
-def predicted_values(record: Record, conversations: tuple[Conversation, ...], file: Path) -> np.ndarray:
-    """Returns the predictions ``[N, V]`` of a record of real values, turn by turn; see ``predicted_turns``."""
-    _check_conversations(record, conversations, file)
-    return np.concatenate([np.asarray(record["predicted"][conversation.id]) for conversation in conversations])
-
-
-def _check_conversations(record: Record, conversations: tuple[Conversation, ...], file: Path) -> None:
     sizes = {conversation.id: len(conversation) for conversation in conversations}
-    if {name: len(turns) for name, turns in record.get("predicted", {}).items()} != sizes:
+    if {name: len(turns) for name, turns in record.predicted.items()} != sizes:
         raise InputError(f"{file}: expected predictions of the test split's conversations, turn by turn")
+    return np.concatenate([np.asarray(record.predicted[conversation.id]) for conversation in conversations])
 
 
-def _by_conversation(turns: Iterable[tuple[str, Any]]) -> dict[str, list[Any]]:
-    result: dict[str, list[Any]] = {}
-    for conversation, predicted in turns:
-        result.setdefault(conversation, []).append(predicted)
-    return result
-
-
-def _scores(logged: dict[str, Any]) -> dict[str, Any]:
-    names = ("step", "epoch", "loss", *CLASS_METRICS, *VALUE_METRICS, "n")
-    return {name: logged[name] for name in names if name in logged}
-
-
-def _read_json(file: Path) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
+def annotations_of(conversations: Sequence[Conversation], task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the conversation ``[N]`` and the annotations ``[N, ___]`` of every turn, as ``Task.statistics`` takes."""
+    conversation_N = np.repeat(np.arange(len(conversations)), [len(conversation) for conversation in conversations])
+    found = [task.annotations(task.targets(conversation)) for conversation in conversations]
+    return conversation_N, np.concatenate(found)

@@ -7,57 +7,50 @@ from collections.abc import Sequence
 from typing import Any
 
 from dtrm_jax.evaluation.analysis import bootstrap
-from dtrm_jax.experiments.outcome import Outcome
+from dtrm_jax.experiments.outcome import Outcome, RowOutcome
+from dtrm_jax.tasks import METRICS, Metric
 
-_METRICS = {
-    "weighted_f1": "weighted F1",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "pearson_r": "Pearson r",
-    "mae": "mean absolute error",
-}
-_FRACTIONS = ("weighted_f1", "accuracy", "macro_f1")  # shown in percent
 _NOTHING = "-"
 _REFERENCE = "reference"
 
 
 def protocol(outcome: Outcome) -> str:
     """Returns how the numbers were made, in a paragraph."""
-    metric, config, rows = _metric(outcome), outcome["config"], _run(outcome)
-    counts = sorted({len(row["seeds"]) for row in rows})
+    metric, config, rows = _metric(outcome).title, outcome.config, outcome.run
+    counts = sorted({len(row.seeds) for row in rows})
     seeds = "1 seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
     spread = "" if counts == [1] else ", mean ± standard deviation"
     parts = [
-        f"{outcome['corpus'].upper()} test, {outcome['conversations']} conversations, {outcome['turns']} turns; "
-        f"{outcome['encoder']}, K = {config['tokens']['window']}; {seeds} "
+        f"{outcome.corpus.upper()} test, {outcome.conversations} conversations, {outcome.turns} turns; "
+        f"{outcome.encoder}, K = {config['tokens']['window']}; {seeds} "
         f"a row{spread}.",
         f"Every run's checkpoint is the one with the best dev {metric}; the test split chooses nothing. Causal: no "
         "future turn is seen.",
     ]
-    if any(row["difference"] for row in rows):
+    if any(row.difference for row in rows):
         level = f"{100 * bootstrap.LEVEL:g} %"
         parts.append(
             f"Δ: difference in {metric} from “{_reference(outcome)}”, with its {level} interval and p by a paired "
             f"bootstrap over conversations ({bootstrap.RESAMPLES:,} resamples), which leaves training's randomness out."
         )
-    if any(row["best_test_epoch"] for row in rows):
+    if any(row.best_test_epoch for row in rows):
         parts.append(
             f"“Best test epoch” is the {metric} if the test split chose the epoch, as in much of the field: not a "
             "result, only there to show how much that adds."
         )
-    if any(column["path"].startswith("shifts.") for column in outcome["columns"]):
-        intra, inter = (outcome["shifts"][group] for group in ("intra", "inter"))
+    if any(column.path.startswith("shifts.") for column in outcome.columns):
+        intra, inter = (outcome.shifts[group] for group in ("intra", "inter"))
         parts.append(f"Turns with a shift: Intra-ES {intra:.1f}, Inter-ES {inter:.1f} a conversation.")
-    if any(row["optimum"] for row in rows):
+    if any(row.optimum for row in rows):
         parts.append("The optimum is the best possible accuracy for what the row's model may know.")
-    if missing := [row["shown"] for row in outcome["rows"] if not row["seeds"]]:
+    if missing := [row.shown for row in outcome.rows if not row.seeds]:
         parts.append(f"Not run: {'; '.join(missing)}.")
     return " ".join(parts)
 
 
 def markdown(outcome: Outcome) -> str:
     """Returns the title, the table with its columns aligned, and the protocol."""
-    return f"**{outcome['title']}**\n\n{markdown_table(cells(outcome))}\n\n{protocol(outcome)}\n"
+    return f"**{outcome.title}**\n\n{markdown_table(cells(outcome))}\n\n{protocol(outcome)}\n"
 
 
 def by_class(outcome: Outcome, variant: str) -> str:
@@ -66,8 +59,8 @@ def by_class(outcome: Outcome, variant: str) -> str:
     Raises:
         KeyError: There is no such row, or it was not run.
     """
-    rows = {row["variant"]: row for row in _run(outcome)}
-    scores = rows[variant]["f1_by_class"]
+    rows = {row.variant: row for row in outcome.run}
+    scores = rows[variant].f1_by_class
     return "F1 by class: " + ", ".join(f"{name} {_mean(f1, True)}" for name, f1 in scores.items()) + ".\n"
 
 
@@ -81,27 +74,27 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 def cells(outcome: Outcome) -> list[list[str]]:
     """Returns the heading and the rows that were run; a column that no row has anything for is left out."""
-    rows = _run(outcome)
-    percent = outcome["select_by"] in _FRACTIONS
-    columns = [["", *(row["shown"] for row in rows)]]
-    for column in outcome["columns"]:
-        path = column["path"]
-        columns.append([column["title"], *(_mean(row["scores"][path], percent) for row in rows)])
+    rows = outcome.run
+    percent = _metric(outcome).percent
+    columns = [["", *(row.shown for row in rows)]]
+    for column in outcome.columns:
+        path = column.path
+        columns.append([column.title, *(_mean(row.scores[path], percent) for row in rows)])
         columns.append(["paper", *(_of_paper(row, path, percent) for row in rows)])
     columns += [
         ["Δ (interval)", *(_difference(row, outcome) for row in rows)],
         ["p", *(_p_value(row) for row in rows)],
-        ["optimum", *(_mean([row["optimum"]] if row["optimum"] else [], True) for row in rows)],
-        ["best test epoch", *(_mean(row["best_test_epoch"] or [], percent) for row in rows)],
+        ["optimum", *(_mean([row.optimum] if row.optimum else [], True) for row in rows)],
+        ["best test epoch", *(_mean(row.best_test_epoch or [], percent) for row in rows)],
     ]
     used = [column for column in columns if set(column[1:]) - {_NOTHING, _REFERENCE}]
     return [list(row) for row in zip(*used, strict=True)]
 
 
 def as_csv(outcome: Outcome) -> str:
-    """Returns a row a variant; scores as fractions, with their mean and standard deviation, in full precision."""
-    names = [column["path"].removeprefix("test.").removeprefix("per_target.") for column in outcome["columns"]]
-    percent = outcome["select_by"] in _FRACTIONS
+    """Returns one row per variant; scores as fractions, with their mean and standard deviation, in full precision."""
+    names = [column.path.removeprefix("test.").removeprefix("per_target.") for column in outcome.columns]
+    percent = _metric(outcome).percent
     header = ["variant", "description", "seeds"]
     for name in names:
         header += [f"{name}_mean", f"{name}_deviation", f"{name}_paper"]
@@ -109,30 +102,25 @@ def as_csv(outcome: Outcome) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(header)
-    for row in outcome["rows"]:
-        line: list[Any] = [row["variant"], row["shown"], " ".join(map(str, row["seeds"]))]
-        for column in outcome["columns"]:
-            scores, paper = row["scores"][column["path"]], (row["paper"] or {}).get(column["path"])
+    for row in outcome.rows:
+        line: list[Any] = [row.variant, row.shown, " ".join(map(str, row.seeds))]
+        for column in outcome.columns:
+            scores, paper = row.scores[column.path], (row.paper or {}).get(column.path)
             line += [*_moments(scores), paper if paper is None or not percent else round(paper / 100, 6)]
-        difference = row["difference"] or {}
-        line += [_moments(row["dev"])[0]]
+        difference = row.difference or {}
+        line += [_moments(row.dev)[0]]
         line += [difference.get(name) for name in ("difference", "low", "high", "p_value")]
-        line += [row["optimum"], _moments(row["best_test_epoch"] or [])[0]]
+        line += [row.optimum, _moments(row.best_test_epoch or [])[0]]
         writer.writerow(["" if value is None else value for value in line])
     return buffer.getvalue()
 
 
-def _run(outcome: Outcome) -> list[dict[str, Any]]:
-    """Returns the rows that have a run."""
-    return [row for row in outcome["rows"] if row["seeds"]]
-
-
-def _metric(outcome: Outcome) -> str:
-    return _METRICS[outcome["select_by"]]
+def _metric(outcome: Outcome) -> Metric:
+    return METRICS[outcome.select_by]
 
 
 def _reference(outcome: Outcome) -> str:
-    return next(row["shown"] for row in outcome["rows"] if row["variant"] == outcome["reference"])
+    return next(row.shown for row in outcome.rows if row.variant == outcome.reference)
 
 
 def _moments(values: Sequence[float | None]) -> tuple[float | None, float | None]:
@@ -152,19 +140,19 @@ def _mean(values: Sequence[float | None], percent: bool) -> str:
     return f"{shown} ± {100 * deviation:.1f}" if percent else f"{shown} ± {deviation:.3f}"
 
 
-def _of_paper(row: dict[str, Any], path: str, percent: bool) -> str:
-    number = (row["paper"] or {}).get(path)
+def _of_paper(row: RowOutcome, path: str, percent: bool) -> str:
+    number = (row.paper or {}).get(path)
     if number is None:
         return _NOTHING
     return f"{number:.1f}" if percent else f"{number:.2f}"
 
 
-def _difference(row: dict[str, Any], outcome: Outcome) -> str:
-    if row["variant"] == outcome["reference"]:
+def _difference(row: RowOutcome, outcome: Outcome) -> str:
+    if row.variant == outcome.reference:
         return _REFERENCE
-    if not row["difference"]:
+    if not row.difference:
         return _NOTHING
-    one, percent = row["difference"], outcome["select_by"] in _FRACTIONS
+    one, percent = row.difference, _metric(outcome).percent
 
     def shown(name: str) -> str:
         return f"{100 * one[name]:+.1f}" if percent else f"{one[name]:+.3f}"
@@ -172,6 +160,6 @@ def _difference(row: dict[str, Any], outcome: Outcome) -> str:
     return shown("difference") + ("" if one["low"] is None else f" ({shown('low')} to {shown('high')})")
 
 
-def _p_value(row: dict[str, Any]) -> str:
-    p_value = (row["difference"] or {}).get("p_value")
+def _p_value(row: RowOutcome) -> str:
+    p_value = (row.difference or {}).get("p_value")
     return _NOTHING if p_value is None else f"{p_value:.3f}" if p_value >= 0.001 else "< 0.001"

@@ -4,9 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 
 from dtrm_jax.data.readers import avec
-from dtrm_jax.evaluation.analysis.groups import STUDIED
+from dtrm_jax.evaluation.analysis.groups import SCORED, STUDIED
 from dtrm_jax.experiments import variants as v
 from dtrm_jax.experiments.variants import Variant
+from dtrm_jax.tasks import METRICS, Task, task_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Row:
     paper: Mapping[str, Mapping[str, float]]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
     """A table.
 
@@ -46,8 +47,7 @@ class Table:
         title: What it shows.
         rows: In order.
         references: Variants that the others are compared with: the first of them that was run.
-        columns: Scores of classes. Of real values a table shows Pearson's r instead (``value_columns``), where these
-            are the scores of all turns.
+        columns: Scores of classes; empty for the scores of all turns that papers report (``Task.reported``).
         needs: Corpora it can be made of; all if empty.
     """
 
@@ -55,16 +55,15 @@ class Table:
     title: str
     rows: tuple[Row, ...]
     references: tuple[Variant, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[Column, ...] = ()
     needs: tuple[str, ...] = ()
 
 
-ACCURACY, WEIGHTED_F1 = Column("test.accuracy", "accuracy"), Column("test.weighted_f1", "weighted F1")
-CLASSES = (ACCURACY, WEIGHTED_F1, Column("test.macro_f1", "macro F1"))
+ACCURACY, WEIGHTED_F1 = (Column(f"test.{name}", METRICS[name].title) for name in SCORED)
 SHIFTS = tuple(
     Column(f"shifts.{group}.{score}", f"{shown} {title}")
     for group, shown in (("all", "all"), ("intra", "Intra-ES"), ("inter", "Inter-ES"))
-    for score, title in (("accuracy", "acc"), ("weighted_f1", "F1"))
+    for score, title in zip(SCORED, ("acc", "F1"), strict=True)
 )
 
 SHORT = (
@@ -74,9 +73,9 @@ SHORT = (
 )
 
 
-def value_columns(names: tuple[str, ...]) -> tuple[Column, ...]:
-    """Returns the columns of real-valued emotions: Pearson's r of each."""
-    return tuple(Column(f"test.per_target.{name}.pearson_r", f"{name} r") for name in names)
+def columns_of(table: Table, task: Task) -> tuple[Column, ...]:
+    """Returns the columns of a table for a kind of emotions."""
+    return table.columns or tuple(Column(f"test.{path}", title) for path, title in task.reported)
 
 
 def table(name: str, corpus: str) -> Table:
@@ -90,8 +89,8 @@ def _both(accuracy: float, f1: float) -> dict[str, float]:
 
 
 def _avec(*correlations: float) -> dict[str, float]:
-    columns = value_columns(avec.VALUES.names)
-    return {column.path: value for column, value in zip(columns, correlations, strict=True)}
+    reported = task_of(avec.VALUES).reported
+    return {f"test.{path}": value for (path, _), value in zip(reported, correlations, strict=True)}
 
 
 def _iemocap(accuracy: float, f1: float) -> dict[str, dict[str, float]]:
@@ -106,7 +105,8 @@ def _table2(name: str, full: Variant) -> Table:
     u = _U | {"avec": _avec(0.73, 0.44, 0.38, 0.32)}
     m = {"iemocap": _both(69.5, 69.7), "meld": _both(65.7, 63.5), "avec": _avec(0.76, 0.52, 0.40, 0.40)}
     rows = (Row(v.U, v.U.shown, u), Row(full, full.shown, m))
-    return Table(name, "DialogueTRM-U and DialogueTRM-M (the paper's Table 2)", rows, (full, v.U), CLASSES)
+    title = "DialogueTRM-U and DialogueTRM-M (the paper's Table 2)"
+    return Table(name=name, title=title, rows=rows, references=(full, v.U))
 
 
 def _table3(name: str, _: Variant) -> Table:
@@ -117,7 +117,8 @@ def _table3(name: str, _: Variant) -> Table:
         Row(v.WITHOUT_SEGMENTS, "then remove segment embedding", _iemocap(65.8, 65.7)),
         Row(v.WITHOUT_SEPARATOR, "then remove [SEP] tokens", _iemocap(65.3, 65.2)),
     )
-    return Table(name, "Utterance context, step by step (the paper's Table 3)", rows, (v.U,), CLASSES)
+    title = "Utterance context, step by step (the paper's Table 3)"
+    return Table(name=name, title=title, rows=rows, references=(v.U,))
 
 
 def _table4(name: str, _: Variant) -> Table:
@@ -146,7 +147,7 @@ def _table4(name: str, _: Variant) -> Table:
         for variant, accuracy, f1 in cells
     )
     title = "Context settings of (u)tterance, (a)coustic and (v)isual: free or dependent (the paper's Table 4)"
-    return Table(name, title, rows, (v.M, v.U), CLASSES)
+    return Table(name=name, title=title, rows=rows, references=(v.M, v.U))
 
 
 def _table5(name: str, _: Variant) -> Table:
@@ -165,7 +166,7 @@ def _table5(name: str, _: Variant) -> Table:
     for kind, number in paper.items():
         variant, shown = (v.M, "MGIF") if kind == "mgif" else (v.FUSIONS[kind], v.FUSIONS[kind].shown)
         rows.append(Row(variant, shown, {"iemocap": {WEIGHTED_F1.path: number}}))
-    return Table(name, "Fusions (the paper's Table 5)", tuple(rows), (v.M,), CLASSES)
+    return Table(name=name, title="Fusions (the paper's Table 5)", rows=tuple(rows), references=(v.M,))
 
 
 def _table6(name: str, full: Variant) -> Table:
@@ -177,7 +178,7 @@ def _table6(name: str, full: Variant) -> Table:
         Row(full, full.shown, paper(69.5, 69.7, 55.1, 55.4, 74.7, 74.3)),
     )
     title = "Turns with an emotion shift (the paper's Table 6)"
-    return Table(name, title, rows, (full, v.U), SHIFTS)
+    return Table(name=name, title=title, rows=rows, references=(full, v.U), columns=SHIFTS)
 
 
 def _short(name: str, full: Variant) -> Table:
@@ -189,7 +190,8 @@ def _short(name: str, full: Variant) -> Table:
         Row(v.U, "+ utterance context", paper(65.22)),
         Row(full, "+ other modalities", paper(73.91)),
     )
-    return Table(name, "Short utterances (the paper's section 5.5)", rows, (full, v.U), SHORT)
+    title = "Short utterances (the paper's section 5.5)"
+    return Table(name=name, title=title, rows=rows, references=(full, v.U), columns=SHORT)
 
 
 def _planted(name: str, _: Variant) -> Table:
@@ -201,7 +203,14 @@ def _planted(name: str, _: Variant) -> Table:
         (v.M, "all three (DialogueTRM-M)"),
     )
     rows = tuple(Row(variant, shown, {}) for variant, shown in cells)
-    return Table(name, "What each modality is worth", rows, (v.M, v.U), (ACCURACY, WEIGHTED_F1), needs=("planted",))
+    return Table(
+        name=name,
+        title="What each modality is worth",
+        rows=rows,
+        references=(v.M, v.U),
+        columns=(ACCURACY, WEIGHTED_F1),
+        needs=("planted",),
+    )
 
 
 _TABLES = {

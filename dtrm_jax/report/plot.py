@@ -39,7 +39,7 @@ class Drawn:
     dots: list[tuple[str, str]]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Plot:
     """A plot as the template takes it.
 
@@ -49,7 +49,7 @@ class Plot:
         x_ticks: ``(coordinate, text)``.
         y_ticks: The same of the vertical axis.
         series: What is drawn.
-        mark: Coordinate and text of a vertical line; None: no such line.
+        mark: Coordinate and text of a vertical line, None if there is none.
     """
 
     title: str
@@ -67,17 +67,17 @@ def make_plot(title: str, x_name: str, series: Sequence[Series], mark: tuple[flo
     x_ticks, y_ticks = ticks(min(xs), max(xs)), ticks(min(ys), max(ys))
     x_scale, y_scale = _Scale(xs, x_ticks, LEFT, RIGHT), _Scale(ys, y_ticks, BOTTOM, TOP)
     return Plot(
-        title,
-        x_name,
-        [(x_scale(tick), f"{tick:g}") for tick in x_ticks],
-        [(y_scale(tick), f"{tick:g}") for tick in y_ticks],
-        [_draw(one, x_scale, y_scale) for one in series],
-        (x_scale(mark[0]), mark[1]) if mark else None,
+        title=title,
+        x_name=x_name,
+        x_ticks=[(x_scale(tick), f"{tick:g}") for tick in x_ticks],
+        y_ticks=[(y_scale(tick), f"{tick:g}") for tick in y_ticks],
+        series=[_draw(one, x_scale, y_scale) for one in series],
+        mark=(x_scale(mark[0]), mark[1]) if mark else None,
     )
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Returns at most ``most`` round numbers from ``low`` to ``high``; one at least, be it outside.
+    """Returns at most ``most`` round numbers from ``low`` to ``high``, or one outside if there is none between them.
 
     They are multiples of 1, 2 or 5 times a power of ten.
     """
@@ -92,7 +92,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def thinned(points: Points, most: int) -> Points:
-    """Returns at most ``most`` points, each the mean of as many neighbours as need be."""
+    """Returns at most ``most`` points, each the mean of a few neighbours."""
     size = max(1, math.ceil(len(points) / most))
     groups = [points[start : start + size] for start in range(0, len(points), size)]
     return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]

@@ -6,10 +6,31 @@ from collections.abc import Sequence
 from typing import Any
 
 from dtrm_jax.report.plot import Plot, Series, make_plot, thinned
+from dtrm_jax.tasks import METRICS, Metric, Task
 
 _POINTS = 200  # of a curve: as many as its width in the picture can tell apart
-_STYLES = ("dotted", "dashed", "line")
-_NAMES = {"weighted_f1": "weighted F1", "macro_f1": "macro F1", "pearson_r": "Pearson r", "mae": "MAE"}
+_STYLES = ("dotted", "dashed", "line")  # of the scores: as many curves as a small picture can tell apart
+
+Records = Sequence[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DevRow:
+    """An evaluation on dev; a number is None where it is not known.
+
+    Attributes:
+        step: Steps done.
+        epoch: From 1.
+        train_loss: Mean of training since the evaluation before.
+        dev_loss: On dev.
+        score: The dev metric that selects the checkpoint.
+    """
+
+    step: int
+    epoch: int | None
+    train_loss: float | None
+    dev_loss: float | None
+    score: float | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,44 +39,38 @@ class Training:
 
     Attributes:
         plots: Of the losses, and of the dev scores.
-        rows: An evaluation on dev each: step, epoch, loss of training since the one before, dev loss, dev score; None
-            where it is not known.
+        rows: The evaluations on dev.
         score: What the dev score is called.
         chosen: The score of the evaluated checkpoint on dev, if it was logged.
     """
 
     plots: list[Plot]
-    rows: list[tuple[int, int | None, float | None, float | None, float | None]]
+    rows: list[DevRow]
     score: str
     chosen: float | None
 
 
-def name_of(metric: str) -> str:
-    """Returns what a metric is called in print."""
-    return _NAMES.get(metric, metric)
-
-
-def training_curves(records: Sequence[dict[str, Any]], metric: str, step: int) -> Training | None:
+def training_curves(records: Records, task: Task, select_by: str, step: int) -> Training | None:
     """Returns the curves; None if nothing was logged.
 
     Args:
         records: Of ``metrics.jsonl``.
-        metric: The dev metric that selected the checkpoint.
+        task: What was predicted.
+        select_by: Name of the dev metric that selected the checkpoint.
         step: Of the checkpoint.
     """
     train, dev = ([record for record in records if record["split"] == split] for split in ("train", "dev"))
+    metric = METRICS[select_by]
     losses = [
         Series("training", "line", thinned(_points(train, "loss"), _POINTS)),
         Series("dev", "dotted", _points(dev, "loss")),
     ]
-    others = [name for name in ("weighted_f1", "accuracy", "macro_f1") if name != metric and _points(dev, name)]
-    factor = 1 if metric in ("pearson_r", "mae") else 100
     scores = [
-        Series(name_of(name), style, [(x, factor * y) for x, y in _points(dev, name)])
-        for name, style in zip((metric, *others), _STYLES, strict=False)
+        Series(one.title, style, [(x, metric.scale * y) for x, y in _points(dev, one.name)])
+        for one, style in zip((metric, *_others(dev, task, metric)), _STYLES, strict=False)
     ]
     mark = (step, f"step {step}")
-    title = "Scores on dev" + (", percent" if factor == 100 else "")
+    title = "Scores on dev" + (", percent" if metric.percent else "")
     plots = [
         make_plot(name, "step", [one for one in series if one.points], mark)
         for name, series in (("Loss", losses), (title, scores))
@@ -63,21 +78,39 @@ def training_curves(records: Sequence[dict[str, Any]], metric: str, step: int) -
     ]
     if not plots:
         return None
-    chosen = next((_number(record, metric) for record in dev if record["step"] == step), None)
-    return Training(plots, _rows(train, dev, metric), name_of(metric), chosen)
+    chosen = next((_number(record, select_by) for record in dev if record["step"] == step), None)
+    return Training(plots, _rows(train, dev, select_by), metric.title, chosen)
 
 
-def _rows(train: Sequence[dict], dev: Sequence[dict], metric: str) -> list[tuple]:
+def _others(dev: Records, task: Task, metric: Metric) -> list[Metric]:
+    """Returns the metrics that were logged and can share a picture with ``metric``: same scale, same direction."""
+    return [
+        one
+        for one in task.ranked_metrics
+        if one != metric
+        and (one.percent, one.larger_is_better) == (metric.percent, metric.larger_is_better)
+        and _points(dev, one.name)
+    ]
+
+
+def _rows(train: Records, dev: Records, select_by: str) -> list[DevRow]:
     rows, before = [], 0
     for record in dev:
         since = [loss for step, loss in _points(train, "loss") if before < step <= record["step"]]
-        mean = sum(since) / len(since) if since else None
-        rows.append((record["step"], record.get("epoch"), mean, _number(record, "loss"), _number(record, metric)))
+        rows.append(
+            DevRow(
+                step=record["step"],
+                epoch=record.get("epoch"),
+                train_loss=sum(since) / len(since) if since else None,
+                dev_loss=_number(record, "loss"),
+                score=_number(record, select_by),
+            )
+        )
         before = record["step"]
     return rows
 
 
-def _points(records: Sequence[dict[str, Any]], name: str) -> list[tuple[float, float]]:
+def _points(records: Records, name: str) -> list[tuple[float, float]]:
     values = ((record["step"], _number(record, name)) for record in records)
     return [(step, value) for step, value in values if value is not None]
 

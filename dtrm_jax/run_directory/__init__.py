@@ -1,7 +1,7 @@
 """What a run keeps on disk: its folder, its checkpoints, and what its model is rebuilt from."""
 
-from dtrm_jax.run_directory.checkpoints import Checkpoints, Restored, placed, signed
+from dtrm_jax.run_directory.checkpoints import Checkpoints, Restored, placed
 from dtrm_jax.run_directory.folder import RunDirectory
 from dtrm_jax.run_directory.manifest import RunFacts
 
-__all__ = ["Checkpoints", "Restored", "RunDirectory", "RunFacts", "placed", "signed"]
+__all__ = ["Checkpoints", "Restored", "RunDirectory", "RunFacts", "placed"]

@@ -10,9 +10,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from dtrm_jax.errors import InputError
-
-# Dev metrics of which less is better.
-_ERRORS = ("mae", "loss")
+from dtrm_jax.tasks import METRICS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +51,7 @@ class Checkpoints:
 
     def _rank(self, metrics: dict[str, float]) -> tuple[float, int]:
         """Best score first; of equals, the earlier."""
-        return (signed(self._select_by, metrics[self._select_by]), -int(metrics["step"]))
+        return (METRICS[self._select_by].signed(metrics[self._select_by]), -int(metrics["step"]))
 
     def save(self, step: int, state: Any, progress: dict[str, Any], metrics: dict[str, float] | None) -> None:
         """Writes a checkpoint in the background.
@@ -146,11 +144,6 @@ class Checkpoints:
             raise InputError(
                 f"{self._path}: cannot save a checkpoint, earlier ones are intact: {_first_line(error)}"
             ) from error
-
-
-def signed(metric: str, value: float) -> float:
-    """Returns a score of which more is better: an error's negative, anything else as it is."""
-    return -value if metric in _ERRORS else value
 
 
 def placed(tree: Any, sharding: jax.sharding.Sharding) -> Any:

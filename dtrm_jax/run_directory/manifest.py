@@ -8,6 +8,7 @@ from dtrm_jax.batch import PackShape
 from dtrm_jax.conversation import LabelSpace, ValueSpace
 from dtrm_jax.models import encoders
 from dtrm_jax.models.encoders.family import Encoder
+from dtrm_jax.tasks import TASKS, task_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,7 @@ class RunFacts:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the facts as nested dicts of JSON types."""
-        kind = "values" if isinstance(self.labels, ValueSpace) else "classes"
+        kind = task_of(self.labels).kind
         encoder = None if self.encoder is None else encoders.to_dict(self.encoder)
         values = dataclasses.asdict(self) | {"labels": {kind: self.labels.names}, "encoder": encoder}
         return json.loads(json.dumps(values))
@@ -43,7 +44,7 @@ class RunFacts:
         (kind, names), shape = next(iter(values["labels"].items())), values["shape"]
         return cls(
             corpus=values["corpus"],
-            labels={"classes": LabelSpace, "values": ValueSpace}[kind](tuple(names)),
+            labels=TASKS[kind].space(tuple(names)),
             encoder=None if values["encoder"] is None else encoders.from_dict(values["encoder"]),
             shape=PackShape(
                 rows=tuple(map(tuple, shape["rows"])),

@@ -2,34 +2,15 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import tqdm
 from tensorboardX import SummaryWriter
 
-from dtrm_jax.errors import InputError
 from dtrm_jax.replacing import replacing
 from dtrm_jax.run_directory import RunDirectory
-
-
-def read_records(file: Path) -> Iterator[dict[str, Any]]:
-    """Yields the records of a ``metrics.jsonl``; a last line that was cut off by a crash is left out.
-
-    Raises:
-        InputError: A line before the last is not a JSON object.
-    """
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    for number, line in enumerate(lines, start=1):
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            if number == len(lines):
-                return
-            raise InputError(f"{file}, line {number}: expected a JSON object: {error}") from error
-        yield record
+from dtrm_jax.run_directory.log_file import read_records
 
 
 class TrainingLog:

@@ -12,14 +12,13 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from dtrm_jax.batch import Batch
 from dtrm_jax.config import Config
-from dtrm_jax.conversation import LabelSpace
 from dtrm_jax.data.examples import Example
 from dtrm_jax.data.packing import measure_fill
 from dtrm_jax.data.pipeline import batches
 from dtrm_jax.data.plans import plan_evaluation
 from dtrm_jax.evaluation.evaluator import Evaluator, parameter_shapes
-from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS
-from dtrm_jax.run_directory import Checkpoints, RunDirectory, placed, signed
+from dtrm_jax.run_directory import Checkpoints, RunDirectory, placed
+from dtrm_jax.tasks import METRICS
 from dtrm_jax.training.devices import mesh_of
 from dtrm_jax.training.log import TrainingLog, progress_bar
 from dtrm_jax.training.meter import Meter, epoch_of
@@ -169,7 +168,7 @@ class Trainer:
 
     def _evaluator(self, examples: list[Example]) -> Evaluator:
         experiment, plan = self.experiment, plan_evaluation(examples, self.config)
-        return Evaluator.build(experiment.model(plan.shape), plan, examples, experiment.dataset.labels)
+        return Evaluator.build(experiment.model(plan.shape), plan, examples, experiment.task)
 
     def _evaluates_after(self, step: int) -> bool:
         every = self.config.train.evaluate_every_steps
@@ -185,8 +184,8 @@ class Trainer:
             self._score("test", self.test, params, step, log)
         better = self._note_score(scores[self.config.train.select_by], step, progress)
         epoch = epoch_of(self.experiment.plan.epoch_ends, step)
-        named = {name.replace("_f1", " F1").replace("_", " "): value for name, value in scores.items()}
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in named.items())
+        titles = {metric.name: metric.title for metric in self.experiment.task.metrics}
+        shown = "  ".join(f"{titles.get(name, name)} {value:.4f}" for name, value in scores.items())
         self._say(f"step {step:>6}  epoch {epoch:>3}  dev {shown}{'  (best)' if better else ''}")
         return scores
 
@@ -197,21 +196,17 @@ class Trainer:
         began = time.perf_counter()
         metrics = evaluator.score(evaluator.outputs(params))
         seconds = time.perf_counter() - began
-        if isinstance(self.experiment.dataset.labels, LabelSpace):
-            names, single = CLASS_METRICS, {f"f1_{name}": row["f1"] for name, row in metrics["per_class"].items()}
-        else:
-            names, rows = VALUE_METRICS, metrics["per_target"].items()
-            single = {f"{metric}_{name}": row[metric] for name, row in rows for metric in VALUE_METRICS}
-        scores = {name: metrics[name] for name in ("loss", *names)}
+        task = self.experiment.task
+        scores = {name: metrics[name] for name in ("loss", *(metric.name for metric in task.ranked_metrics))}
         if log is not None:
             about = {"step": step, "epoch": epoch_of(self.experiment.plan.epoch_ends, step), "split": split}
-            log.write({**about, **scores, **single, "n": metrics["n"], "seconds": seconds})
+            log.write({**about, **scores, **task.curves(metrics), "n": metrics["n"], "seconds": seconds})
         return scores
 
     def _note_score(self, score: float, step: int, progress: Progress) -> bool:
         """Updates ``progress`` with a dev score; returns whether it is the best so far."""
-        metric = self.config.train.select_by
-        better = progress.best_score is None or signed(metric, score) > signed(metric, progress.best_score)
+        signed = METRICS[self.config.train.select_by].signed
+        better = progress.best_score is None or signed(score) > signed(progress.best_score)
         if better:
             progress.best_score, progress.best_step, progress.stale = score, step, 0
         else:

@@ -9,7 +9,6 @@ import numpy as np
 import tqdm
 
 from dtrm_jax.batch import Batch
-from dtrm_jax.conversation import LabelSpace
 from dtrm_jax.errors import InputError
 from dtrm_jax.training import optimizer as optimizer_lib
 from dtrm_jax.training.log import TrainingLog
@@ -31,7 +30,7 @@ class Meter:
 
     def __init__(self, experiment: Experiment, log: TrainingLog | None, bar: tqdm.tqdm):
         self._every, self._log, self._bar = experiment.config.train.log_every_steps, log, bar
-        self._classes = isinstance(experiment.dataset.labels, LabelSpace)
+        self._task = experiment.task
         self._epoch_ends, total = experiment.plan.epoch_ends, len(experiment.plan.steps)
         settings = experiment.config.optimizer
         self._rates = {
@@ -89,7 +88,7 @@ class Meter:
             "epoch": epoch_of(self._epoch_ends, step),
             "split": "train",
             "loss": loss / max(weight, 1e-9),
-            **({"accuracy": correct / max(turns, 1)} if self._classes else {}),
+            **self._task.training_scores(correct, turns),
             **{name: float(rate(step - 1)) for name, rate in self._rates.items()},
             "utterances_per_second": self._turns / seconds,
             "tokens_per_second": self._tokens / seconds,

@@ -11,7 +11,7 @@ import optax
 
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import Config
-from dtrm_jax.conversation import Dataset, ValueSpace
+from dtrm_jax.conversation import Dataset
 from dtrm_jax.data import protocol
 from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer, load_tokenizer, word_tokenizer
 from dtrm_jax.data.examples import Example, make_examples
@@ -20,7 +20,6 @@ from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.data.plans import TrainPlan, plan_training
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS
 from dtrm_jax.models import architecture, build_model, encoders
 from dtrm_jax.models.encoders import hub
 from dtrm_jax.models.encoders.bert import BertConfig
@@ -28,6 +27,7 @@ from dtrm_jax.models.encoders.family import Encoder
 from dtrm_jax.models.encoders.weights import load_params
 from dtrm_jax.models.interface import Model
 from dtrm_jax.run_directory import RunFacts
+from dtrm_jax.tasks import METRICS, Task, task_of
 from dtrm_jax.training.optimizer import build_optimizer
 from dtrm_jax.training.step import AXIS, TrainStep, make_train_step
 
@@ -57,6 +57,11 @@ class Experiment:
     test: list[Example]
     facts: RunFacts
     plan: TrainPlan
+
+    @property
+    def task(self) -> Task:
+        """What is predicted."""
+        return task_of(self.dataset.labels, self.config.data.neutral)
 
     def model(self, shape: PackShape) -> Model:
         """Builds the model for packs of ``shape``."""
@@ -106,12 +111,13 @@ def prepare(config: Config) -> Experiment:
 
 def _check_metric(config: Config, dataset: Dataset) -> None:
     """Checks that the dev metric is one of this kind of emotions."""
-    kind = "real values" if isinstance(dataset.labels, ValueSpace) else "classes"
-    metrics = VALUE_METRICS if kind == "real values" else CLASS_METRICS
-    if config.train.select_by not in metrics:
+    task, name = task_of(dataset.labels, config.data.neutral), config.train.select_by
+    names = [metric.name for metric in task.metrics]
+    if name not in names:
+        hint = "; name config.data.neutral for it" if METRICS[name].needs_neutral else ""
         raise InputError(
-            f"config.train.select_by: {dataset.name} has {kind}, expected one of {', '.join(metrics)}, "
-            f"found {config.train.select_by}"
+            f"config.train.select_by: {dataset.name} has {task.emotions}, expected one of {', '.join(names)}, "
+            f"found {name}{hint}"
         )
 
 
@@ -175,18 +181,11 @@ def pure_step(experiment: Experiment) -> tuple[optax.GradientTransformation, Tra
     config = experiment.config
     model, weights_C = experiment.model(experiment.facts.shape), jnp.asarray(class_weights(experiment))
     optimizer = build_optimizer(config.optimizer, experiment.facts.total_steps, model.encoder_parts)
-    return optimizer, make_train_step(model, optimizer, weights_C, config.train.label_smoothing, axis_name=AXIS)
+    smoothing = config.train.label_smoothing
+    return optimizer, make_train_step(model, optimizer, experiment.task, weights_C, smoothing, axis_name=AXIS)
 
 
 def class_weights(experiment: Experiment) -> np.ndarray:
-    """Returns float32 ``[C]``: the classes' frequencies to the power of ``-class_balance``, 1 on average over turns.
-
-    The frequencies are those of the training split; a class that it lacks has weight 0, unless nothing is weighted.
-    """
-    classes, balance = len(experiment.dataset.labels), experiment.config.train.class_balance
-    if not balance or isinstance(experiment.dataset.labels, ValueSpace):
-        return np.ones(classes, np.float32)
+    """Returns float32 ``[C]``: the weights of the classes in the loss, from their frequencies in the training split."""
     labels = np.concatenate([example.labels for example in experiment.train])
-    counts = np.bincount(labels[labels >= 0], minlength=classes)
-    weights = np.where(counts > 0, np.maximum(counts, 1.0) ** -balance, 0.0)
-    return (weights * counts.sum() / (weights @ counts)).astype(np.float32)
+    return experiment.task.output_weights(labels, experiment.config.train.class_balance)

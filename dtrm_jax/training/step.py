@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from dtrm_jax.batch import Batch
 from dtrm_jax.models.interface import Model
-from dtrm_jax.training.losses import cross_entropy, squared_error
+from dtrm_jax.tasks import Task
 
 AXIS = "data"
 
@@ -59,6 +59,7 @@ TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, Sums
 def make_train_step(
     model: Model,
     optimizer: optax.GradientTransformation,
+    task: Task,
     class_weights_C: Float[Array, " C"],
     label_smoothing: float,
     axis_name: str | None = None,
@@ -72,6 +73,7 @@ def make_train_step(
     Args:
         model: Maps a pack to logits, or to real values.
         optimizer: Maps gradients of the mean loss to updates.
+        task: What is predicted; has the loss.
         class_weights_C: For the loss.
         label_smoothing: For the loss.
         axis_name: The device axis to sum over; None on a single device.
@@ -79,12 +81,8 @@ def make_train_step(
 
     def loss_sum(params: Any, pack: Batch, rng: Key[Array, ""]) -> tuple[Array, Sums]:
         output_UxC = model.apply({"params": params}, pack, deterministic=False, rngs={"dropout": rng})
-        if model.shape.values:
-            loss, weight = squared_error(output_UxC, pack.value_UxV, pack.value_weight_UxV)
-        else:
-            loss, weight = cross_entropy(output_UxC, pack.label_U, pack.weight_U, class_weights_C, label_smoothing)
-        correct = jnp.sum((jnp.argmax(output_UxC, axis=-1) == pack.label_U) * pack.weight_U)
-        return loss, Sums(loss, weight, correct, jnp.sum(pack.weight_U))
+        loss, weight = task.loss(output_UxC, pack, class_weights_C, label_smoothing)
+        return loss, Sums(loss, weight, task.hits(output_UxC, pack), jnp.sum(pack.weight_U))
 
     def of_pack(params: Any, pack: Batch, rng: Key[Array, ""]) -> tuple[Any, Sums]:
         gradients, sums = jax.grad(loss_sum, has_aux=True)(params, pack, rng)

@@ -11,7 +11,7 @@ from dtrm_jax.conversation import Dataset
 from dtrm_jax.data import corpus
 from dtrm_jax.data.readers import iemocap, meld
 from dtrm_jax.evaluation.analysis import groups
-from dtrm_jax.evaluation.files.predictions import PredictedTurn
+from dtrm_jax.tasks import ClassTurn
 
 needs_meld = pytest.mark.skipif("DTRM_MELD_SOURCE" not in os.environ, reason="$DTRM_MELD_SOURCE is not set")
 needs_iemocap = pytest.mark.skipif("DTRM_IEMOCAP_SOURCE" not in os.environ, reason="$DTRM_IEMOCAP_SOURCE is not set")
@@ -75,7 +75,15 @@ def test_iemocap_emotion_shifts_are_the_papers():
             last[turn.speaker] = turn.label
     assert (own, adjacent) == (410, 683)
     turns = [
-        PredictedTurn(one.id, turn.id, turn.speaker, turn.text, turn.label, "sad", (0, 1, 0, 0, 0, 0))
+        ClassTurn(
+            dialogue_id=one.id,
+            turn=turn.id,
+            speaker=turn.speaker,
+            utterance=turn.text,
+            label=turn.label,
+            prediction="sad",
+            probabilities=(0, 1, 0, 0, 0, 0),
+        )
         for one in test
         for turn in one.turns
     ]

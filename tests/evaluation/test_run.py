@@ -13,12 +13,12 @@ from dtrm_jax.data import corpus
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis.analyse import analyse
 from dtrm_jax.evaluation.files import predictions as prediction_files
-from dtrm_jax.evaluation.inspection import inspect_conversation
+from dtrm_jax.evaluation.intermediates import inspect_conversation
 from dtrm_jax.evaluation.run import evaluate_run
 from dtrm_jax.models.layers import attention
 from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.run_directory.log_file import read_records
 from dtrm_jax.training import loop
-from dtrm_jax.training.log import read_records
 from tests.runs import tiny_run_config
 
 
@@ -37,7 +37,7 @@ def trained(cache, tmp_path_factory) -> Path:
 def test_a_moved_run_is_evaluated_and_every_turn_is_scored_once(trained, cache, tmp_path):
     moved = tmp_path / "elsewhere" / "run"
     shutil.copytree(trained, moved)
-    metrics = evaluate_run(RunDirectory(moved), "test", "best", None)
+    metrics = evaluate_run(RunDirectory(moved)).metrics
     split = corpus.load(tiny_run_config(cache).data).splits["test"]
     with open(moved / "eval/test/predictions.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -53,12 +53,15 @@ def test_a_moved_run_is_evaluated_and_every_turn_is_scored_once(trained, cache, 
 
 
 def test_an_evaluation_leaves_its_analysis(trained):
-    metrics = evaluate_run(RunDirectory(trained), "test", "best", None)
+    found = evaluate_run(RunDirectory(trained))
+    metrics = found.metrics
     folder = trained / "eval/test"
     files = {"predictions.csv", "metrics.json", "analysis.json"}
     assert {file.name for file in folder.iterdir()} == files
     analysis = json.loads((folder / "analysis.json").read_text(encoding="utf-8"))
-    assert analysis == analyse(*prediction_files.read(folder / "predictions.csv"))
+    assert found.folder == folder and analysis == found.analysis == analyse(
+        *prediction_files.read(folder / "predictions.csv")
+    )
     assert analysis["n"] == metrics["n"] and analysis["conversations"] == 7
     for name in ("accuracy", "weighted_f1"):
         assert analysis["shifts"]["all"][name] == metrics[name]
@@ -69,7 +72,7 @@ def test_an_evaluation_leaves_its_analysis(trained):
 
 def test_the_turns_that_attention_looks_at_are_those_of_the_model(trained, monkeypatch):
     run = RunDirectory(trained)
-    evaluate_run(run, "test", "best", None)
+    evaluate_run(run)
     turns, _ = prediction_files.read(run.evaluation("test") / "predictions.csv")
     name = turns[-1].dialogue_id
     turns = [turn for turn in turns if turn.dialogue_id == name]
@@ -91,8 +94,8 @@ def test_the_turns_that_attention_looks_at_are_those_of_the_model(trained, monke
 
 def test_dev_scores_are_those_of_training(trained):
     dev = {record["step"]: record for record in read_records(trained / "metrics.jsonl") if record["split"] == "dev"}
-    for which in ("best", "latest"):
-        metrics = evaluate_run(RunDirectory(trained), "dev", which, None)
+    for checkpoint in ("best", "latest"):
+        metrics = evaluate_run(RunDirectory(trained), split="dev", checkpoint=checkpoint).metrics
         logged = dev[metrics["step"]]
         for name in ("accuracy", "weighted_f1", "macro_f1", "n"):
             assert metrics[name] == logged[name]
@@ -102,11 +105,11 @@ def test_dev_scores_are_those_of_training(trained):
 def test_what_is_not_there_is_one_line(trained, cache, tmp_path):
     run = RunDirectory(trained)
     with pytest.raises(InputError, match="expected the checkpoint '999'"):
-        evaluate_run(run, "test", "999", None)
+        evaluate_run(run, checkpoint="999")
     with pytest.raises(InputError, match="expected a split of train, dev, test, found 'validation'"):
-        evaluate_run(run, "validation", "best", None)
+        evaluate_run(run, split="validation")
     with pytest.raises(InputError, match="expected a run directory"):
-        evaluate_run(RunDirectory(tmp_path), "test", "best", None)
+        evaluate_run(RunDirectory(tmp_path))
 
 
 def test_damaged_weights_are_one_line(trained, tmp_path):
@@ -116,5 +119,5 @@ def test_damaged_weights_are_one_line(trained, tmp_path):
         if file.is_file() and "/d/" in str(file):
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(InputError, match="cannot restore this checkpoint") as caught:
-        evaluate_run(RunDirectory(damaged), "test", "latest", None)
+        evaluate_run(RunDirectory(damaged), checkpoint="latest")
     assert "\n" not in str(caught.value)

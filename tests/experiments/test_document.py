@@ -8,6 +8,7 @@ import pytest
 
 from dtrm_jax.errors import InputError
 from dtrm_jax.experiments import document, rendering
+from dtrm_jax.experiments.outcome import Outcome
 from dtrm_jax.experiments.tables import NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,7 @@ def test_a_page_is_written_from_its_files(page):
     file, outcome = page
     assert document.main([str(file)]) == 0
     text = file.read_text()
-    assert rendering.markdown(outcome) in text and "F1 by class: " in text
+    assert rendering.markdown(Outcome.from_json(outcome)) in text and "F1 by class: " in text
     assert text.startswith("before\n<!-- o/t.json -->\n") and "\nbetween\n" in text and "old" not in text
     assert document.updated(file) == text
     row = next(row for row in outcome["rows"] if row["variant"] == "u")

@@ -1,24 +1,27 @@
 """Outcomes as Markdown and CSV, and the differences in them."""
 
-import copy
 import csv
+import dataclasses
 import io
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dtrm_jax.conversation import Dataset
+from dtrm_jax.conversation import Dataset, ValueSpace
 from dtrm_jax.evaluation.analysis import bootstrap
-from dtrm_jax.evaluation.analysis.groups import class_indices
-from dtrm_jax.evaluation.metrics import classification_metrics
 from dtrm_jax.experiments import grid, outcome, records, rendering, tables
 from dtrm_jax.experiments import variants as v
+from dtrm_jax.experiments.outcome import Outcome, RowOutcome
+from dtrm_jax.experiments.records import Record
+from dtrm_jax.tasks import Classes, ClassTurn, Values
 from tests.factories import LABELS, random_conversation, tiny_config
+from tests.runs import ROOT
 
 CONVERSATIONS = tuple(random_conversation(np.random.default_rng(n), 3 + n, unlabelled=0.1) for n in range(6))
 CONVERSATIONS = tuple(type(one)(f"c{number}", one.turns, one.features) for number, one in enumerate(CONVERSATIONS))
-DATASET = Dataset("IEMOCAP", LABELS, {"test": CONVERSATIONS})
+DATASET, TASK = Dataset("IEMOCAP", LABELS, {"test": CONVERSATIONS}), Classes(LABELS)
 
 
 def record(variant, seed, right):
@@ -31,10 +34,34 @@ def record(variant, seed, right):
         ]
         for one in CONVERSATIONS
     }
-    made = {"variant": variant.name, "seed": seed, "predicted": predicted, "dev": {"weighted_f1": 0.5 + seed / 10}}
-    turns = [turn for turn in records.predicted_turns(made, CONVERSATIONS, LABELS, "file") if turn.label is not None]
-    made["test"] = classification_metrics(*class_indices(turns, LABELS), LABELS)
-    return made
+    _, labels_N = records.annotations_of(CONVERSATIONS, TASK)
+    predicted_N, there_N = np.concatenate(list(predicted.values())), labels_N >= 0
+    return Record(
+        variant=variant.name,
+        seed=seed,
+        corpus="IEMOCAP",
+        config={},
+        test=TASK.scores(labels_N[there_N], predicted_N[there_N]),
+        dev={"weighted_f1": 0.5 + seed / 10},
+        predicted=predicted,
+    )
+
+
+def turns_of(predicted_N):
+    """The rows of ``predictions.csv`` of these predictions."""
+    turns = [(one.id, turn) for one in CONVERSATIONS for turn in one.turns]
+    return [
+        ClassTurn(
+            dialogue_id=name,
+            turn=turn.id,
+            speaker=turn.speaker,
+            utterance=turn.text,
+            label=turn.label,
+            prediction=LABELS.names[index],
+            probabilities=(),
+        )
+        for (name, turn), index in zip(turns, predicted_N, strict=True)
+    ]
 
 
 @pytest.fixture
@@ -55,37 +82,49 @@ def found(monkeypatch):
 
 def test_differences_are_of_the_mean_over_seeds(found):
     made, kept = found
-    rows = {row["variant"]: row for row in made["rows"]}
+    rows = {row.variant: row for row in made.rows}
     for name, row in rows.items():
         seeds = [seed for variant, seed in kept if variant == name]
-        assert row["seeds"] == seeds
-        assert row["scores"]["test.weighted_f1"] == [kept[name, seed]["test"]["weighted_f1"] for seed in seeds]
-    mean = {name: np.mean(row["scores"]["test.weighted_f1"]) for name, row in rows.items() if row["seeds"]}
+        assert row.seeds == seeds
+        assert row.scores["test.weighted_f1"] == [kept[name, seed].test["weighted_f1"] for seed in seeds]
+    mean = {name: np.mean(row.scores["test.weighted_f1"]) for name, row in rows.items() if row.seeds}
     for name in ("bert", "u-no-transformer"):
-        one = rows[name]["difference"]
+        one = rows[name].difference
         assert one["difference"] == pytest.approx(mean[name] - mean["u"])
         assert one["low"] < one["difference"] < one["high"]
-    assert rows["bert"]["difference"]["p_value"] < 0.01 < rows["u-no-transformer"]["difference"]["p_value"]
-    assert rows["u"]["difference"] is None and made["reference"] == "u"
+    assert rows["bert"].difference["p_value"] < 0.01 < rows["u-no-transformer"].difference["p_value"]
+    assert rows["u"].difference is None and made.reference == "u"
 
 
 def test_a_mean_difference_of_one_run_each_is_the_difference():
-    one, other = (records.predicted_turns(record(v.U, seed, 0.5), CONVERSATIONS, LABELS, "file") for seed in (3, 4))
-    single = bootstrap.differences(one, other, LABELS)
-    assert bootstrap.mean_differences([one], [other], LABELS) == single
-    assert bootstrap.mean_differences([one, one], [other], LABELS)["accuracy"] == pytest.approx(single["accuracy"])
-    halved = bootstrap.mean_differences([one, other], [other], LABELS)["accuracy"]
+    conversation_N, labels_N = records.annotations_of(CONVERSATIONS, TASK)
+    one, other = (records.predictions_of(record(v.U, seed, 0.5), CONVERSATIONS, Path("file")) for seed in (3, 4))
+
+    def differences(first, *others):
+        statistics_DxK = TASK.statistics(conversation_N, labels_N, np.stack([*first, *others]))
+        return bootstrap.mean_differences(statistics_DxK, len(first), TASK)["accuracy"]
+
+    single = {"accuracy": differences([one], other)}
+    rows = [turns_of(predicted_N) for predicted_N in (one, other)]
+    assert bootstrap.differences(*rows, TASK)["accuracy"] == single["accuracy"]
+    assert differences([one, one], other) == pytest.approx(single["accuracy"])
+    halved = differences([one, other], other)
     assert halved["difference"] == pytest.approx(single["accuracy"]["difference"] / 2)
     assert halved["low"] == pytest.approx(single["accuracy"]["low"] / 2)
 
 
 def test_the_markdown(found):
     made, _ = found
-    made = copy.deepcopy(made)
-    for row, scores in zip(made["rows"], ([0.5, 0.52], [0.61, 0.65], [0.6], [], []), strict=True):
-        row["scores"] = dict.fromkeys(row["scores"], scores)
-    made["rows"][0]["difference"] = {"difference": -0.12, "low": -0.2, "high": -0.04, "p_value": 0.0004}
-    made["rows"][2]["difference"] = {"difference": -0.03, "low": -0.08, "high": 0.02, "p_value": 0.25}
+    given = ([0.5, 0.52], [0.61, 0.65], [0.6], [], [])
+    differences = {
+        0: {"difference": -0.12, "low": -0.2, "high": -0.04, "p_value": 0.0004},
+        2: {"difference": -0.03, "low": -0.08, "high": 0.02, "p_value": 0.25},
+    }
+    rows = [
+        dataclasses.replace(row, scores=dict.fromkeys(row.scores, scores), difference=differences.get(index))
+        for index, (row, scores) in enumerate(zip(made.rows, given, strict=True))
+    ]
+    made = dataclasses.replace(made, rows=rows)
     lines = rendering.markdown(made).splitlines()
     assert lines[0] == "**Utterance context, step by step (the paper's Table 3)**"
     assert [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:7]] == [
@@ -110,7 +149,7 @@ def test_the_markdown(found):
 
 def test_the_choice_of_the_best_test_epoch_is_called_by_its_name(found):
     made, _ = found
-    made["rows"][1]["best_test_epoch"] = [0.7, 0.72]
+    made.rows[1] = dataclasses.replace(made.rows[1], best_test_epoch=[0.7, 0.72])
     rows = rendering.cells(made)
     assert rows[0][-1] == "best test epoch" and [row[-1] for row in rows[1:]] == ["-", "71.0 ± 1.4", "-"]
     assert "if the test split chose the epoch, as in much of the field: not a result" in rendering.protocol(made)
@@ -119,35 +158,30 @@ def test_the_choice_of_the_best_test_epoch_is_called_by_its_name(found):
 def test_the_csv_has_every_number_in_full(found):
     made, _ = found
     rows = list(csv.DictReader(io.StringIO(rendering.as_csv(made))))
-    assert [row["variant"] for row in rows] == [row["variant"] for row in made["rows"]]
-    u, scores = rows[1], made["rows"][1]["scores"]["test.weighted_f1"]
+    assert [row["variant"] for row in rows] == [row.variant for row in made.rows]
+    u, scores = rows[1], made.rows[1].scores["test.weighted_f1"]
     assert u["seeds"] == "0 1" and float(u["weighted_f1_mean"]) == np.mean(scores)
     assert float(u["weighted_f1_deviation"]) == pytest.approx(np.std(scores, ddof=1))
     assert float(u["weighted_f1_paper"]) == 0.681 and float(u["dev_mean"]) == pytest.approx(0.55)
-    assert float(rows[0]["p_value"]) == made["rows"][0]["difference"]["p_value"]
+    assert float(rows[0]["p_value"]) == made.rows[0].difference["p_value"]
     assert rows[3]["weighted_f1_mean"] == rows[2]["weighted_f1_deviation"] == ""
 
 
-def test_real_values_are_shown_as_correlations():
-    columns = tables.value_columns(("valence", "power"))
-    made = {
-        "title": "t",
-        "columns": [{"path": one.path, "title": one.title} for one in columns],
-        "select_by": "pearson_r",
-        "reference": "uav",
-        "rows": [
-            {
-                "variant": "u",
-                "shown": "U",
-                "seeds": [0, 1],
-                "scores": {columns[0].path: [0.7, 0.72], columns[1].path: [None, 0.3]},
-                "paper": {columns[0].path: 0.73},
-                "difference": {"difference": -0.03, "low": -0.05, "high": -0.012, "p_value": 0.02},
-                "best_test_epoch": None,
-                "optimum": None,
-            }
-        ],
-    }
+def test_real_values_are_shown_as_correlations(found):
+    columns = tables.columns_of(tables.table("table2", "avec"), Values(ValueSpace(("valence", "power"))))
+    row = RowOutcome(
+        variant="u",
+        shown="U",
+        seeds=[0, 1],
+        scores={columns[0].path: [0.7, 0.72], columns[1].path: [None, 0.3]},
+        f1_by_class={},
+        dev=[0.7, 0.7],
+        paper={columns[0].path: 0.73},
+        difference={"difference": -0.03, "low": -0.05, "high": -0.012, "p_value": 0.02},
+        best_test_epoch=None,
+        optimum=None,
+    )
+    made = dataclasses.replace(found[0], columns=list(columns), select_by="pearson_r", reference="uav", rows=[row])
     assert rendering.cells(made) == [
         ["", "valence r", "paper", "Δ (interval)", "p"],
         ["U", "0.710 ± 0.014", "0.73", "-0.030 (-0.050 to -0.012)", "0.020"],
@@ -173,5 +207,30 @@ def test_times_are_said_as_people_do():
     ],
 )
 def test_the_protocol_tells_what_an_utterance_is_read_by(found, changes, told):
-    described = found[0] | {"encoder": outcome._encoder(grid.changed(tiny_config(), changes))}
+    described = dataclasses.replace(found[0], encoder=outcome._encoder(grid.changed(tiny_config(), changes)))
     assert told in rendering.protocol(described)
+
+
+def test_an_outcome_comes_back_from_its_file(found):
+    written = json.loads(json.dumps(found[0].to_json()))
+    assert Outcome.from_json(written).to_json() == written
+    assert rendering.markdown(Outcome.from_json(written)) == rendering.markdown(found[0])
+    with pytest.raises(TypeError, match="other"):
+        Outcome.from_json(written | {"other": 1})
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "results").glob("*/*.md")), ids=lambda file: f"{file.parent.name}/{file.stem}"
+)
+def test_the_stored_outcomes_are_rendered_byte_for_byte(file):
+    outcome = Outcome.from_json(json.loads(file.with_suffix(".json").read_text(encoding="utf-8")))
+    assert rendering.markdown(outcome) == file.read_text(encoding="utf-8")
+    assert rendering.as_csv(outcome) == file.with_suffix(".csv").read_bytes().decode()
+
+
+def test_the_stored_records_are_read():
+    files = [file for file in (ROOT / "results").glob("*/*-seed*.json")]
+    assert len(files) > 50
+    for file in files:
+        written = json.loads(file.read_text(encoding="utf-8"))
+        assert Record.from_json(written).to_json() == written

@@ -15,7 +15,7 @@ from dtrm_jax.models import build_model, encoders
 from dtrm_jax.models.dialogue_trm.intra_modal import IntraModal
 from dtrm_jax.models.encoders.bert import Bert
 from dtrm_jax.models.encoders.weights import load_params
-from dtrm_jax.training.losses import cross_entropy
+from dtrm_jax.tasks.losses import cross_entropy
 from tests.golden import explicit
 from tests.torch_names import discriminator_params, transformer_params
 

@@ -26,6 +26,7 @@ from dtrm_jax.models import build_model, encoders  # noqa: E402
 from dtrm_jax.models.encoders import hub  # noqa: E402
 from dtrm_jax.models.encoders.weights import load_params  # noqa: E402
 from dtrm_jax.special_tokens import BERT_TOKENS  # noqa: E402
+from dtrm_jax.tasks import Classes  # noqa: E402
 from dtrm_jax.training.optimizer import build_optimizer  # noqa: E402
 from dtrm_jax.training.step import initial_state, make_train_step  # noqa: E402
 from tests.torch_names import discriminator_params, transformer_params  # noqa: E402
@@ -142,7 +143,7 @@ def test_training_is_the_same(ours, config, sizes):
     params = our_params(peer, config, sizes)
     # So long that the rates hardly decay.
     optimizer = build_optimizer(config.optimizer, total_steps=10**9, encoder_parts=model.encoder_parts)
-    step = jax.jit(make_train_step(model, optimizer, jnp.ones(len(meld.LABELS)), 0.0))
+    step = jax.jit(make_train_step(model, optimizer, Classes(meld.LABELS), jnp.ones(len(meld.LABELS)), 0.0))
     state = initial_state(params, optimizer)
     batch = jax.tree.map(lambda x: x[None], pack)
     found, expected = [], []

@@ -13,20 +13,22 @@ import pytest
 
 from dtrm_jax import config as config_lib
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn, ValueSpace
+from dtrm_jax.evaluation.aligned import percent
 from dtrm_jax.evaluation.analysis.analyse import analyse
-from dtrm_jax.evaluation.analysis.groups import class_indices, inter_shifts, intra_shifts, labelled
+from dtrm_jax.evaluation.analysis.groups import inter_shifts, intra_shifts, labelled
 from dtrm_jax.evaluation.files import predictions
-from dtrm_jax.evaluation.files.inside_columns import Attended, TurnInsides
-from dtrm_jax.evaluation.metrics import classification_metrics, value_metrics
-from dtrm_jax.evaluation.table import percent
+from dtrm_jax.json_file import write_json
 from dtrm_jax.report import write_report
 from dtrm_jax.report.__main__ import main
 from dtrm_jax.report.about import about
 from dtrm_jax.report.cases import cases
-from dtrm_jax.report.inside_tables import attention_summaries, fusion_table, gate_table
+from dtrm_jax.report.gates_and_attention import attention_summaries, fusion_means, gate_means
+from dtrm_jax.report.kinds import ClassKind
 from dtrm_jax.report.plot import BOTTOM, LEFT, RIGHT, TOP, Series, make_plot, thinned, ticks
-from dtrm_jax.report.sources import read_evaluation
+from dtrm_jax.report.sources import read_sources
 from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.tasks import Classes, Targets, Values
+from dtrm_jax.tasks.rows import Attended, TurnInsides
 from tests.factories import tiny_config
 from tests.pages import parse
 from tests.predicted import LABELS, conversation, random_turns
@@ -83,11 +85,11 @@ def evaluated(path, turns, labels=LABELS, insides=None, records=RECORDS):
     probabilities = [
         np.asarray([turn.probabilities for turn in turns if turn.dialogue_id == one.id]) for one in conversations
     ]
-    predictions.write(folder / "predictions.csv", conversations, probabilities, labels, insides)
-    read, _ = predictions.read(folder / "predictions.csv")
+    predictions.write(folder / "predictions.csv", conversations, probabilities, Classes(labels), insides)
+    read, task = predictions.read(folder / "predictions.csv")
     facts = {"corpus": "made up", "split": "test", "step": 4, "checkpoint": "best"}
-    metrics = classification_metrics(*class_indices(labelled(read), labels), labels, 0.7)
-    return _finished(run, facts | metrics, analyse(read, labels), records), read
+    metrics = task.scores(*task.arrays(labelled(read)), 0.7)
+    return _finished(run, facts | metrics, analyse(read, task), records), read
 
 
 def valued(path, count=23):
@@ -102,17 +104,18 @@ def valued(path, count=23):
     )
     run = RunDirectory(path)
     split = [Conversation("one", turns[:7]), Conversation("two", turns[7:])]
-    predictions.write(run.evaluation("test") / "predictions.csv", split, [outputs[:7], outputs[7:]], TARGETS)
+    predictions.write(run.evaluation("test") / "predictions.csv", split, [outputs[:7], outputs[7:]], Values(TARGETS))
     facts = {"corpus": "avec", "split": "test", "step": 4, "checkpoint": "latest"}
     records = [RECORDS[0], {"step": 4, "split": "dev", "loss": 1.0, "pearson_r": 0.5, "mae": 0.25}]
-    return _finished(run, facts | value_metrics(values, outputs, TARGETS), None, records), values, outputs
+    metrics = Values(TARGETS).score(Targets(np.full(count, -1), values), outputs)
+    return _finished(run, facts | metrics, None, records), values, outputs
 
 
 def _finished(run, metrics, analysis, records):
     folder = run.evaluation("test")
-    predictions.write_metrics(folder / "metrics.json", metrics)
+    write_json(folder / "metrics.json", metrics)
     if analysis is not None:
-        predictions.write_metrics(folder / "analysis.json", analysis)
+        write_json(folder / "analysis.json", analysis)
     config = tiny_config(train__select_by="weighted_f1" if analysis else "pearson_r", data__source="/home/me/secret")
     (run.path / "config.json").write_text(json.dumps(config_lib.to_dict(config)))
     run.metrics_file.write_text("".join(json.dumps(record) + "\n" for record in records))
@@ -141,9 +144,8 @@ def test_scores_are_those_of_the_files(full):
         json.loads((run.evaluation("test") / f"{x}.json").read_text()) for x in ("metrics", "analysis")
     )
     cards = [re.sub(r"\s+", " ", card.text).strip() for card in page.find_all("div", class_="card")]
-    for card, (name, title) in zip(
-        cards, {"weighted_f1": "weighted F1", "accuracy": "accuracy", "macro_f1": "macro F1"}.items(), strict=True
-    ):
+    titles = {"weighted_f1": "weighted F1", "accuracy": "accuracy", "macro_f1": "macro F1", "average_recall": "UAR"}
+    for card, (name, title) in zip(cards, titles.items(), strict=True):
         interval = analysis["intervals"][name]
         low, high = percent(interval["low"]), percent(interval["high"])
         assert card == f"{title} {percent(metrics[name])} {low} to {high}"
@@ -205,9 +207,9 @@ def test_it_says_what_was_measured(full):
     ],
 )
 def test_the_model_and_the_choice_of_the_checkpoint_are_named(full, settings, which, model, checkpoint):
-    evaluation = read_evaluation(full[0], "test")
-    metrics = evaluation.metrics | {"checkpoint": which}
-    changed = dataclasses.replace(evaluation, config=tiny_config(**settings), metrics=metrics)
+    sources = read_sources(full[0], "test")
+    metrics = sources.metrics | {"checkpoint": which}
+    changed = dataclasses.replace(sources, config=tiny_config(**settings), metrics=metrics)
     found = about(changed, None)
     assert (found["model"], found["checkpoint"]) == (model, checkpoint)
     assert found["again"].endswith(f" --step {which}")
@@ -339,7 +341,7 @@ def test_real_values_have_a_report_too(tmp_path):
     page = page_of(run)
     metrics = json.loads((run.evaluation("test") / "metrics.json").read_text())
     assert rows_of(page.find(id="targets").find("table"))[1:] == [
-        [name, f"{row['pearson_r']:.4f}", f"{row['mae']:.4f}", str(row["n"])]
+        [name, *(f"{row[key]:.4f}" for key in ("pearson_r", "mae", "ccc")), str(row["n"])]
         for name, row in metrics["per_target"].items()
     ]
     clouds = [svg.find("path", class_="cloud") for svg in page.find(id="targets").find_all("svg")]
@@ -397,11 +399,11 @@ def test_what_is_missing_is_one_line_and_status_2(tmp_path, capsys, damage, mess
 
 def test_a_huge_split_is_cut_between_conversations():
     turns = random_turns(2)
-    whole = cases(turns)
+    whole = cases(turns, ClassKind())
     assert sum(len(case.turns) for case in whole) == len(turns)
     sizes = [len(case.turns) for case in whole]
-    assert [len(case.turns) for case in cases(turns, sum(sizes[:3]))] == sizes[:3]
-    assert len(cases(turns, sum(sizes[:3]) - 1)) == 2 and len(cases(turns, 0)) == 1
+    assert [len(case.turns) for case in cases(turns, ClassKind(), sum(sizes[:3]))] == sizes[:3]
+    assert len(cases(turns, ClassKind(), sum(sizes[:3]) - 1)) == 2 and len(cases(turns, ClassKind(), 0)) == 1
 
 
 def with_insides(turn, **insides):
@@ -415,13 +417,13 @@ def test_means_are_over_the_turns_that_have_the_number():
         with_insides(b, gates={"uv": 0.75}),
         with_insides(c, gates={"ua": 1.0}),
     ]
-    table = gate_table(turns, LABELS.names)
+    table = gate_means(turns, LABELS.names)
     assert table.columns == ["ua", "uv"]
     assert table.rows == [
         *(("all", 3, [0.75, 0.5]), ("a", 1, [0.5, 0.25]), ("b", 1, [None, 0.75]), ("c", 0, [None, None])),
     ]
-    assert fusion_table(turns, ()).rows == [("all", 3, [1.0])]
-    assert gate_table([a, b], LABELS.names) is None
+    assert fusion_means(turns, ()).rows == [("all", 3, [1.0])]
+    assert gate_means([a, b], LABELS.names) is None
 
 
 def test_where_attention_looks_is_counted_inside_the_window():
@@ -433,7 +435,7 @@ def test_where_attention_looks_is_counted_inside_the_window():
     ]
     (summary,) = attention_summaries(turns, LABELS.names, 2)
     assert summary.modality == "utterance"
-    assert summary.table.rows[0] == ("all", 6, [0.5, 0.25])
+    assert summary.means.rows[0] == ("all", 6, [0.5, 0.25])
     assert summary.distances == {1: 3, 2: 0, 3: 1}
     assert summary.same_speaker == 0.5  # d3 to d0 and e1 to e0, not d1 to d0 and d2 to d1
     assert summary.same_speaker_seen == 3 / 6  # of d1: 0 of 1, d2: 1 of 2, d3: 1 of 2, e1: 1 of 1

@@ -18,8 +18,8 @@ from jax.sharding import Mesh
 from dtrm_jax.config import Config
 from dtrm_jax.errors import InputError
 from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.run_directory.log_file import read_records
 from dtrm_jax.training import loop, meter
-from dtrm_jax.training.log import read_records
 from dtrm_jax.training.step import AXIS
 from tests.runs import assert_same_state, saved_state, tiny_run_config
 

@@ -11,10 +11,12 @@ import pytest
 from jax.sharding import Mesh
 
 from dtrm_jax.batch import PackShape
+from dtrm_jax.conversation import ValueSpace
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.evaluation.evaluator import make_predict
 from dtrm_jax.models import build_model
-from dtrm_jax.training.losses import cross_entropy
+from dtrm_jax.tasks import Classes, Values
+from dtrm_jax.tasks.losses import cross_entropy
 from dtrm_jax.training.step import AXIS, initial_state, make_train_step, parallelise
 from tests.factories import (
     LABELS,
@@ -29,6 +31,7 @@ from tests.factories import (
 
 SHAPE = PackShape(((29, 7),), 17)
 CLASS_WEIGHTS = jnp.array([1.0, 2.0, 0.5, 3.0, 1.5])
+TASK = Classes(LABELS)
 SMOOTHING = 0.1
 DROPOUTS = ("dropout", "encoder__dropout", "encoder__attention_dropout", "intra_modal__dropout")
 PACKS = 16
@@ -51,7 +54,7 @@ def fresh_state():
 
 
 def train_step(dropout=0.0, axis_name=None):
-    return make_train_step(model_with(dropout), DESCENT, CLASS_WEIGHTS, SMOOTHING, axis_name)
+    return make_train_step(model_with(dropout), DESCENT, TASK, CLASS_WEIGHTS, SMOOTHING, axis_name)
 
 
 @functools.cache
@@ -164,7 +167,7 @@ def test_real_values_descend_the_mean_squared_error_of_what_is_annotated():
         return (errors**2).sum() / there.sum(), (errors**2).sum()
 
     (_, total), gradients = jax.jit(mean_loss)(params)
-    step = jax.jit(make_train_step(model, DESCENT, jnp.ones(3), 0.0))
+    step = jax.jit(make_train_step(model, DESCENT, Values(ValueSpace(("x", "y", "z"))), jnp.ones(3), 0.0))
     state, [sums] = train(step, batch, steps=1, state=initial_state(params, DESCENT))
     assert_trees_close(state.params, jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients), atol=TOLERANCE)
     assert float(sums.loss) == pytest.approx(float(total), rel=1e-5)
@@ -220,7 +223,7 @@ def test_the_loss_falls_until_a_small_batch_is_known_by_heart():
     batch = parts(uneven_batch(), 0)
     # Adam: plain descent at a rate that gets there in 150 steps may leap out again.
     adam, params = optax.adam(3e-3), random_params(model_with())
-    step = jax.jit(make_train_step(model_with(), adam, CLASS_WEIGHTS, SMOOTHING))
+    step = jax.jit(make_train_step(model_with(), adam, TASK, CLASS_WEIGHTS, SMOOTHING))
     start = initial_state(params, adam)
     _, sums = train(step, batch, steps=150, state=start)
     first, last = (float(of_step.loss / of_step.weight) for of_step in (sums[0], sums[-1]))
@@ -232,12 +235,13 @@ def test_the_loss_falls_until_a_small_batch_is_known_by_heart():
 def test_predict_gives_probabilities_of_every_pack_without_dropout():
     batch = parts(uneven_batch(), 0, 3, EMPTY)
     params = random_params(model_with())
-    probabilities = np.asarray(make_predict(model_with(0.3))(params, batch))
+    predict = make_predict(model_with(0.3), TASK)
+    packs = [jax.tree.map(lambda x, n=n: x[n], batch) for n in range(3)]
+    probabilities = np.stack([predict(params, pack) for pack in packs])
     logits_of = jax.jit(functools.partial(model_with().apply, deterministic=True))
     assert probabilities.shape == (3, 17, len(LABELS)) and probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(-1), 1.0, rtol=1e-5)
-    for number in range(3):
-        pack = jax.tree.map(lambda x, n=number: x[n], batch)
+    for number, pack in enumerate(packs):
         logits = np.asarray(logits_of({"params": params}, pack))
         expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
         np.testing.assert_allclose(probabilities[number], expected, atol=1e-5)

@@ -36,8 +36,7 @@ def build_pack(
         _put_turns(pack, turns, conversation)
         _put_tokens(pack, turns, conversation, slots)
         slot = turns.stop
-    annotated = pack.value_weight_UxV.any(axis=1) if shape.values else pack.label_U >= 0
-    pack.weight_U[:] = annotated
+    pack.weight_U[:] = (pack.label_U >= 0) | pack.value_weight_UxV.any(axis=1)
     return pack
 
 

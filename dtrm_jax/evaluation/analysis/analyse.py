@@ -1,27 +1,26 @@
 """What lies behind the scores of classes, from the rows of ``predictions.csv`` alone.
 
-Every evaluation writes it as ``analysis.json``. Two predictions of the same turns are compared.
+Every evaluation of classes writes it as ``analysis.json``. Two predictions of the same turns are compared.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from dtrm_jax.conversation import LabelSpace
 from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.evaluation.analysis.calibration import calibration
 from dtrm_jax.evaluation.analysis.groups import labelled, shifts, short_utterances
 from dtrm_jax.evaluation.analysis.paired import matched, rectified_cases
-from dtrm_jax.evaluation.files.predictions import PredictedTurn
+from dtrm_jax.tasks import Classes, ClassTurn
 
 _DRAWN = {"level": bootstrap.LEVEL, "resamples": bootstrap.RESAMPLES, "seed": bootstrap.SEED}
 
 
-def analyse(turns: Sequence[PredictedTurn], labels: LabelSpace) -> dict[str, Any]:
+def analyse(turns: Sequence[ClassTurn], task: Classes) -> dict[str, Any]:
     """Returns the content of ``analysis.json``, of plain Python types, all scores fractions from 0 to 1.
 
     Args:
         turns: The rows of ``predictions.csv``, as ``predictions.read`` returns them.
-        labels: Their label space.
+        task: Their classes.
 
     Returns:
         ``n`` (labelled turns), ``conversations``, ``shifts`` (``groups.shifts``, the paper's Table 6), ``short``
@@ -34,14 +33,14 @@ def analyse(turns: Sequence[PredictedTurn], labels: LabelSpace) -> dict[str, Any
     return {
         "n": len(labelled(turns)),
         "conversations": len({turn.dialogue_id for turn in turns}),
-        "shifts": shifts(turns, labels),
-        "short": short_utterances(turns, labels),
-        "intervals": _DRAWN | bootstrap.intervals(turns, labels),
-        "calibration": calibration(turns, labels),
+        "shifts": shifts(turns, task),
+        "short": short_utterances(turns, task),
+        "intervals": _DRAWN | bootstrap.intervals(turns, task),
+        "calibration": calibration(turns, task),
     }
 
 
-def compare(first: Sequence[PredictedTurn], second: Sequence[PredictedTurn], labels: LabelSpace) -> dict[str, Any]:
+def compare(first: Sequence[ClassTurn], second: Sequence[ClassTurn], task: Classes) -> dict[str, Any]:
     """Returns what changes from the first predictions to the second, of plain Python types.
 
     Returns:
@@ -54,7 +53,7 @@ def compare(first: Sequence[PredictedTurn], second: Sequence[PredictedTurn], lab
     second = matched(first, second)
     return {
         "n": len(labelled(first)),
-        "differences": _DRAWN | bootstrap.differences(first, second, labels),
-        "shifts": {"first": shifts(first, labels), "second": shifts(second, labels)},
-        "cases": rectified_cases(first, second, labels),
+        "differences": _DRAWN | bootstrap.differences(first, second, task),
+        "shifts": {"first": shifts(first, task), "second": shifts(second, task)},
+        "cases": rectified_cases(first, second, task),
     }

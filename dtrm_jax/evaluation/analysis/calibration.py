@@ -5,24 +5,23 @@ from typing import Any
 
 import numpy as np
 
-from dtrm_jax.conversation import LabelSpace
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation.analysis.groups import class_indices, labelled
-from dtrm_jax.evaluation.files.predictions import PredictedTurn
+from dtrm_jax.evaluation.analysis.groups import labelled
+from dtrm_jax.tasks import Classes, ClassTurn
 
 BINS = 15
 
 _ROUNDING = 1e-3  # by how much a probability of low precision may exceed 1
 
 
-def calibration(turns: Sequence[PredictedTurn], labels: LabelSpace, bins: int = BINS) -> dict[str, Any]:
+def calibration(turns: Sequence[ClassTurn], task: Classes, bins: int = BINS) -> dict[str, Any]:
     """Returns the expected calibration error and the mean negative log-likelihood of the labelled turns.
 
     A turn's confidence is the probability of its prediction. Bins are of equal width, open below and closed above.
 
     Args:
         turns: The split; turns without a label are left out.
-        labels: Its label space.
+        task: Its classes.
         bins: How many bins the confidences from 0 to 1 are sorted into.
 
     Returns:
@@ -36,13 +35,13 @@ def calibration(turns: Sequence[PredictedTurn], labels: LabelSpace, bins: int = 
     turns = labelled(turns)
     if not turns:
         raise InputError("no labelled utterance to score")
-    true, predicted = class_indices(turns, labels)
+    true, predicted = task.arrays(turns)
     probabilities, row = _probabilities(turns), np.arange(len(turns))
     confidence, hit = probabilities[row, predicted], predicted == true
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     table = [_bin(index, bins, confidence[bin_of == index], hit[bin_of == index]) for index in range(bins)]
     gaps = [one["n"] * abs(one["accuracy"] - one["confidence"]) for one in table if one["n"]]
-    # As the loss of an evaluation: a probability that float32 rounds to 0 is not infinitely wrong.
+    # As in the loss of an evaluation, a probability that float32 rounds to 0 is not infinitely wrong.
     likelihood = np.maximum(probabilities[row, true], np.finfo(np.float32).tiny)
     return {
         "expected_calibration_error": float(sum(gaps) / len(turns)),
@@ -51,7 +50,7 @@ def calibration(turns: Sequence[PredictedTurn], labels: LabelSpace, bins: int = 
     }
 
 
-def _probabilities(turns: Sequence[PredictedTurn]) -> np.ndarray:
+def _probabilities(turns: Sequence[ClassTurn]) -> np.ndarray:
     """Returns ``[n, C]`` probabilities, after checking that they are."""
     result = np.asarray([turn.probabilities for turn in turns], np.float64)
     wrong = ((result < 0) | (result > 1 + _ROUNDING)).any(axis=1)

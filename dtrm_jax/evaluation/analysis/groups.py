@@ -10,61 +10,47 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
+from dtrm_jax.tasks import Classes, ClassTurn
 
-from dtrm_jax.conversation import LabelSpace
-from dtrm_jax.evaluation.files.predictions import PredictedTurn
-from dtrm_jax.evaluation.metrics import classification_metrics
-
+SCORED = ("accuracy", "weighted_f1")  # what the paper scores groups by (Table 6)
 STUDIED = "yeah"  # the short utterance of the paper's section 5.5
 # Apostrophes and single hyphens belong to the word: "don't" and "uh-huh" are one.
 _WORD = re.compile(r"\w+(?:['-]\w+)*")
 
 
-def labelled(turns: Sequence[PredictedTurn]) -> list[PredictedTurn]:
+def labelled(turns: Sequence[ClassTurn]) -> list[ClassTurn]:
     """Returns the turns that can be scored."""
-    return [turn for turn in turns if turn.label is not None]
+    return [turn for turn in turns if turn.labelled]
 
 
-def class_indices(turns: Sequence[PredictedTurn], labels: LabelSpace) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the ``[n]`` true and the ``[n]`` predicted classes of labelled turns.
-
-    Raises:
-        ValueError: A turn has no label, or a label or prediction is not in ``labels``.
-    """
-    true = [labels.index(turn.label) for turn in turns]
-    predicted = [labels.index(turn.prediction) for turn in turns]
-    return np.asarray(true, np.int64), np.asarray(predicted, np.int64)
-
-
-def score(turns: Sequence[PredictedTurn], labels: LabelSpace) -> dict[str, Any]:
-    """Returns ``n``, ``accuracy`` and ``weighted_f1`` of labelled turns; the scores are None if there is no turn."""
+def score(turns: Sequence[ClassTurn], task: Classes) -> dict[str, Any]:
+    """Returns ``n`` and ``SCORED`` of labelled turns; the scores are None if there is no turn."""
     if not turns:
-        return {"n": 0, "accuracy": None, "weighted_f1": None}
-    metrics = classification_metrics(*class_indices(turns, labels), labels)
-    return {name: metrics[name] for name in ("n", "accuracy", "weighted_f1")}
+        return {"n": 0, **dict.fromkeys(SCORED)}
+    metrics = task.scores(*task.arrays(turns))
+    return {name: metrics[name] for name in ("n", *SCORED)}
 
 
-def intra_shifts(turns: Sequence[PredictedTurn]) -> list[PredictedTurn]:
+def intra_shifts(turns: Sequence[ClassTurn]) -> list[ClassTurn]:
     """Returns the turns with an intra-speaker emotion shift (Intra-ES).
 
     Their label differs from that of the same speaker's previous labelled turn in the conversation. IEMOCAP's 31 test
-    dialogues have 410, 13.2 a dialogue, as in the paper's Table 6.
+    dialogues have 410, 13.2 per dialogue, as in the paper's Table 6.
     """
     return _shifts(turns, lambda turn: (turn.dialogue_id, turn.speaker))
 
 
-def inter_shifts(turns: Sequence[PredictedTurn]) -> list[PredictedTurn]:
+def inter_shifts(turns: Sequence[ClassTurn]) -> list[ClassTurn]:
     """Returns the turns with an inter-speaker emotion shift (Inter-ES).
 
     Their label differs from that of the previous labelled turn in the conversation, whoever spoke it. This is the
-    reading that gives the paper's count on IEMOCAP's test dialogues, 683, 22.0 a dialogue, although 98 of these turns
+    reading that gives the paper's count on IEMOCAP's test dialogues, 683, 22.0 per dialogue, although 98 of these turns
     follow one by the same speaker. Those are in both groups, as are many others.
     """
     return _shifts(turns, lambda turn: turn.dialogue_id)
 
 
-def shifts(turns: Sequence[PredictedTurn], labels: LabelSpace) -> dict[str, dict[str, Any]]:
+def shifts(turns: Sequence[ClassTurn], task: Classes) -> dict[str, dict[str, Any]]:
     """Returns the paper's Table 6 for one model.
 
     Returns:
@@ -73,10 +59,10 @@ def shifts(turns: Sequence[PredictedTurn], labels: LabelSpace) -> dict[str, dict
     """
     conversations = len({turn.dialogue_id for turn in turns})
     groups = {"all": labelled(turns), "intra": intra_shifts(turns), "inter": inter_shifts(turns)}
-    shifting = {_key(turn) for name in ("intra", "inter") for turn in groups[name]}
-    groups["neither"] = [turn for turn in groups["all"] if _key(turn) not in shifting]
+    shifting = {turn.key for name in ("intra", "inter") for turn in groups[name]}
+    groups["neither"] = [turn for turn in groups["all"] if turn.key not in shifting]
     return {
-        name: score(group, labels) | {"per_conversation": len(group) / conversations if conversations else None}
+        name: score(group, task) | {"per_conversation": len(group) / conversations if conversations else None}
         for name, group in groups.items()
     }
 
@@ -89,19 +75,19 @@ def normalized(text: str) -> str:
     return " ".join(_WORD.findall(text.casefold().replace("’", "'")))
 
 
-def with_text(turns: Sequence[PredictedTurn], text: str) -> list[PredictedTurn]:
+def with_text(turns: Sequence[ClassTurn], text: str) -> list[ClassTurn]:
     """Returns the labelled turns whose utterance is ``text``, but for case and punctuation."""
     return [turn for turn in labelled(turns) if normalized(turn.utterance) == normalized(text)]
 
 
-def with_words(turns: Sequence[PredictedTurn], most: int) -> list[PredictedTurn]:
+def with_words(turns: Sequence[ClassTurn], most: int) -> list[ClassTurn]:
     """Returns the labelled turns of 1 to ``most`` words."""
     return [turn for turn in labelled(turns) if 1 <= len(normalized(turn.utterance).split()) <= most]
 
 
 def short_utterances(
-    turns: Sequence[PredictedTurn],
-    labels: LabelSpace,
+    turns: Sequence[ClassTurn],
+    task: Classes,
     words: int = 3,
     frequent: int = 10,
     always: Sequence[str] = (STUDIED,),
@@ -110,39 +96,35 @@ def short_utterances(
 
     Args:
         turns: The split.
-        labels: Its label space.
-        words: Of how many words a text has at most to count as short.
-        frequent: How many of the short texts that occur more than once are reported, the most frequent first.
-        always: Texts reported in any case, be they ever so rare; by default the paper's.
+        task: Its classes.
+        words: The most words that a short text has.
+        frequent: The most short texts that are reported, of those that occur more than once, the most frequent first.
+        always: Texts reported even if they are rare; by default the paper's.
 
     Returns:
-        ``one_word``: the scores (``score``) of utterances of one word; ``texts``: those of every reported text, by
-        what ``normalized`` makes of it.
+        ``one_word``: the scores (``score``) of utterances of one word; ``texts``: those of every reported text, after
+        ``normalized``.
     """
     counts = Counter(normalized(turn.utterance) for turn in with_words(turns, words))
     repeated = [text for text, count in counts.items() if count > 1]
-    # Equals by the alphabet, so that the choice does not depend on the order of the conversations.
+    # Ties are broken alphabetically, so that the choice does not depend on the order of the conversations.
     chosen = sorted(repeated, key=lambda text: (-counts[text], text))[:frequent]
     texts = dict.fromkeys([*chosen, *map(normalized, always)])
     return {
-        "one_word": score(with_words(turns, 1), labels),
-        "texts": {text: score(with_text(turns, text), labels) for text in texts},
+        "one_word": score(with_words(turns, 1), task),
+        "texts": {text: score(with_text(turns, text), task) for text in texts},
     }
 
 
-def _key(turn: PredictedTurn) -> tuple[str, str]:
-    return turn.dialogue_id, turn.turn
-
-
-def _shifts(turns: Sequence[PredictedTurn], thread: Callable[[PredictedTurn], Any]) -> list[PredictedTurn]:
+def _shifts(turns: Sequence[ClassTurn], thread: Callable[[ClassTurn], Any]) -> list[ClassTurn]:
     """Returns the turns whose label differs from that of the labelled turn before them in the same thread."""
     return [turn for earlier, turn in _successive(turns, thread) if earlier.label != turn.label]
 
 
 def _successive(
-    turns: Sequence[PredictedTurn], thread: Callable[[PredictedTurn], Any]
-) -> Iterator[tuple[PredictedTurn, PredictedTurn]]:
-    last: dict[Any, PredictedTurn] = {}
+    turns: Sequence[ClassTurn], thread: Callable[[ClassTurn], Any]
+) -> Iterator[tuple[ClassTurn, ClassTurn]]:
+    last: dict[Any, ClassTurn] = {}
     for turn in labelled(turns):
         if thread(turn) in last:
             yield last[thread(turn)], turn

@@ -12,16 +12,16 @@ a(coustic) or v(isual).
   gated vector (``fusion_ua``: the utterance's in the pair utterance, acoustic; ``fusion_au``: the acoustic one's), or,
   without gates, on each modality (``fusion_u``); empty where the turn lacks the modality.
 
-How they are averaged says ``evaluation.insides``.
+See ``models.dialogue_trm.insides`` for how they are averaged.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
 from dtrm_jax.conversation import MODALITIES
+from dtrm_jax.tasks.rows import Attended, TurnInsides
 
 ATTENDED = ("attended_turn_", "attended_weight_", "attended_self_")
 GATE = "gate_"
@@ -30,7 +30,7 @@ FUSION = "fusion_"
 _LETTERS = "".join(MODALITIES)
 _PAIRS = list(itertools.combinations(_LETTERS, 2))
 _POSITIONS = ("e_CLS", *_LETTERS, *(name for x, y in _PAIRS for name in (x + y, y + x)))
-# All there can be, in the order they are written in.
+# All the columns that there can be, in the order they are written in.
 COLUMNS = (
     *(kind + letter for letter in _LETTERS for kind in ATTENDED),
     *(GATE + x + y for x, y in _PAIRS),
@@ -39,50 +39,20 @@ COLUMNS = (
 _ROUNDING = 1e-3  # by how much a mean of low precision may exceed 1
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Attended:
-    """Where the attention of one modality looks.
-
-    Attributes:
-        turn: Id of the earlier turn that is attended to most; None if none is seen.
-        weight: Its weight; None with it.
-        itself: The weight of the turn itself.
-    """
-
-    turn: str | None
-    weight: float | None
-    itself: float
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TurnInsides:
-    """What is known of the model's insides at one turn; what the model, or the turn, does not have is left out.
-
-    Attributes:
-        attended: Letter of a modality -> where its attention looks.
-        gates: Pair of letters -> share of the first.
-        fusion: Position -> attention of ``e_CLS``.
-    """
-
-    attended: Mapping[str, Attended] = dataclasses.field(default_factory=dict, hash=False)
-    gates: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
-    fusion: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
-
-
 def ordered(insides: Mapping[str, np.ndarray]) -> list[str]:
-    """Returns the names of the columns that are there, in the order they are written in."""
+    """Returns the names of the existing columns, in the order they are written in."""
     return [name for name in COLUMNS if name in insides]
 
 
 def cells(insides_L: Mapping[str, np.ndarray], ids: Sequence[str]) -> list[list[str]]:
-    """Returns the cells of each turn of a conversation, a cell a name of ``ordered``.
+    """Returns the cells of each turn of a conversation, one cell per name of ``ordered``.
 
     Args:
-        insides_L: What ``insides.summarise`` says of the ``L`` turns; its names are the columns'.
+        insides_L: The model's summary of the ``L`` turns; its names are the columns'.
         ids: Ids of the turns.
 
     Raises:
-        ValueError: A name is no column, or an array does not have one entry a turn.
+        ValueError: A name is no column, or an array does not have one entry per turn.
     """
     check_header(list(insides_L))
     for name, column_L in insides_L.items():

@@ -1,7 +1,7 @@
 """Where the attention of the paper's model looks, in a few numbers per turn.
 
 They are computed where the model is compiled, so that attention weights, which are many times larger than the outputs,
-never leave the device. ``evaluation.inspection`` returns them whole, for one conversation.
+never leave the device. ``evaluation.intermediates`` returns them whole, for one conversation.
 
 Attention is averaged over the heads and layers of a Transformer: each head of each layer is a distribution over the
 same positions, and so is their mean. Above the first layer a position also holds what that turn has seen of others. The

@@ -15,9 +15,10 @@ from dtrm_jax.evaluation.analysis.analyse import analyse, compare
 from dtrm_jax.evaluation.analysis.calibration import calibration
 from dtrm_jax.evaluation.analysis.groups import shifts, short_utterances
 from dtrm_jax.evaluation.analysis.paired import rectified_cases
-from dtrm_jax.evaluation.analysis.table import format_analysis, format_comparison
+from dtrm_jax.evaluation.analysis.terminal import format_analysis, format_comparison
 from dtrm_jax.evaluation.files import predictions
-from tests.predicted import LABELS, conversation, other_predictions, random_turns
+from dtrm_jax.tasks import Classes, ClassTurn
+from tests.predicted import LABELS, TASK, conversation, other_predictions, random_turns
 from tests.runs import ROOT, environment
 
 
@@ -29,20 +30,20 @@ def write(path, turns, labels=LABELS):
         spoken = tuple(Turn(row.turn, row.speaker, row.utterance, row.label) for row in rows)
         conversations.append(Conversation(name, spoken))
         probabilities.append(np.asarray([row.probabilities for row in rows]))
-    predictions.write(path, conversations, probabilities, labels)
+    predictions.write(path, conversations, probabilities, Classes(labels))
     return str(path)
 
 
 def test_the_analysis_is_its_parts_in_plain_json():
     turns = random_turns(0)
-    analysis = analyse(turns, LABELS)
+    analysis = analyse(turns, TASK)
     assert analysis == {
         "n": sum(turn.label is not None for turn in turns),
         "conversations": 12,
-        "shifts": shifts(turns, LABELS),
-        "short": short_utterances(turns, LABELS),
-        "intervals": {"level": 0.95, "resamples": 10_000, "seed": 0, **bootstrap.intervals(turns, LABELS)},
-        "calibration": calibration(turns, LABELS),
+        "shifts": shifts(turns, TASK),
+        "short": short_utterances(turns, TASK),
+        "intervals": {"level": 0.95, "resamples": 10_000, "seed": 0, **bootstrap.intervals(turns, TASK)},
+        "calibration": calibration(turns, TASK),
     }
     assert json.loads(json.dumps(analysis, allow_nan=False)) == analysis
 
@@ -50,19 +51,19 @@ def test_the_analysis_is_its_parts_in_plain_json():
 def test_the_comparison_is_its_parts_in_plain_json():
     first = random_turns(0)
     second = other_predictions(first, seed=1)
-    comparison = compare(first, second[::-1], LABELS)
+    comparison = compare(first, second[::-1], TASK)
     assert comparison == {
         "n": sum(turn.label is not None for turn in first),
-        "differences": {"level": 0.95, "resamples": 10_000, "seed": 0, **bootstrap.differences(first, second, LABELS)},
-        "shifts": {"first": shifts(first, LABELS), "second": shifts(second, LABELS)},
-        "cases": rectified_cases(first, second, LABELS),
+        "differences": {"level": 0.95, "resamples": 10_000, "seed": 0, **bootstrap.differences(first, second, TASK)},
+        "shifts": {"first": shifts(first, TASK), "second": shifts(second, TASK)},
+        "cases": rectified_cases(first, second, TASK),
     }
     assert json.loads(json.dumps(comparison, allow_nan=False)) == comparison
 
 
 def test_the_analysis_in_print():
     turns = conversation("d", "xyx", "abb", "aba", ("Yeah.", "Oh.", "Yeah!")) + conversation("e", "xy", "a-", "ac")
-    assert format_analysis(analyse(turns, LABELS)).splitlines() == [
+    assert format_analysis(analyse(turns, TASK), TASK).splitlines() == [
         "4 labelled turns of 2 conversations",
         "",
         "emotion shift  accuracy  weighted F1  n  a conversation",
@@ -74,6 +75,7 @@ def test_the_analysis_in_print():
         "weighted F1 73.33, 95 % interval over conversations 66.67 to 100.00",
         "accuracy 75.00, 95 % interval over conversations 66.67 to 100.00",
         "macro F1 48.89, 95 % interval over conversations 33.33 to 48.89",
+        "UAR 75.00, 95 % interval over conversations 75.00 to 100.00",
         "",
         "short utterance  accuracy  weighted F1  n",
         "(any one word)      66.67        66.67  3",
@@ -89,11 +91,12 @@ def test_the_analysis_in_print():
 def test_the_comparison_in_print():
     first = conversation("d", "xyx", "abb", "aba") + conversation("e", "xyz", "a-a", "bcb")
     second = conversation("d", "xyx", "abb", "abb") + conversation("e", "xyz", "a-a", "aac")
-    assert format_comparison(compare(first, second, LABELS)).splitlines() == [
+    assert format_comparison(compare(first, second, TASK), TASK).splitlines() == [
         "B - A        difference  95 % interval over conversations       p",
         "weighted F1      +48.00                  +33.33 to +66.67  0.0002",
         "accuracy         +40.00                  +33.33 to +50.00  0.0002",
         "macro F1         +33.33                  +22.22 to +33.33  0.0002",
+        "UAR              +41.67                  +25.00 to +50.00  0.0002",
         "",
         "emotion shift  accuracy A       B  weighted F1 A       B  n  a conversation",
         "all                 40.00   80.00          40.00   88.00  5             2.5",
@@ -112,11 +115,11 @@ def test_the_comparison_in_print():
 def test_no_line_exceeds_the_terminal():
     names = ["long" * 30, "b" * 40, "c"]
     turns = conversation("d", "xyx", "abb", "aba", ("w" * 200, "w" * 200, "no"))
-    first = [predictions.PredictedTurn(**_renamed(turn, names)) for turn in turns]
-    second = [predictions.PredictedTurn(**_renamed(turn, names)) for turn in other_predictions(turns, 0, changed=1)]
-    space = LabelSpace(tuple(names))
-    lines = format_analysis(analyse(first, space)).splitlines()
-    lines += format_comparison(compare(first, second, space)).splitlines()
+    first = [ClassTurn(**_renamed(turn, names)) for turn in turns]
+    second = [ClassTurn(**_renamed(turn, names)) for turn in other_predictions(turns, 0, changed=1)]
+    task = Classes(LabelSpace(tuple(names)))
+    lines = format_analysis(analyse(first, task), task).splitlines()
+    lines += format_comparison(compare(first, second, task), task).splitlines()
     assert max(map(len, lines)) <= 80
 
 
@@ -157,4 +160,4 @@ def test_what_cannot_be_analysed_is_one_line_and_status_2(tmp_path, capsys):
 
 def test_a_file_of_other_turns_is_refused():
     with pytest.raises(InputError, match="found in the first only"):
-        compare(random_turns(0), conversation("d0", "x", "a", "a"), LABELS)
+        compare(random_turns(0), conversation("d0", "x", "a", "a"), TASK)

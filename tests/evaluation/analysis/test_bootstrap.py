@@ -6,15 +6,18 @@ import pytest
 from dtrm_jax.conversation import LabelSpace, ValueSpace
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis import bootstrap
-from dtrm_jax.evaluation.analysis.groups import class_indices, labelled
-from dtrm_jax.evaluation.metrics import CLASS_METRICS, VALUE_METRICS, classification_metrics, value_metrics
+from dtrm_jax.evaluation.analysis.groups import labelled
+from dtrm_jax.tasks import Classes, Targets, Values
 from tests.predicted import LABELS, conversation, other_predictions, random_turns
 
 RESAMPLES = 60
+TASK, VALUES = Classes(LABELS, neutral="c"), Values(ValueSpace(("one", "two")))
+CLASS_METRICS = [metric.name for metric in TASK.metrics]
+VALUE_METRICS = [metric.name for metric in VALUES.metrics]
 
 
 def scores_of(turns):
-    metrics = classification_metrics(*class_indices(turns, LABELS), LABELS)
+    metrics = TASK.scores(*TASK.arrays(turns))
     return np.array([metrics[name] for name in CLASS_METRICS])
 
 
@@ -24,7 +27,7 @@ def by_conversation(turns):
 
 
 def plain(turns, seed):
-    """Scores ``[R, 3]`` of the samples that the docstring describes, turn by turn."""
+    """Scores ``[R, metrics]`` of the samples that the docstring describes, turn by turn."""
     whole = by_conversation(turns)
     drawn = np.random.default_rng(seed).integers(len(whole), size=(RESAMPLES, len(whole)))
     return np.array([scores_of([turn for index in row for turn in whole[index]]) for row in drawn])
@@ -41,7 +44,7 @@ def second(first):
 
 
 def test_intervals_are_those_of_a_plain_loop(first):
-    found = bootstrap.intervals(first, LABELS, RESAMPLES, seed=5)
+    found = bootstrap.intervals(first, TASK, RESAMPLES, seed=5)
     low, high = np.quantile(plain(first, seed=5), [0.025, 0.975], axis=0)
     assert list(found["accuracy"]) == ["value", "low", "high"]
     for index, name in enumerate(CLASS_METRICS):
@@ -51,7 +54,7 @@ def test_intervals_are_those_of_a_plain_loop(first):
 
 
 def test_differences_are_those_of_a_plain_loop(first, second):
-    found = bootstrap.differences(first, second[::-1], LABELS, RESAMPLES, seed=5)  # their order does not matter
+    found = bootstrap.differences(first, second[::-1], TASK, RESAMPLES, seed=5)  # their order does not matter
     samples = plain(second, seed=5) - plain(first, seed=5)
     for index, name in enumerate(CLASS_METRICS):
         one_side = min(sum(samples[:, index] <= 0), sum(samples[:, index] >= 0))
@@ -67,7 +70,7 @@ def test_differences_are_those_of_a_plain_loop(first, second):
 
 
 def test_the_other_way_round_is_the_opposite(first, second):
-    there, back = bootstrap.differences(first, second, LABELS), bootstrap.differences(second, first, LABELS)
+    there, back = bootstrap.differences(first, second, TASK), bootstrap.differences(second, first, TASK)
     for name in CLASS_METRICS:
         mirrored = {"difference": -back[name]["difference"], "low": -back[name]["high"], "high": -back[name]["low"]}
         assert there[name] == pytest.approx(mirrored | {"p_value": back[name]["p_value"]})
@@ -75,68 +78,68 @@ def test_the_other_way_round_is_the_opposite(first, second):
 
 def test_the_same_predictions_do_not_differ(first):
     nothing = {"difference": 0, "low": 0, "high": 0, "p_value": 1}
-    assert bootstrap.differences(first, first, LABELS, RESAMPLES) == dict.fromkeys(CLASS_METRICS, nothing)
+    assert bootstrap.differences(first, first, TASK, RESAMPLES) == dict.fromkeys(CLASS_METRICS, nothing)
 
 
 def test_a_difference_in_every_conversation_is_significant_and_a_chance_one_is_not():
     wrong = [turn for index in range(9) for turn in conversation(f"d{index}", "xyx", "abc", "bca")]
     right = [turn for index in range(9) for turn in conversation(f"d{index}", "xyx", "abc", "aba")]
-    sure = bootstrap.differences(wrong, right, LABELS, resamples=999)["accuracy"]
+    sure = bootstrap.differences(wrong, right, TASK, resamples=999)["accuracy"]
     assert sure == pytest.approx({"difference": 2 / 3, "low": 2 / 3, "high": 2 / 3, "p_value": 2 / 1000})
     mixed = wrong[:12] + right[12:], right[:12] + wrong[12:]  # better in 4 conversations, worse in 5
-    assert bootstrap.differences(*mixed, LABELS)["accuracy"]["p_value"] > 0.5
+    assert bootstrap.differences(*mixed, TASK)["accuracy"]["p_value"] > 0.5
 
 
 def test_conversations_are_drawn_whole():
     """Nine conversations, each all right or all wrong: only ninths can come out, whatever their number of turns."""
     turns = [turn for n in range(9) for turn in conversation(f"d{n}", "x" * 40, "a" * 40, ("a" if n < 6 else "b") * 40)]
-    found = bootstrap.intervals(turns, LABELS, resamples=4000)["accuracy"]
+    found = bootstrap.intervals(turns, TASK, resamples=4000)["accuracy"]
     # Binomial(9, 2/3): 3 or fewer with probability 0.042, 2 or fewer with 0.008; all nine with 0.026.
     assert found == {"value": pytest.approx(6 / 9), "low": pytest.approx(3 / 9), "high": pytest.approx(1)}
 
 
 def test_seeds_and_pieces(first, monkeypatch):
-    found = bootstrap.intervals(first, LABELS, RESAMPLES)
-    assert found == bootstrap.intervals(first, LABELS, RESAMPLES)
-    assert found["accuracy"] != bootstrap.intervals(first, LABELS, RESAMPLES, seed=1)["accuracy"]
+    found = bootstrap.intervals(first, TASK, RESAMPLES)
+    assert found == bootstrap.intervals(first, TASK, RESAMPLES)
+    assert found["accuracy"] != bootstrap.intervals(first, TASK, RESAMPLES, seed=1)["accuracy"]
     monkeypatch.setattr(bootstrap, "_CHUNK", 7 * 11)  # 7 samples at a time
-    assert found == bootstrap.intervals(first, LABELS, RESAMPLES)
+    assert found == bootstrap.intervals(first, TASK, RESAMPLES)
 
 
 def test_turns_and_conversations_without_labels_change_nothing(first):
     assert any(turn.label is None for turn in first)
-    assert bootstrap.intervals(labelled(first), LABELS) == bootstrap.intervals(first, LABELS)
+    assert bootstrap.intervals(labelled(first), TASK) == bootstrap.intervals(first, TASK)
 
 
 def test_one_conversation_has_no_interval():
     one, other = conversation("d", "xyx", "abc", "abb"), conversation("d", "xyx", "abc", "abc")
-    assert bootstrap.intervals(one, LABELS)["accuracy"] == {"value": pytest.approx(2 / 3), "low": None, "high": None}
-    found = bootstrap.differences(one, other, LABELS)["accuracy"]
+    assert bootstrap.intervals(one, TASK)["accuracy"] == {"value": pytest.approx(2 / 3), "low": None, "high": None}
+    found = bootstrap.differences(one, other, TASK)["accuracy"]
     assert found == {"difference": pytest.approx(1 / 3), "low": None, "high": None, "p_value": None}
 
 
 def test_nothing_to_score():
     unlabelled = conversation("d", "xy", "--", "ab")
     with pytest.raises(InputError, match="no labelled utterance"):
-        bootstrap.intervals(unlabelled, LABELS)
+        bootstrap.intervals(unlabelled, TASK)
     with pytest.raises(InputError, match="no labelled utterance"):
-        bootstrap.differences(unlabelled, unlabelled, LABELS)
+        bootstrap.differences(unlabelled, unlabelled, TASK)
     with pytest.raises(InputError, match="found in the first only"):
-        bootstrap.differences(random_turns(0), unlabelled, LABELS)
+        bootstrap.differences(random_turns(0), unlabelled, TASK)
 
 
 @pytest.mark.parametrize("classes", [2, 7])
 def test_scores_of_confusion_matrices_are_those_of_the_project(classes):
-    space = LabelSpace(tuple(map(str, range(classes))))
+    task = Classes(LabelSpace(tuple(map(str, range(classes)))), neutral="1")
     random = np.random.default_rng(0)
     true, predicted = random.integers(classes, size=(2, 3, 5, 31))
     true[0, 0], predicted[0, 0] = 1, 0  # nothing right, and classes that are not there
     counts = np.zeros((3, 5, classes, classes))
     for i, j in np.ndindex(3, 5):
         np.add.at(counts[i, j], (true[i, j], predicted[i, j]), 1)
-    found = bootstrap.confusion_scores(counts)
+    found = task.scores_of(counts)
     for i, j in np.ndindex(3, 5):
-        expected = classification_metrics(true[i, j], predicted[i, j], space)
+        expected = task.scores(true[i, j], predicted[i, j])
         for name in CLASS_METRICS:
             assert found[name][i, j] == pytest.approx(expected[name])
 
@@ -153,15 +156,13 @@ def valued():
 
 
 def value_scores(values_NxV, run_NxV):
-    metrics = value_metrics(values_NxV, run_NxV, ValueSpace(("one", "two")))
+    metrics = VALUES.score(Targets(np.zeros(0), values_NxV), run_NxV)
     return np.array([metrics[name] for name in VALUE_METRICS])
 
 
 def test_differences_of_real_values_are_those_of_a_plain_loop(valued):
     conversation_N, values_NxV, runs_KxNxV = valued
-    found = bootstrap.mean_differences_of_values(
-        conversation_N, values_NxV, runs_KxNxV[:1], runs_KxNxV[1:], RESAMPLES, seed=5
-    )
+    found = bootstrap.mean_differences(VALUES.statistics(*valued), 1, VALUES, RESAMPLES, seed=5)
     drawn = np.random.default_rng(5).integers(9, size=(RESAMPLES, 9))
     rows = [np.concatenate([np.flatnonzero(conversation_N == index) for index in sample]) for sample in drawn]
 
@@ -179,8 +180,8 @@ def test_differences_of_real_values_are_those_of_a_plain_loop(valued):
 
 def test_a_run_that_predicts_a_constant_has_no_correlation(valued):
     conversation_N, values_NxV, runs_KxNxV = valued
-    constant_KxNxV = np.full_like(runs_KxNxV[:1], 1e6 / 3)
-    found = bootstrap.mean_differences_of_values(conversation_N, values_NxV, runs_KxNxV[:1], constant_KxNxV, RESAMPLES)
+    both_KxNxV = np.concatenate([runs_KxNxV[:1], np.full_like(runs_KxNxV[:1], 1e6 / 3)])
+    found = bootstrap.mean_differences(VALUES.statistics(conversation_N, values_NxV, both_KxNxV), 1, VALUES, RESAMPLES)
     assert found["pearson_r"]["difference"] == pytest.approx(-value_scores(values_NxV, runs_KxNxV[0])[0])
     with pytest.raises(InputError, match="no annotated utterance"):
-        bootstrap.mean_differences_of_values(conversation_N, values_NxV * np.nan, runs_KxNxV[:1], runs_KxNxV[1:])
+        VALUES.statistics(conversation_N, values_NxV * np.nan, runs_KxNxV)

@@ -6,7 +6,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from dtrm_jax.conversation import LabelSpace
 from dtrm_jax.evaluation.analysis import groups
-from tests.predicted import LABELS, conversation, random_turns
+from dtrm_jax.tasks import Classes
+from tests.predicted import TASK, conversation, random_turns
 
 
 def ids(turns):
@@ -44,7 +45,7 @@ def test_a_turn_without_a_label_interrupts_nothing():
 
 
 def test_the_table_by_hand():
-    table = groups.shifts(FIRST + SECOND, LABELS)
+    table = groups.shifts(FIRST + SECOND, TASK)
     assert {name: group["n"] for name, group in table.items()} == {"all": 11, "intra": 3, "inter": 6, "neither": 5}
     # d4 b as b, d8 c as c, d9 a as b: F1 of b is 2/3, of c 1, of a 0.
     assert table["intra"]["accuracy"] == pytest.approx(2 / 3)
@@ -56,7 +57,7 @@ def test_the_table_by_hand():
 @pytest.mark.parametrize("seed", range(3))
 def test_scores_are_those_of_scikit_learn_and_the_groups_are_complete(seed):
     turns = random_turns(seed)
-    table = groups.shifts(turns, LABELS)
+    table = groups.shifts(turns, TASK)
     shifting = {*ids(groups.intra_shifts(turns)), *ids(groups.inter_shifts(turns))}
     assert table["neither"]["n"] + len(shifting) == table["all"]["n"]
     for name, group in (("all", groups.labelled(turns)), ("inter", groups.inter_shifts(turns))):
@@ -66,12 +67,12 @@ def test_scores_are_those_of_scikit_learn_and_the_groups_are_complete(seed):
 
 
 def test_an_empty_group_has_no_scores():
-    table = groups.shifts(conversation("d", "xy", "aa", "ab"), LABELS)
+    table = groups.shifts(conversation("d", "xy", "aa", "ab"), TASK)
     assert table["intra"] == {"n": 0, "accuracy": None, "weighted_f1": None, "per_conversation": 0}
 
 
 def test_class_indices_are_those_of_the_label_space():
-    true, predicted = groups.class_indices(conversation("d", "xyz", "acb", "bca"), LabelSpace(("c", "b", "a")))
+    true, predicted = Classes(LabelSpace(("c", "b", "a"))).arrays(conversation("d", "xyz", "acb", "bca"))
     np.testing.assert_array_equal(true, [2, 0, 1])
     np.testing.assert_array_equal(predicted, [1, 0, 2])
 
@@ -102,16 +103,16 @@ def test_short_utterances_by_hand():
     assert ids(groups.with_text(SHORT, "yeah.")) == ["d0", "d1", "d2", "d9"]
     assert ids(groups.with_words(SHORT, 1)) == ["d0", "d1", "d2", "d4", "d6", "d7", "d9"]
     assert ids(groups.with_words(SHORT, 2)) == ["d0", "d1", "d2", "d3", "d4", "d6", "d7", "d9"]
-    short = groups.short_utterances(SHORT, LABELS, words=2)
+    short = groups.short_utterances(SHORT, TASK, words=2)
     assert (short["one_word"]["n"], short["one_word"]["accuracy"]) == (7, pytest.approx(5 / 7))
     found = {text: (group["n"], group["accuracy"]) for text, group in short["texts"].items()}
     assert found == {"yeah": (4, 0.75), "no": (2, 0.5)}
 
 
 def test_the_most_frequent_texts_and_those_asked_for():
-    short = groups.short_utterances(SHORT, LABELS, frequent=1, always=("Oh, yeah", "absent"))
+    short = groups.short_utterances(SHORT, TASK, frequent=1, always=("Oh, yeah", "absent"))
     assert list(short["texts"]) == ["yeah", "oh yeah", "absent"]
     assert short["texts"]["oh yeah"]["n"] == 1
     assert short["texts"]["absent"] == {"n": 0, "accuracy": None, "weighted_f1": None}
     equals = conversation("d", "xxxxx", "aaaaa", "aaaaa", ("no", "ah", "no", "ah", "oh"))
-    assert list(groups.short_utterances(equals, LABELS, always=())["texts"]) == ["ah", "no"]
+    assert list(groups.short_utterances(equals, TASK, always=())["texts"]) == ["ah", "no"]

@@ -6,7 +6,7 @@ import pytest
 
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis.paired import matched, rectified, rectified_cases
-from tests.predicted import LABELS, conversation, other_predictions, random_turns
+from tests.predicted import TASK, conversation, other_predictions, random_turns
 
 FIRST = conversation("d", "xyxyx", "abc-b", "bbaac") + conversation("e", "xy", "ac", "ba")
 SECOND = conversation("d", "xyxyx", "abc-b", "acbba") + conversation("e", "xy", "ac", "ac")
@@ -14,9 +14,9 @@ SECOND = conversation("d", "xyxyx", "abc-b", "acbba") + conversation("e", "xy", 
 
 def test_rectified_cases_by_hand():
     # d0 a: b, then a. d1 b: b, then c. d2 c: wrong twice. d3: no label. d4 b: wrong twice. e0 a: b, a. e1 c: a, c.
-    assert rectified(FIRST, SECOND, LABELS) == (3, [[0, 2, 0], [0, 0, 0], [1, 0, 0]])
-    assert rectified(SECOND, FIRST, LABELS) == (1, [[0, 0, 0], [0, 0, 1], [0, 0, 0]])
-    assert rectified_cases(FIRST, SECOND, LABELS) == {
+    assert rectified(FIRST, SECOND, TASK) == (3, [[0, 2, 0], [0, 0, 0], [1, 0, 0]])
+    assert rectified(SECOND, FIRST, TASK) == (1, [[0, 0, 0], [0, 0, 1], [0, 0, 0]])
+    assert rectified_cases(FIRST, SECOND, TASK) == {
         "labels": ["a", "b", "c"],
         "rectified": {"n": 3, "counts": [[0, 2, 0], [0, 0, 0], [1, 0, 0]]},
         "spoiled": {"n": 1, "counts": [[0, 0, 0], [0, 0, 1], [0, 0, 0]]},
@@ -26,7 +26,7 @@ def test_rectified_cases_by_hand():
 def test_they_account_for_the_difference_in_accuracy():
     first = random_turns(0)
     second = other_predictions(first, seed=2)
-    cases = rectified_cases(first, second, LABELS)
+    cases = rectified_cases(first, second, TASK)
     right = [sum(turn.label == turn.prediction for turn in turns) for turns in (first, second)]
     assert cases["rectified"]["n"] - cases["spoiled"]["n"] == right[1] - right[0] != 0
     assert cases["rectified"]["n"] == sum(map(sum, cases["rectified"]["counts"]))
@@ -35,7 +35,7 @@ def test_they_account_for_the_difference_in_accuracy():
 def test_the_order_of_the_turns_does_not_matter_and_texts_may_differ():
     silent = [dataclasses.replace(turn, utterance="") for turn in SECOND]
     assert matched(FIRST, silent[::-1]) == silent
-    assert rectified(FIRST, silent[::-1], LABELS) == rectified(FIRST, SECOND, LABELS)
+    assert rectified(FIRST, silent[::-1], TASK) == rectified(FIRST, SECOND, TASK)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,6 @@ def test_the_order_of_the_turns_does_not_matter_and_texts_may_differ():
     ],
 )
 def test_other_turns_are_refused(second, message):
-    for compared in (matched, lambda *pair: rectified_cases(*pair, LABELS)):
+    for compared in (matched, lambda *pair: rectified_cases(*pair, TASK)):
         with pytest.raises(InputError, match=message):
             compared(FIRST, second)

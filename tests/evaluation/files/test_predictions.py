@@ -10,9 +10,12 @@ import pytest
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.files import predictions
-from dtrm_jax.evaluation.files.inside_columns import Attended
+from dtrm_jax.json_file import write_json
+from dtrm_jax.tasks import Classes
+from dtrm_jax.tasks.rows import Attended
 
 LABELS = LabelSpace(("calm", "joy, loud", "überrascht"))
+TASK = Classes(LABELS)
 NASTY = (
     'says "no", then\r\nleaves',
     "lone \n newline \r return",
@@ -44,7 +47,7 @@ def test_the_file_byte_for_byte(path):
         np.array([[1.0, 0.0, 0.0]]),
     ]
     second = conversation("d2", texts=('so, "he"\nsaid',), labels=("joy, loud",))
-    predictions.write(path, [conversation(), second], probabilities, LABELS)
+    predictions.write(path, [conversation(), second], probabilities, TASK)
     expected = (
         'dialogue_id,turn,speaker,utterance,label,prediction,p_calm,"p_joy, loud",p_überrascht\r\n'
         'd1,u0,sp0,hello,calm,"joy, loud",0.25,0.5,0.25\r\n'
@@ -60,9 +63,9 @@ def test_round_trip(path, dtype):
     written = [conversation("a,b\n", NASTY, labels), conversation('"', NASTY[::-1], labels)]
     rng = np.random.default_rng(0)
     probabilities = [rng.dirichlet(np.ones(3), size=len(NASTY)).astype(dtype) for _ in written]
-    predictions.write(path, written, probabilities, LABELS)
-    rows, label_space = predictions.read(path)
-    assert label_space == LABELS
+    predictions.write(path, written, probabilities, TASK)
+    rows, task = predictions.read(path)
+    assert task == TASK
     expected = [(one.id, turn) for one in written for turn in one.turns]
     assert len(rows) == len(expected) == 16
     for row, (dialogue_id, turn), values in zip(rows, expected, np.concatenate(probabilities), strict=True):
@@ -75,10 +78,10 @@ def test_round_trip(path, dtype):
 @pytest.mark.parametrize(
     ("probabilities", "label", "message"),
     [
-        ([], "calm", "probabilities of 1 conversations, found those of 0"),
-        ([np.ones((3, 3))], "calm", r"conversation d1: expected probabilities of shape \(2, 3\), found \(3, 3\)"),
+        ([], "calm", "outputs of 1 conversations, found those of 0"),
+        ([np.ones((3, 3))], "calm", r"conversation d1: expected outputs of shape \(2, 3\), found \(3, 3\)"),
         ([np.ones((2, 2))], "calm", r"shape \(2, 3\), found \(2, 2\)"),
-        ([np.full((2, 3), np.nan)], "calm", "conversation d1: the probabilities are not finite"),
+        ([np.full((2, 3), np.nan)], "calm", "conversation d1: the outputs are not finite"),
         ([np.ones((2, 3))], "bored", "unknown label 'bored'"),
     ],
 )
@@ -86,13 +89,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(path, probabilities
     path.parent.mkdir(parents=True)
     path.write_text("old")
     with pytest.raises(ValueError, match=message):
-        predictions.write(path, [conversation(labels=(label, None))], probabilities, LABELS)
+        predictions.write(path, [conversation(labels=(label, None))], probabilities, TASK)
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_write_replaces_in_one_step(path, monkeypatch):
-    predictions.write(path, [conversation()], [np.eye(3)[:2]], LABELS)
+    predictions.write(path, [conversation()], [np.eye(3)[:2]], TASK)
     replaced = []
     replace = os.replace
 
@@ -102,14 +105,14 @@ def test_a_write_replaces_in_one_step(path, monkeypatch):
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", spy)
-    predictions.write(path, [conversation()], [np.eye(3)[1:]], LABELS)
+    predictions.write(path, [conversation()], [np.eye(3)[1:]], TASK)
     assert replaced == [(path.parent, True, path)]
     assert [row.prediction for row in predictions.read(path)[0]] == ["joy, loud", "überrascht"]
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_files_have_the_permissions_of_any_new_file(path):
-    predictions.write(path, [conversation()], [np.eye(3)[:2]], LABELS)
+    predictions.write(path, [conversation()], [np.eye(3)[:2]], TASK)
     (path.parent / "other").write_text("")
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((path.parent / "other").stat().st_mode)
 
@@ -132,13 +135,13 @@ def test_insides_come_last_and_are_read_back(path):
     rng = np.random.default_rng(0)
     written = [conversation(name, "abc", ("calm", None, "calm")) for name in ("d1", "d2")]
     columns = [insides(3, rng) for _ in written]
-    predictions.write(path, written, [np.eye(3)] * 2, LABELS, columns)
+    predictions.write(path, written, [np.eye(3)] * 2, TASK, columns)
     header = path.read_text(encoding="utf-8").splitlines()[0]
     assert header.endswith(
         ",p_überrascht,attended_turn_a,attended_weight_a,attended_self_a,gate_uv,fusion_e_CLS,fusion_vu"
     )
-    rows, labels = predictions.read(path)
-    assert labels == LABELS and rows[0].probabilities == (1, 0, 0)
+    rows, task = predictions.read(path)
+    assert task == TASK and rows[0].probabilities == (1, 0, 0)
     for row, (one, place) in zip(rows, [(one, place) for one in columns for place in range(3)], strict=True):
         exact = {name: float(column[place]) for name, column in one.items()}
         attended = {
@@ -167,7 +170,7 @@ def test_insides_come_last_and_are_read_back(path):
 )
 def test_insides_that_do_not_fit_are_refused(path, columns, message):
     with pytest.raises(ValueError, match=message):
-        predictions.write(path, [conversation()], [np.eye(3)[:2]], LABELS, [columns])
+        predictions.write(path, [conversation()], [np.eye(3)[:2]], TASK, [columns])
 
 
 HEADER = "dialogue_id,turn,speaker,utterance,label,prediction,p_a,p_b\n"
@@ -242,7 +245,7 @@ def test_metrics_are_laid_out_for_people(tmp_path):
         "n": 8,
         "empty": {},
     }
-    predictions.write_metrics(tmp_path / "new" / "metrics.json", metrics)
+    write_json(tmp_path / "new" / "metrics.json", metrics)
     text = (tmp_path / "new" / "metrics.json").read_text(encoding="utf-8")
     assert json.loads(text) == metrics
     assert text.splitlines() == [
@@ -267,5 +270,5 @@ def test_metrics_are_laid_out_for_people(tmp_path):
 @pytest.mark.parametrize("bad", [{"loss": float("nan")}, {"per_class": {"a": {"f1": float("inf")}}}, {"n": object()}])
 def test_metrics_that_json_cannot_hold_are_refused(tmp_path, bad):
     with pytest.raises((ValueError, TypeError)):
-        predictions.write_metrics(tmp_path / "metrics.json", bad)
+        write_json(tmp_path / "metrics.json", bad)
     assert not list(tmp_path.iterdir())

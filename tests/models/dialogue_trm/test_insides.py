@@ -8,20 +8,20 @@ import pytest
 from dtrm_jax.data.examples import make_examples
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.packing import build_pack
-from dtrm_jax.data.plans import pack_shape
+from dtrm_jax.data.plans import pack_shape, plan_evaluation
 from dtrm_jax.evaluation.evaluator import Evaluator, make_inspect
 from dtrm_jax.evaluation.files.inside_columns import ordered
-from dtrm_jax.evaluation.inspection import read_out
+from dtrm_jax.evaluation.intermediates import read_out
 from dtrm_jax.models import build_model
 from dtrm_jax.models.dialogue_trm.insides import weights_by_distance
 from dtrm_jax.models.layers import attention
+from dtrm_jax.tasks import Classes
 from tests.factories import (
     LABELS,
     param_shapes,
     random_conversation,
     random_params,
     random_params_like,
-    stack,
     tiny_config,
     with_features,
 )
@@ -86,10 +86,11 @@ def dense(model, params, example, monkeypatch):
 
 
 def test_the_attended_turn_is_that_of_dense_attention_alone(monkeypatch):
-    model, examples = prepared(configured(**DEPENDENT))
-    params = random_params(model)
-    evaluator = Evaluator.build(model, examples, LABELS)
-    assert [sorted(pack) for pack in evaluator.packs] == [[0, 1, 2]]  # packed, in three blocks and more
+    config = configured(**DEPENDENT)
+    model, examples = prepared(config)
+    params, plan = random_params(model), plan_evaluation(examples, config)
+    evaluator = Evaluator.build(model.clone(shape=plan.shape), plan, examples, Classes(LABELS))
+    assert [sorted(pack.members) for pack in plan.packs] == [[0, 1, 2]]  # packed, in three blocks and more
     outputs, insides = evaluator.outputs_and_insides(params)
     for plain, one in zip(evaluator.outputs(params), outputs, strict=True):
         np.testing.assert_allclose(one, plain, atol=1e-6)
@@ -120,7 +121,7 @@ def test_the_attended_turn_is_that_of_dense_attention_alone(monkeypatch):
 def test_gates_and_the_attention_of_e_cls_are_means_of_what_the_model_sows(kind):
     model, examples = prepared(configured(model__fusion__kind=kind))
     params, pack = random_params(model), build_pack(examples, model.shape)
-    _, found = jax.tree.map(lambda x: np.asarray(x)[0], make_inspect(model)(params, stack([pack])))
+    _, found = jax.tree.map(np.asarray, make_inspect(model, Classes(LABELS))(params, pack))
     whole = read_out(model, params, pack)
     used = pack.conversation_U >= 0
     there = {name[0]: pack.present_U[name] for name in SIZES}
@@ -166,8 +167,8 @@ def test_gates_and_the_attention_of_e_cls_are_means_of_what_the_model_sows(kind)
 def test_a_model_without_a_part_says_nothing_of_it(settings, expected):
     model, examples = prepared(configured(**settings))
     params, pack = random_params_like(param_shapes(model)), build_pack(examples, model.shape)
-    _, found = jax.eval_shape(make_inspect(model), params, stack([pack]))
+    _, found = jax.eval_shape(make_inspect(model, Classes(LABELS)), params, pack)
     assert ordered(found) == expected.split()
     for name, column in found.items():
-        assert column.shape == (1, model.shape.utterances)
+        assert column.shape == (model.shape.utterances,)
         assert column.dtype == (jnp.int32 if "turn" in name else jnp.float32)

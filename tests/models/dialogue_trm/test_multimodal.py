@@ -12,7 +12,7 @@ from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.data.plans import pack_shape
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation.inspection import read_out
+from dtrm_jax.evaluation.intermediates import read_out
 from dtrm_jax.models import build_model
 from tests.factories import (
     LABELS,

@@ -1,4 +1,8 @@
-"""What happens inside the model, by name: the gates of MGIF and the attention of every Transformer."""
+"""Everything that a model computes on its way, by name: the gates of MGIF, the attention of every Transformer.
+
+The few numbers per turn that ``predictions.csv`` has of it come from the model's own summary instead
+(``Evaluator.outputs_and_insides``).
+"""
 
 from typing import Any
 
@@ -15,7 +19,7 @@ from dtrm_jax.run_directory import RunDirectory
 
 
 def inspect_conversation(
-    run: RunDirectory, split: str, conversation: str, which: str = "best", source: str | None = None
+    run: RunDirectory, split: str, conversation: str, *, checkpoint: str = "best", source: str | None = None
 ) -> dict[str, np.ndarray]:
     """Returns what ``read_out`` does for one conversation of a trained run, with its ``L`` turns only.
 
@@ -23,16 +27,16 @@ def inspect_conversation(
         run: The run directory.
         split: train, dev or test.
         conversation: Its id, as in ``predictions.csv``.
-        which: The checkpoint: "best", "latest" or a step.
+        checkpoint: "best", "latest" or a step.
         source: Folder of the raw files, if it is not the one the run was trained with.
 
     Raises:
         InputError: As ``restore_run``, or the split has no such conversation.
     """
-    restored = restore_run(run, split, which, source)
+    restored = restore_run(run, split=split, checkpoint=checkpoint, source=source)
     ids = [one.id for one in restored.conversations]
     if conversation not in ids:
-        raise InputError(f"{restored.dataset.name} {split}: expected the id of a conversation, found {conversation!r}")
+        raise InputError(f"{restored.corpus} {split}: expected the id of a conversation, found {conversation!r}")
     example = restored.examples[ids.index(conversation)]
     found = read_out(restored.model, restored.params, build_pack([example], restored.model.shape))
     slots, turns = restored.model.shape.utterances, len(example.labels)
@@ -52,7 +56,7 @@ def read_out(model: Model, params: Any, pack: Batch) -> dict[str, np.ndarray]:
         pair utterance, acoustic; ``fusion/transformer/layer_0/attention/weights`` ``[U, H, P, P]`` over
         ``models.inter_modal.positions``; ``intra_modal/transformer/layer_0/attention/weights`` ``[B, H, C, S]`` by
         block of turns (``models.attention.banded_attention``), or ``[U, H, 1]`` where it is context-free. The
-        encoder's attention comes as one array a row length: ``.../weights/0``.
+        encoder's attention comes as one array per row length: ``.../weights/0``.
     """
     apply = jax.jit(
         lambda params, pack: model.apply({"params": params}, pack, deterministic=True, mutable=["intermediates"])

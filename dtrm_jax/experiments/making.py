@@ -1,31 +1,29 @@
-"""One table from its name: runs what is missing, and writes what there is."""
+"""Makes one table from its name: runs what is missing, and writes what there is."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from dtrm_jax.config import Config
-from dtrm_jax.conversation import Dataset, ValueSpace
+from dtrm_jax.conversation import Dataset
 from dtrm_jax.data import protocol
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation.files.predictions import write_metrics
 from dtrm_jax.experiments import grid, outcome, rendering, tables
+from dtrm_jax.experiments.grid import Folders
 from dtrm_jax.experiments.variants import Variant
+from dtrm_jax.json_file import write_json
 from dtrm_jax.replacing import replacing
+from dtrm_jax.tasks import task_of
 
 
-def run(
-    name: str, config: Config, seeds: int, only_seeds: Sequence[int], only: Sequence[str], folder: Path, kept: Path
-) -> None:
+def run(name: str, config: Config, *, seeds: Sequence[int], only: Sequence[str], folders: Folders) -> None:
     """Runs what is missing of a table.
 
     Args:
         name: One of ``tables.NAMES``.
         config: What its rows change.
-        seeds: Runs of each row.
-        only_seeds: Those of them to run; all if empty.
+        seeds: To run each row with.
         only: Names of the rows to run; all if empty.
-        folder: Where run directories are kept.
-        kept: Where records are kept.
+        folders: Where run directories and records are kept.
 
     Raises:
         InputError: The table, or a row of it, cannot be made of this data, a row is unknown, or a run fails.
@@ -34,17 +32,17 @@ def run(
     table = _table(name, config)
     chosen = grid.choose([row.variant for row in table.rows], only)
     _check_rows(table, config, chosen)
-    grid.run_all(config, chosen, [seed for seed in range(seeds) if not only_seeds or seed in only_seeds], folder, kept)
+    grid.run_all(config, chosen, seeds, folders)
 
 
-def write(name: str, config: Config, seeds: int, kept: Path) -> str:
+def write(name: str, config: Config, *, seeds: Sequence[int], records_folder: Path) -> str:
     """Writes ``<table>.md``, ``<table>.csv`` and ``<table>.json`` beside the records.
 
     Args:
         name: One of ``tables.NAMES``.
         config: What its rows change.
-        seeds: To look for: 0, 1, ...
-        kept: Where records are kept.
+        seeds: To look for.
+        records_folder: Where records are kept.
 
     Returns:
         The Markdown.
@@ -55,13 +53,13 @@ def write(name: str, config: Config, seeds: int, kept: Path) -> str:
     table = _table(name, config)
     dataset = protocol.load(config)
     _check_dataset(table, dataset)
-    found = outcome.collect(table, config, dataset, range(seeds), kept)
-    if not any(row["seeds"] for row in found["rows"]):
-        raise InputError(f"{kept}: expected the record of a run of {name}, found none")
-    write_metrics(kept / f"{name}.json", found)
+    found = outcome.collect(table, config, dataset, seeds, records_folder)
+    if not found.run:
+        raise InputError(f"{records_folder}: expected the record of a run of {name}, found none")
+    write_json(records_folder / f"{name}.json", found.to_json())
     text = rendering.markdown(found)
     for suffix, content in (("md", text), ("csv", rendering.as_csv(found))):
-        with replacing(kept / f"{name}.{suffix}") as file:
+        with replacing(records_folder / f"{name}.{suffix}") as file:
             file.write(content)
     return text
 
@@ -88,8 +86,9 @@ def _problem(table: tables.Table, config: Config) -> str:
 
 def _check_dataset(table: tables.Table, dataset: Dataset) -> None:
     protocol.require_splits(dataset, ["test"])
-    if isinstance(dataset.labels, ValueSpace) and not set(tables.CLASSES) >= set(table.columns):
-        raise InputError(f"{table.name}: expected emotions that are classes, {dataset.name} has real values")
+    task = task_of(dataset.labels)
+    if table.columns and not task.analysed:
+        raise InputError(f"{table.name}: expected emotions that are classes, {dataset.name} has {task.emotions}")
 
 
 def _table(name: str, config: Config) -> tables.Table:

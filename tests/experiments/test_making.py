@@ -8,8 +8,10 @@ from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn
 from dtrm_jax.data import corpus
 from dtrm_jax.data.readers import avec
 from dtrm_jax.errors import InputError
-from dtrm_jax.experiments import experiment, grid, records
+from dtrm_jax.experiments import grid, making, records
 from dtrm_jax.experiments import variants as v
+from dtrm_jax.experiments.grid import Folders
+from dtrm_jax.experiments.records import Record
 from dtrm_jax.planted import Information, optimal_accuracy
 from dtrm_jax.training import loop
 from tests.runs import tiny_run_config
@@ -31,9 +33,13 @@ def whole(config, tmp_path_factory):
     return folder, make(config, folder / "runs", folder / "records")
 
 
-def make(config, runs, kept, only=("u-free", "u"), only_seeds=()):
-    experiment.run("planted", config, 2, only_seeds, only, runs, kept)
-    return experiment.write("planted", config, 2, kept)
+def make(config, runs, kept, only=("u-free", "u"), seeds=(0, 1)):
+    making.run("planted", config, seeds=seeds, only=only, folders=Folders(runs, kept))
+    return write(config, kept)
+
+
+def write(config, kept):
+    return making.write("planted", config, seeds=range(2), records_folder=kept)
 
 
 def test_what_is_kept(whole, config):
@@ -60,8 +66,8 @@ def test_what_is_kept(whole, config):
         ]
         assert rows[name]["scores"]["test.accuracy"] == [one["accuracy"] for one in metrics]
     kept_runs = [records.read(kept, v.U, seed) for seed in (0, 1)]
-    assert rows["u"]["best_test_epoch"] == [one["best_test_epoch"]["weighted_f1"] for one in kept_runs]
-    assert rows["u"]["dev"] == [one["dev"]["weighted_f1"] for one in kept_runs]
+    assert rows["u"]["best_test_epoch"] == [one.best_test_epoch["weighted_f1"] for one in kept_runs]
+    assert rows["u"]["dev"] == [one.dev["weighted_f1"] for one in kept_runs]
     assert rows["uav"]["seeds"] == [] and rows["uav"]["difference"] is None
 
 
@@ -71,17 +77,17 @@ def test_a_record_holds_the_scores_and_no_text(whole, config):
     logged = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     dev, test = ([one for one in logged if one["split"] == split] for split in ("dev", "test"))
     assert len(dev) == len(test) == 2
-    assert record["dev"]["weighted_f1"] == max(one["weighted_f1"] for one in dev)
-    assert record["dev"]["step"] == record["test"]["step"]
-    assert record["best_test_epoch"]["weighted_f1"] == max(one["weighted_f1"] for one in test)
+    assert record.dev["weighted_f1"] == max(one["weighted_f1"] for one in dev)
+    assert record.dev["step"] == record.test["step"]
+    assert record.best_test_epoch["weighted_f1"] == max(one["weighted_f1"] for one in test)
     # The test scores in the log are those of eval.py at the same step.
-    (same,) = [one for one in test if one["step"] == record["test"]["step"]]
-    assert same["weighted_f1"] == pytest.approx(record["test"]["weighted_f1"])
+    (same,) = [one for one in test if one["step"] == record.test["step"]]
+    assert same["weighted_f1"] == pytest.approx(record.test["weighted_f1"])
     conversations = corpus.load(config.data).splits["test"]
-    assert {name: len(classes) for name, classes in record["predicted"].items()} == {
+    assert {name: len(classes) for name, classes in record.predicted.items()} == {
         one.id: len(one) for one in conversations
     }
-    assert list(record["short"]["texts"]) == ["yeah"] and "conversations" in record["data"]
+    assert list(record.short["texts"]) == ["yeah"] and "conversations" in record.data
     written = (whole[0] / "records/u-seed1.json").read_text()
     assert not any(len(turn.text) > 9 and turn.text in written for one in conversations for turn in one.turns)
     assert str(whole[0]) not in written and config.data.cache not in written
@@ -100,7 +106,7 @@ def test_an_interrupted_table_ends_like_one_that_ran_through(whole, config, tmp_
     with pytest.raises(loop.Interrupted):
         make(config, tmp_path / "runs", tmp_path / "records")
     # What there is can be looked at.
-    assert "| text (DialogueTRM-U)" not in experiment.write("planted", config, 2, tmp_path / "records")
+    assert "| text (DialogueTRM-U)" not in write(config, tmp_path / "records")
     make(config, tmp_path / "runs", tmp_path / "records")
     assert len(calls) == 5  # the one that was interrupted is begun again, the first is not
     for name in FILES:
@@ -116,9 +122,9 @@ def test_rows_and_seeds_of_several_machines_make_one_table(whole, config, tmp_pa
     kept.mkdir()
     for name in ("u-seed1", "u-free-seed0", "u-seed0", "u-free-seed1"):
         (kept / f"{name}.json").write_bytes((whole[0] / f"records/{name}.json").read_bytes())
-        experiment.write("planted", config, 2, kept)
+        write(config, kept)
     assert (kept / "planted.md").read_text() == whole[1]
-    make(config, tmp_path / "runs", kept, only_seeds=[1])
+    make(config, tmp_path / "runs", kept, seeds=[1])
 
 
 def test_what_cannot_be_run_is_one_line(whole, config, tmp_path):
@@ -132,18 +138,18 @@ def test_what_cannot_be_run_is_one_line(whole, config, tmp_path):
     ):
         make(other, tmp_path, kept)
     with pytest.raises(InputError, match="expected the record of a run of planted, found none"):
-        experiment.write("planted", config, 2, tmp_path)
+        write(config, tmp_path)
     (tmp_path / "u-seed0.json").write_text("{}")
     with pytest.raises(InputError, match="u-seed0.json: expected the record of a run"):
-        experiment.write("planted", config, 2, tmp_path)
+        write(config, tmp_path)
     record = json.loads((kept / "u-seed0.json").read_text())
     (tmp_path / "u-seed0.json").write_text(json.dumps(record | {"data": {"conversations": "0"}}))
     with pytest.raises(InputError, match="u-seed0.json: trained on other conversations than the rest of this table"):
-        experiment.write("planted", config, 2, tmp_path)
+        write(config, tmp_path)
     record["predicted"].pop(next(iter(record["predicted"])))
     (tmp_path / "u-seed0.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="u-seed0.json: expected predictions of the test split's conversations"):
-        experiment.write("planted", config, 2, tmp_path)
+        write(config, tmp_path)
     other.data.name = "meld"
     with pytest.raises(InputError, match=r"planted: expected config.data.name planted, found meld"):
         make(other, tmp_path, tmp_path)
@@ -154,7 +160,7 @@ def test_a_setting_that_did_not_exist_yet_had_its_default(whole, config, tmp_pat
     record = json.loads((whole[0] / "records/u-seed0.json").read_text())
     del record["config"]["train"]["patience"]
     (tmp_path / "u-seed0.json").write_text(json.dumps(record))
-    assert records.read(tmp_path, v.U, 0, its_config) == record
+    assert records.read(tmp_path, v.U, 0, its_config) == Record.from_json(record)
     its_config.train.patience = 3
     with pytest.raises(InputError, match=r"train\.patience was 0, is 3; use another --records or --workdir"):
         records.read(tmp_path, v.U, 0, its_config)
@@ -183,21 +189,21 @@ def test_rows_that_the_data_cannot_fill_are_named_before_any_is_run(tmp_path, mo
             raise InputError("acoustic features needed")
         return Dataset("MELD", LabelSpace(("x",)), {"test": (Conversation("1", (Turn("1", "A", "hello"),)),)})
 
-    monkeypatch.setattr(experiment.protocol, "load", spoken)
+    monkeypatch.setattr(making.protocol, "load", spoken)
     monkeypatch.setattr(loop, "train", lambda *_: pytest.fail("nothing is to be run"))
     config = tiny_run_config(tmp_path)
     config.data.name = "meld"
     expected = "^table6: acoustic features needed; --only=u runs the other rows$"
     with pytest.raises(InputError, match=expected):
-        experiment.run("table6", config, 1, (), (), tmp_path, tmp_path)
+        making.run("table6", config, seeds=[0], only=(), folders=Folders(tmp_path, tmp_path))
 
 
 @pytest.mark.parametrize("name", ["table6", "short"])
 def test_shifts_of_real_values_are_refused(tmp_path, monkeypatch, name):
     turns = (Turn("1", "A", "hello", values=(0.1, 0.2, 0.3, 0.4)),)
     of_values = Dataset("AVEC", avec.VALUES, {"test": (Conversation("1", turns),)})
-    monkeypatch.setattr(experiment.protocol, "load", lambda _: of_values)
+    monkeypatch.setattr(making.protocol, "load", lambda _: of_values)
     config = tiny_run_config(tmp_path)
     config.data.name = "avec"
     with pytest.raises(InputError, match=f"{name}: expected emotions that are classes, AVEC has real values"):
-        experiment.run(name, config, 1, (), (), tmp_path, tmp_path)
+        making.run(name, config, seeds=[0], only=(), folders=Folders(tmp_path, tmp_path))

@@ -1,43 +1,45 @@
-"""Analyses as tables for the terminal."""
+"""Analyses as text for the terminal."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from dtrm_jax.evaluation.table import align, percent
+from dtrm_jax.evaluation.aligned import align, percent
+from dtrm_jax.evaluation.analysis.groups import SCORED
+from dtrm_jax.tasks import METRICS, Classes, Metric
 
 _SHIFTS = {"all": "all", "intra": "Intra-ES", "inter": "Inter-ES", "neither": "neither"}
-_SCORES = {"weighted_f1": "weighted F1", "accuracy": "accuracy", "macro_f1": "macro F1"}
 _PAIRS = 10  # confusions that are listed
 
 
-def format_shifts(analysis: dict[str, Any]) -> str:
-    """Returns the scores of turns with and without emotion shifts, and the interval of the weighted F1, as text.
+def format_shifts(analysis: dict[str, Any], task: Classes) -> str:
+    """Returns the scores of turns with and without emotion shifts, and the interval of the default metric, as text.
 
     Args:
         analysis: The result of ``analysis.analyse``.
+        task: What was predicted.
 
     Returns:
         Lines of at most 80 columns, without a newline at the end; scores are percentages.
     """
-    rows = [["emotion shift", "accuracy", "weighted F1", "n", "a conversation"]]
+    rows = [["emotion shift", *_titles(), "n", "a conversation"]]
     for name, title in _SHIFTS.items():
         group = analysis["shifts"][name]
         rows.append([title, *_scores(group), str(group["n"]), f"{group['per_conversation']:.1f}"])
-    return "\n".join([*align(rows), "", _interval_line(analysis, "weighted_f1")])
+    return "\n".join([*align(rows), "", _interval_line(analysis, task.ranked_metrics[0])])
 
 
-def format_analysis(analysis: dict[str, Any]) -> str:
+def format_analysis(analysis: dict[str, Any], task: Classes) -> str:
     """Returns all of the result of ``analysis.analyse`` as text; see ``format_shifts``."""
     short, calibration = analysis["short"], analysis["calibration"]
-    rows = [["short utterance", "accuracy", "weighted F1", "n"]]
+    rows = [["short utterance", *_titles(), "n"]]
     for title, group in {"(any one word)": short["one_word"], **short["texts"]}.items():
         rows.append([title, *_scores(group), str(group["n"])])
     return "\n".join(
         [
             f"{analysis['n']} labelled turns of {analysis['conversations']} conversations",
             "",
-            format_shifts(analysis),
-            *(_interval_line(analysis, name) for name in ("accuracy", "macro_f1")),
+            format_shifts(analysis, task),
+            *(_interval_line(analysis, metric) for metric in task.ranked_metrics[1:]),
             "",
             *align(rows),
             "",
@@ -49,34 +51,39 @@ def format_analysis(analysis: dict[str, Any]) -> str:
     )
 
 
-def format_comparison(comparison: dict[str, Any]) -> str:
+def format_comparison(comparison: dict[str, Any], task: Classes) -> str:
     """Returns the result of ``analysis.compare`` as text; the predictions are called A and B. See ``format_shifts``."""
     return "\n\n".join(
         "\n".join(lines)
         for lines in (
-            _differences(comparison["differences"]),
+            _differences(comparison["differences"], task),
             _both_shifts(comparison["shifts"]["first"], comparison["shifts"]["second"]),
             *_cases(comparison["cases"]),
         )
     )
 
 
-def _interval_line(analysis: dict[str, Any], name: str) -> str:
-    interval = analysis["intervals"][name]
-    return f"{_SCORES[name]} {percent(interval['value'])}, {_level(analysis['intervals'])} {_range(interval)}"
+def _titles() -> list[str]:
+    return [METRICS[name].title for name in SCORED]
+
+
+def _scores(group: dict[str, Any]) -> list[str]:
+    return [METRICS[name].shown(group[name]) for name in SCORED]
+
+
+def _interval_line(analysis: dict[str, Any], metric: Metric) -> str:
+    interval = analysis["intervals"][metric.name]
+    value = metric.shown(interval["value"])
+    return f"{metric.title} {value}, {_level(analysis['intervals'])} {_range(interval, metric)}"
 
 
 def _level(drawn: dict[str, Any]) -> str:
     return f"{100 * drawn['level']:g} % interval over conversations"
 
 
-def _range(interval: dict[str, Any], sign: str = "") -> str:
+def _range(interval: dict[str, Any], metric: Metric, sign: str = "") -> str:
     low, high = interval["low"], interval["high"]
-    return "-" if low is None else f"{100 * low:{sign}.2f} to {100 * high:{sign}.2f}"
-
-
-def _scores(group: dict[str, Any]) -> list[str]:
-    return ["-" if group[name] is None else percent(group[name]) for name in ("accuracy", "weighted_f1")]
+    return "-" if low is None else f"{metric.shown(low, sign)} to {metric.shown(high, sign)}"
 
 
 def _reliability(bins: Sequence[dict[str, Any]]) -> list[str]:
@@ -88,17 +95,18 @@ def _reliability(bins: Sequence[dict[str, Any]]) -> list[str]:
     return align(rows)
 
 
-def _differences(differences: dict[str, Any]) -> list[str]:
+def _differences(differences: dict[str, Any], task: Classes) -> list[str]:
     rows = [["B - A", "difference", _level(differences), "p"]]
-    for name, title in _SCORES.items():
-        one = differences[name]
+    for metric in task.ranked_metrics:
+        one = differences[metric.name]
         p = "-" if one["p_value"] is None else f"{one['p_value']:.4f}"
-        rows.append([title, f"{100 * one['difference']:+.2f}", _range(one, "+"), p])
+        rows.append([metric.title, metric.shown(one["difference"], "+"), _range(one, metric, "+"), p])
     return align(rows)
 
 
 def _both_shifts(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    rows = [["emotion shift", "accuracy A", "B", "weighted F1 A", "B", "n", "a conversation"]]
+    titles = [cell for title in _titles() for cell in (f"{title} A", "B")]
+    rows = [["emotion shift", *titles, "n", "a conversation"]]
     for name, title in _SHIFTS.items():
         pairs = zip(_scores(first[name]), _scores(second[name]), strict=True)
         counts = str(first[name]["n"]), f"{first[name]['per_conversation']:.1f}"

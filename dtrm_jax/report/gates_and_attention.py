@@ -1,56 +1,56 @@
-"""Means of what ``predictions.csv`` tells of the model's insides: gates, and attention on modalities and on turns."""
+"""The page's section on the model's insides: mean gates, and mean attention on modalities and on turns."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from dtrm_jax.conversation import MODALITIES, conv_context
-from dtrm_jax.evaluation.files.inside_columns import Attended
-from dtrm_jax.report.sources import AnyTurn, by_conversation
+from dtrm_jax.report.sources import by_conversation
+from dtrm_jax.tasks.rows import Attended, PredictedTurn
 
 
 @dataclasses.dataclass(frozen=True)
-class MeanTable:
+class Means:
     """Means over all turns, and over those of each annotated class.
 
     Attributes:
         columns: Names.
-        rows: Name of the group, how many turns, and a mean a column, None where no turn of the group has it.
+        rows: Name of the group, how many turns, and one mean per column, None where no turn of the group has it.
     """
 
     columns: list[str]
     rows: list[tuple[str, int, list[float | None]]]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class AttentionSummary:
     """Where the attention of one modality looks.
 
     Attributes:
         modality: Its name.
-        table: Mean weights of the turn itself and of the earlier turn that is attended to most.
-        distances: How many turns back that one is -> how often; all distances up to the largest.
-        same_speaker: In how many of 1 it is by the speaker of the turn.
-        same_speaker_seen: How many of 1 of all the earlier turns in the window are.
+        means: Weights of the turn itself and of the earlier turn that is attended to most.
+        distances: How many turns back that earlier turn is -> how often; all distances up to the largest.
+        same_speaker: The share of cases in which it is by the speaker of the turn.
+        same_speaker_seen: The share of all earlier turns in the window that are by the speaker of the turn.
     """
 
     modality: str
-    table: MeanTable
+    means: Means
     distances: dict[int, int]
     same_speaker: float
     same_speaker_seen: float
 
 
-def gate_table(turns: Sequence[AnyTurn], classes: Sequence[str]) -> MeanTable | None:
+def gate_means(turns: Sequence[PredictedTurn], classes: Sequence[str]) -> Means | None:
     """Returns the mean of every gate of MGIF, over all turns and those of each class; None if there are none."""
-    return _mean_table(turns, classes, lambda turn: turn.insides.gates)
+    return _means(turns, classes, lambda turn: turn.insides.gates)
 
 
-def fusion_table(turns: Sequence[AnyTurn], classes: Sequence[str]) -> MeanTable | None:
-    """Returns the mean attention of ``e_CLS`` on the positions of MGIF's Transformer; see ``gate_table``."""
-    return _mean_table(turns, classes, lambda turn: turn.insides.fusion)
+def fusion_means(turns: Sequence[PredictedTurn], classes: Sequence[str]) -> Means | None:
+    """Returns the mean attention of ``e_CLS`` on the positions of MGIF's Transformer; see ``gate_means``."""
+    return _means(turns, classes, lambda turn: turn.insides.fusion)
 
 
-def attention_summaries(turns: Sequence[AnyTurn], classes: Sequence[str], window: int) -> list[AttentionSummary]:
+def attention_summaries(turns: Sequence[PredictedTurn], classes: Sequence[str], window: int) -> list[AttentionSummary]:
     """Returns where the attention of every context-dependent modality looks.
 
     Args:
@@ -62,7 +62,7 @@ def attention_summaries(turns: Sequence[AnyTurn], classes: Sequence[str], window
     return [_summary(letter, turns, classes, window) for letter in letters]
 
 
-def _summary(letter: str, turns: Sequence[AnyTurn], classes: Sequence[str], window: int) -> AttentionSummary:
+def _summary(letter: str, turns: Sequence[PredictedTurn], classes: Sequence[str], window: int) -> AttentionSummary:
     distances, same, seen = [], [], []
     for conversation in by_conversation(turns):
         places = {turn.turn: index for index, turn in enumerate(conversation)}
@@ -76,11 +76,11 @@ def _summary(letter: str, turns: Sequence[AnyTurn], classes: Sequence[str], wind
             context = [conversation[earlier] for earlier in conv_context(index, window)]
             seen += [one.speaker == turn.speaker for one in context if letter in one.insides.attended]
     return AttentionSummary(
-        MODALITIES[letter],
-        _mean_table(turns, classes, lambda turn: _weights(turn.insides.attended.get(letter))),
-        {distance: distances.count(distance) for distance in range(1, max(distances, default=0) + 1)},
-        _mean(same) or 0.0,
-        _mean(seen) or 0.0,
+        modality=MODALITIES[letter],
+        means=_means(turns, classes, lambda turn: _weights(turn.insides.attended.get(letter))),
+        distances={distance: distances.count(distance) for distance in range(1, max(distances, default=0) + 1)},
+        same_speaker=_mean(same) or 0.0,
+        same_speaker_seen=_mean(seen) or 0.0,
     )
 
 
@@ -91,20 +91,20 @@ def _weights(attended: Attended | None) -> dict[str, float]:
     return {name: weight for name, weight in weights.items() if weight is not None}
 
 
-def _mean_table(
-    turns: Sequence[AnyTurn], classes: Sequence[str], numbers_of: Callable[[AnyTurn], Mapping[str, float]]
-) -> MeanTable | None:
+def _means(
+    turns: Sequence[PredictedTurn], classes: Sequence[str], numbers_of: Callable[[PredictedTurn], Mapping[str, float]]
+) -> Means | None:
     columns = list(dict.fromkeys(name for turn in turns for name in numbers_of(turn)))
     if not columns:
         return None
-    groups = [("all", turns)] + [(name, [turn for turn in turns if turn.label == name]) for name in classes]
+    groups = [("all", turns)] + [(name, [turn for turn in turns if turn.group == name]) for name in classes]
     rows = []
     for name, group in groups:
         numbers = [numbers_of(turn) for turn in group]
         rows.append(
             (name, len(group), [_mean([one[column] for one in numbers if column in one]) for column in columns])
         )
-    return MeanTable(columns, rows)
+    return Means(columns, rows)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -9,9 +9,9 @@ import sklearn.metrics
 from dtrm_jax.conversation import LabelSpace
 from dtrm_jax.data.readers import meld
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation.metrics import classification_metrics
+from dtrm_jax.tasks import Classes
 
-ABC = LabelSpace(("a", "b", "c"))
+ABC, MELD = Classes(LabelSpace(("a", "b", "c"))), Classes(meld.LABELS)
 COUNTS = np.array([[13, 2, 3], [5, 17, 1], [7, 11, 19]])  # pairwise distinct, so that no two can be swapped unseen
 
 
@@ -24,7 +24,7 @@ def from_counts(counts):
 
 
 def test_closed_forms():
-    metrics = classification_metrics(*from_counts(COUNTS), ABC)
+    metrics = ABC.scores(*from_counts(COUNTS))
     assert metrics["confusion_matrix"] == COUNTS.tolist()
     assert metrics["labels"] == ["a", "b", "c"]
     assert metrics["n"] == 78
@@ -53,7 +53,7 @@ def test_agrees_with_plain_numpy_and_scikit_learn(seed):
     labels = rng.choice(7, size=331, p=[0.4, 0.3, 0.1, 0.1, 0.06, 0.04, 0.0])
     probabilities = rng.dirichlet(np.ones(7), size=331)
     probabilities[np.arange(331), labels] += 0.3
-    metrics = classification_metrics(labels, probabilities, meld.LABELS)
+    metrics = MELD.scores(labels, probabilities)
     scores = metrics["accuracy"], metrics["weighted_f1"], metrics["macro_f1"]
     assert scores == pytest.approx(plain_numpy(metrics["confusion_matrix"]))
     names = np.array(meld.LABELS.names)
@@ -71,7 +71,7 @@ def test_agrees_with_plain_numpy_and_scikit_learn(seed):
 
 def test_always_neutral_on_the_test_split_of_meld():
     labels = np.repeat(np.arange(7), [1256, 281, 50, 208, 402, 68, 345])
-    metrics = classification_metrics(labels, np.zeros_like(labels), meld.LABELS)
+    metrics = MELD.scores(labels, np.zeros_like(labels))
     assert metrics["n"] == 2610
     assert metrics["accuracy"] == pytest.approx(0.4812, abs=5e-5)
     assert metrics["weighted_f1"] == pytest.approx(0.3127, abs=5e-5)
@@ -80,7 +80,7 @@ def test_always_neutral_on_the_test_split_of_meld():
 
 @pytest.mark.filterwarnings("error")
 def test_a_class_absent_from_the_split_counts_as_zero_in_macro_f1_only():
-    metrics = classification_metrics(np.array([0, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 1]), ABC)
+    metrics = ABC.scores(np.array([0, 0, 0, 1, 1]), np.array([0, 0, 0, 1, 1]))
     assert metrics["accuracy"] == metrics["weighted_f1"] == 1
     assert metrics["macro_f1"] == pytest.approx(2 / 3)
     assert metrics["per_class"]["c"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
@@ -89,19 +89,19 @@ def test_a_class_absent_from_the_split_counts_as_zero_in_macro_f1_only():
 
 def test_predictions_are_the_largest_probabilities_and_the_first_of_equals():
     probabilities = np.array([[0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.4, 0.4, 0.2]], dtype=np.float32)
-    metrics = classification_metrics(np.array([1, 2, 0]), probabilities, ABC)
+    metrics = ABC.scores(np.array([1, 2, 0]), probabilities)
     assert metrics["accuracy"] == 1
-    assert metrics == classification_metrics(np.array([1, 2, 0]), np.array([1, 2, 0]), ABC)
+    assert metrics == ABC.scores(np.array([1, 2, 0]), np.array([1, 2, 0]))
 
 
 def test_the_loss_is_reported_if_given():
     labels = np.array([0, 1], dtype=np.int32)
-    assert classification_metrics(labels, labels, ABC, loss=np.float32(0.5))["loss"] == 0.5
-    assert "loss" not in classification_metrics(labels, labels, ABC)
+    assert ABC.scores(labels, labels, loss=np.float32(0.5))["loss"] == 0.5
+    assert "loss" not in ABC.scores(labels, labels)
 
 
 def test_holds_plain_json_types():
-    metrics = classification_metrics(np.array([0, 1], dtype=np.int32), np.eye(3)[:2], ABC, loss=np.float32(0.5))
+    metrics = ABC.scores(np.array([0, 1], dtype=np.int32), np.eye(3)[:2], loss=np.float32(0.5))
     assert json.loads(json.dumps(metrics)) == metrics
 
 
@@ -113,14 +113,20 @@ GOOD = np.array([0, 1])
     [
         (GOOD, np.array([0]), None, ValueError, "as many outputs as labels, found 1 for 2"),
         (GOOD, np.ones((3, 3)), None, ValueError, "as many outputs as labels, found 3 for 2"),
-        (GOOD, np.ones((2, 4)), None, ValueError, "expected 3 probabilities an utterance, found 4"),
-        (GOOD, np.ones((2, 3, 1)), None, ValueError, r"one prediction an utterance, found an array of shape \(2, 3, 1"),
-        (np.array([[0, 1]]), GOOD, None, ValueError, r"one label an utterance, found an array of shape \(1, 2\)"),
+        (GOOD, np.ones((2, 4)), None, ValueError, "expected 3 probabilities per utterance, found 4"),
+        (
+            GOOD,
+            np.ones((2, 3, 1)),
+            None,
+            ValueError,
+            r"one prediction per utterance, found an array of shape \(2, 3, 1",
+        ),
+        (np.array([[0, 1]]), GOOD, None, ValueError, r"one label per utterance, found an array of shape \(1, 2\)"),
         (np.array([0, 3]), GOOD, None, ValueError, "utterance 1: expected a label from 0 to 2, found 3"),
         (np.array([0, -1]), GOOD, None, ValueError, r"utterance 1: .*found -1 \(leave out unlabelled turns\)"),
         (GOOD, np.array([5, 0]), None, ValueError, "utterance 0: expected a prediction from 0 to 2, found 5"),
-        (np.array([0.0, 1.0]), GOOD, None, ValueError, "an integer label an utterance, found float64"),
-        (GOOD, np.array([0.2, np.nan]), None, ValueError, "an integer prediction an utterance, found float64"),
+        (np.array([0.0, 1.0]), GOOD, None, ValueError, "an integer label per utterance, found float64"),
+        (GOOD, np.array([0.2, np.nan]), None, ValueError, "an integer prediction per utterance, found float64"),
         (
             GOOD,
             np.array([[0, 0, 1], [0, np.nan, 1]]),
@@ -142,4 +148,4 @@ GOOD = np.array([0, 1])
 )
 def test_refuses_what_it_cannot_score(labels, outputs, loss, error, message):
     with pytest.raises(error, match=message):
-        classification_metrics(labels, outputs, ABC, loss)
+        ABC.scores(labels, outputs, loss)

@@ -10,10 +10,18 @@ from sklearn.metrics import mean_absolute_error
 from dtrm_jax.conversation import Conversation, Turn, ValueSpace
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.files import predictions
-from dtrm_jax.evaluation.metrics import value_metrics
-from dtrm_jax.evaluation.table import format_metrics
+from dtrm_jax.evaluation.terminal import format_metrics
+from dtrm_jax.tasks import Targets, Values
 
 SPACE = ValueSpace(("valence", "arousal", "power"))
+
+
+TASK = Values(SPACE)
+
+
+def value_metrics(values, outputs, space=SPACE):
+    """Scores values, of which there are no classes."""
+    return Values(space).score(Targets(np.full(len(values), -1), values), outputs)
 
 
 def made(n=41):
@@ -26,7 +34,7 @@ def made(n=41):
 
 def test_equals_scipy_and_scikit_learn_over_the_annotated_values():
     values, outputs = made()
-    metrics = value_metrics(values, outputs, SPACE)
+    metrics = value_metrics(values, outputs)
     for index, name in enumerate(SPACE.names):
         there = ~np.isnan(values[:, index])
         scores = metrics["per_target"][name]
@@ -46,7 +54,7 @@ def test_a_constant_prediction_scores_0_and_says_so(constant):
     values, outputs = made()
     # As a network makes it: equal up to float32 rounding.
     outputs[:, 1] = np.float32(constant) * (1 + np.random.default_rng(1).choice([0, 1.2e-7], 41)).astype(np.float32)
-    scores = value_metrics(values, outputs, SPACE)["per_target"]["arousal"]
+    scores = value_metrics(values, outputs)["per_target"]["arousal"]
     assert scores["pearson_r"] == 0 and scores["constant"] == "prediction"
     there = ~np.isnan(values[:, 1])
     assert scores["mae"] == pytest.approx(np.abs(values[there, 1] - constant).mean(), rel=1e-5)
@@ -57,12 +65,13 @@ def test_constant_annotations_and_a_single_value_are_defined_too():
     values[:, 0] = 0.7
     values[1:, 2] = np.nan
     values[0, 2] = 1.0
-    metrics = value_metrics(values, outputs, SPACE)
+    metrics = value_metrics(values, outputs)
     assert metrics["per_target"]["valence"]["constant"] == "annotation"
     assert metrics["per_target"]["valence"]["pearson_r"] == 0
     assert metrics["per_target"]["power"] == {
         "pearson_r": 0.0,
         "mae": pytest.approx(abs(1 - float(outputs[0, 2]))),
+        "ccc": 0.0,
         "n": 1,
         "constant": "prediction",
     }
@@ -71,14 +80,14 @@ def test_constant_annotations_and_a_single_value_are_defined_too():
 def test_a_small_but_real_spread_is_no_constant():
     values, outputs = made()
     outputs[:, 0] = 5 + 1e-3 * outputs[:, 0]
-    assert value_metrics(values, outputs, SPACE)["per_target"]["valence"]["constant"] is None
+    assert value_metrics(values, outputs)["per_target"]["valence"]["constant"] is None
 
 
 def test_a_target_without_annotations_counts_in_no_mean():
     values, outputs = made()
     values[:, 2] = np.nan
-    metrics = value_metrics(values, outputs, SPACE)
-    assert metrics["per_target"]["power"] == {"pearson_r": None, "mae": None, "n": 0, "constant": None}
+    metrics = value_metrics(values, outputs)
+    assert metrics["per_target"]["power"] == {"pearson_r": None, "mae": None, "ccc": None, "n": 0, "constant": None}
     two = value_metrics(values[:, :2], outputs[:, :2], ValueSpace(SPACE.names[:2]))
     assert metrics["pearson_r"] == two["pearson_r"] and metrics["mae"] == two["mae"]
 
@@ -86,22 +95,22 @@ def test_a_target_without_annotations_counts_in_no_mean():
 def test_what_cannot_be_scored_is_refused():
     values, outputs = made()
     with pytest.raises(InputError, match="no annotated utterance"):
-        value_metrics(np.full_like(values, np.nan), outputs, SPACE)
+        value_metrics(np.full_like(values, np.nan), outputs)
     outputs[3, 1] = np.nan
     with pytest.raises(InputError, match="utterance 3: the predictions are not finite"):
-        value_metrics(values, outputs, SPACE)
+        value_metrics(values, outputs)
     with pytest.raises(ValueError, match=r"expected \[n, 3\]"):
-        value_metrics(values[:, :2], outputs[:, :2], SPACE)
+        value_metrics(values[:, :2], outputs[:, :2])
 
 
 def test_the_table():
     values, outputs = made()
     outputs[:, 1], values[:, 2] = 0, np.nan
-    lines = format_metrics(value_metrics(values, outputs, SPACE)).splitlines()
-    assert lines[0].split() == ["Pearson", "r", "MAE", "loss", "n"]
+    lines = format_metrics(value_metrics(values, outputs), TASK).splitlines()
+    assert lines[0].split() == ["Pearson", "r", "MAE", "CCC", "loss", "n"]
     assert [line.split()[0] for line in lines[4:]] == ["valence", "arousal", "power"]
     assert lines[5].split()[1] == "0.0000" and lines[5].endswith("constant prediction")
-    assert lines[6].split() == ["power", "-", "-", "0"]
+    assert lines[6].split() == ["power", "-", "-", "-", "0"]
     assert max(map(len, lines)) <= 80
 
 
@@ -112,7 +121,7 @@ def test_predictions_have_a_label_and_a_prediction_a_target(tmp_path):
     )
     outputs = np.array([[0.1, 0.2, 0.3], [-0.4, 0.5, 1e-7]], np.float32)
     path = tmp_path / "predictions.csv"
-    predictions.write(path, [Conversation("c", turns)], [outputs], SPACE)
+    predictions.write(path, [Conversation("c", turns)], [outputs], TASK)
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
@@ -123,11 +132,11 @@ def test_predictions_have_a_label_and_a_prediction_a_target(tmp_path):
     found = np.array([[row[f"prediction_{name}"] for name in SPACE.names] for row in rows], np.float32)
     np.testing.assert_array_equal(found, outputs)
     assert [rows[0]["label_valence"], rows[0]["label_power"], rows[1]["label_arousal"]] == ["0.25", "-1.0", "0.125"]
-    read, space = predictions.read_values(path)
-    assert space == SPACE and [turn.labels for turn in read] == [(0.25, None, -1.0), (0.5, 0.125, None)]
+    read, task = predictions.read(path)
+    assert task == TASK and [turn.labels for turn in read] == [(0.25, None, -1.0), (0.5, 0.125, None)]
     np.testing.assert_array_equal(np.array([turn.predictions for turn in read], np.float32), outputs)
-    with pytest.raises(ValueError, match="conversation c: expected values of shape"):
-        predictions.write(path, [Conversation("c", turns)], [outputs[:1]], SPACE)
+    with pytest.raises(ValueError, match="conversation c: expected outputs of shape"):
+        predictions.write(path, [Conversation("c", turns)], [outputs[:1]], TASK)
 
 
 VALUES = "dialogue_id,turn,speaker,utterance,label_a,prediction_a,label_b,prediction_b"
@@ -150,4 +159,4 @@ def test_reading_values_names_the_file_and_the_line(tmp_path, content, message):
     path = tmp_path / "predictions.csv"
     path.write_text(content)
     with pytest.raises(InputError, match=rf"predictions\.csv, {message}"):
-        predictions.read_values(path)
+        predictions.read(path)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dtrm_jax.training.losses import cross_entropy, squared_error
+from dtrm_jax.tasks.losses import cross_entropy, squared_error
 
 EQUAL = jnp.ones(3)
 # Logits whose softmax is known: the probabilities themselves, up to a constant.

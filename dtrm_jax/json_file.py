@@ -1,0 +1,56 @@
+"""JSON files: read with errors of one line, written for people to read, complete or not at all."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from dtrm_jax.errors import InputError
+from dtrm_jax.replacing import replacing
+
+
+def read_json(path: str | os.PathLike, what: str) -> Any:
+    """Reads a JSON file.
+
+    Args:
+        path: The file.
+        what: What it should be, for errors: "the results of eval.py".
+
+    Raises:
+        InputError: It is missing or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: expected {what}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON: {error}") from error
+
+
+def write_json(path: str | os.PathLike, values: dict[str, Any]) -> None:
+    """Writes a JSON object, with the folders above it; an existing file is replaced.
+
+    Single numbers come first, then lists and objects, each in the order given. A list or an object of plain values
+    stands on one line, so that a confusion matrix reads as one.
+
+    Raises:
+        ValueError: A number is not finite, which JSON cannot hold.
+        TypeError: A value is not of a JSON type.
+    """
+    ordered = dict(sorted(values.items(), key=lambda item: isinstance(item[1], dict | list)))
+    text = _layout(ordered, indent="")
+    with replacing(path) as file:
+        file.write(text + "\n")
+
+
+def _layout(value: Any, indent: str) -> str:
+    """Returns ``value`` as JSON, spread over lines unless it is a scalar or holds only scalars."""
+    children = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    if not any(isinstance(child, dict | list) for child in children):
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    inner = indent + "  "
+    parts = [_layout(child, inner) for child in children]
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(key, ensure_ascii=False)}: {part}" for key, part in zip(value, parts, strict=True)]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return opening + ",".join(f"\n{inner}{part}" for part in parts) + f"\n{indent}{closing}"

@@ -1,0 +1,43 @@
+"""Kinds of emotions: what is learned, predicted, scored and written of each.
+
+Importing this is cheap: JAX is imported only by what computes with it.
+"""
+
+from dtrm_jax.conversation import LabelSpace, ValueSpace
+from dtrm_jax.tasks.classes import Classes, ClassTurn
+from dtrm_jax.tasks.interface import Targets, Task
+from dtrm_jax.tasks.metrics import METRICS, Metric
+from dtrm_jax.tasks.rows import PredictedTurn
+from dtrm_jax.tasks.values import Values, ValueTurn
+
+# By their names in files. A file's columns may be those of one alone.
+TASKS: dict[str, type[Task]] = {task.kind: task for task in (Classes, Values)}
+
+
+def task_of(labels: LabelSpace | ValueSpace, neutral: str = "") -> Task:
+    """Returns the task of predicting these emotions.
+
+    Args:
+        labels: What a dataset's emotions are.
+        neutral: The class that stands for no emotion (``config.data.neutral``); empty if no class is named so.
+
+    Raises:
+        InputError: The neutral class is not one of ``labels``.
+    """
+    task = next(task for task in TASKS.values() if task.space is type(labels))
+    return task(labels).with_neutral(neutral)
+
+
+__all__ = [
+    "METRICS",
+    "TASKS",
+    "ClassTurn",
+    "Classes",
+    "Metric",
+    "PredictedTurn",
+    "Targets",
+    "Task",
+    "ValueTurn",
+    "Values",
+    "task_of",
+]
