@@ -10,6 +10,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax  # noqa: E402
 
+import tests.checked  # noqa: E402, F401 - the import hook of pyproject.toml names it
+
 CACHE = Path(__file__).parents[1] / ".cache" / "jax_tests"
 
 jax.config.update("jax_num_cpu_devices", 8)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from dtrm_jax.batch import Batch, PackShape
+from dtrm_jax.batch import Array, Batch, PackShape
 from dtrm_jax.config import Config
 from dtrm_jax.models.encoders.family import Encoder
 

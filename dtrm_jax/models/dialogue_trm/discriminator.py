@@ -3,8 +3,9 @@
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dtrm_jax.batch import Array
 from dtrm_jax.models.layers.dropout import Dropout
 from dtrm_jax.models.layers.transformer import LINEAR_INIT
 

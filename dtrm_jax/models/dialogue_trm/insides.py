@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from dtrm_jax.batch import Batch
+from dtrm_jax.batch import Array, Batch
 from dtrm_jax.config import ModelConfig
 from dtrm_jax.models.dialogue_trm.fusions.fusion import LETTERS, Presence
 from dtrm_jax.models.dialogue_trm.intra_modal import hide_absent

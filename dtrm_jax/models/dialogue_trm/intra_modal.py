@@ -3,8 +3,9 @@
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from dtrm_jax.batch import Array
 from dtrm_jax.config import IntraModalConfig
 from dtrm_jax.models.layers.attention import Drop, banded_attention
 from dtrm_jax.models.layers.transformer import LINEAR_INIT, Transformer

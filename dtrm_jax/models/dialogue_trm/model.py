@@ -6,9 +6,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
-from dtrm_jax.batch import Batch, PackShape
+from dtrm_jax.batch import Array, Batch, PackShape
 from dtrm_jax.config import Config, ModelConfig
 from dtrm_jax.conversation import MODALITIES
 from dtrm_jax.errors import InputError, chosen

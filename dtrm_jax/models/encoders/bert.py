@@ -8,14 +8,15 @@ because transformers dropped its Flax classes in version 5.
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from dtrm_jax.batch import Array
 from dtrm_jax.models.encoders.config_file import ConfigFile
 from dtrm_jax.models.encoders.family import Encoder, Target, embedding, layer_norm, linear
 from dtrm_jax.models.layers.attention import Rows, row_attention
@@ -69,7 +70,7 @@ class BertConfig(Encoder):
         return self.segment_types > 1 or self.learned_segments
 
     @classmethod
-    def from_config(cls, file: ConfigFile, **settings: Any) -> Self:
+    def from_config(cls, file: ConfigFile, **settings: Any) -> "BertConfig":
         """Reads the sizes; refuses decoders, relative positions and other activations than the exact GELU."""
         file.expect("hidden_act", "gelu")
         file.expect("position_embedding_type", "absolute", absent="absolute")

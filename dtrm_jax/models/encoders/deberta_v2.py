@@ -8,14 +8,15 @@ the module.
 """
 
 import dataclasses
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from dtrm_jax.batch import Array
 from dtrm_jax.models.encoders.bert import BertConfig, BertIntermediate, BertOutput
 from dtrm_jax.models.encoders.config_file import ConfigFile
 from dtrm_jax.models.encoders.family import Target, embedding, layer_norm, linear
@@ -94,7 +95,7 @@ class DebertaV2Config(BertConfig):
         return tuple(name for name, is_used in used.items() if is_used)
 
     @classmethod
-    def from_config(cls, file: ConfigFile, **settings: Any) -> Self:
+    def from_config(cls, file: ConfigFile, **settings: Any) -> "DebertaV2Config":
         """Reads the sizes; refuses other activations than the exact GELU, and attention without relative positions."""
         file.expect("hidden_act", "gelu")
         file.expect("relative_attention", True)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from dtrm_jax.models.encoders.bert import BertConfig
 from dtrm_jax.models.encoders.config_file import ConfigFile
@@ -28,7 +28,7 @@ class DistilBertConfig(BertConfig):
     }
 
     @classmethod
-    def from_config(cls, file: ConfigFile, **settings: Any) -> Self:
+    def from_config(cls, file: ConfigFile, **settings: Any) -> "DistilBertConfig":
         """Reads the sizes; refuses other activations than the exact GELU."""
         file.expect("activation", "gelu")
         hidden_size, heads = file.size("dim"), file.size("n_heads")

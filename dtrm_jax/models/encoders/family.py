@@ -5,7 +5,7 @@ its tokenizer writes around a pair of texts, which module computes it and where 
 """
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 from jax.typing import DTypeLike
@@ -67,7 +67,7 @@ class Encoder:
         raise NotImplementedError
 
     @classmethod
-    def from_config(cls, file: ConfigFile, **settings: Any) -> Self:
+    def from_config(cls, file: ConfigFile, **settings: Any) -> "Encoder":
         """Reads the sizes from a ``config.json``.
 
         Args:

@@ -6,15 +6,16 @@ the module. Modules are named as transformers names them.
 
 import dataclasses
 import math
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from dtrm_jax.batch import Array
 from dtrm_jax.models.encoders.config_file import ConfigFile
 from dtrm_jax.models.encoders.family import Encoder, Target, embedding, layer_norm, linear
 from dtrm_jax.models.layers.attention import Rows, row_attention
@@ -72,7 +73,7 @@ class ModernBertConfig(Encoder):
         return layer % self.global_every != 0
 
     @classmethod
-    def from_config(cls, file: ConfigFile, **settings: Any) -> Self:
+    def from_config(cls, file: ConfigFile, **settings: Any) -> "ModernBertConfig":
         """Reads the sizes; refuses other activations than the exact GELU, and scaled rotary positions."""
         file.expect("hidden_activation", "gelu")
         file.expect("rope_scaling", None)

@@ -3,9 +3,9 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from dtrm_jax.batch import Batch, PackShape
+from dtrm_jax.batch import Array, Batch, PackShape
 from dtrm_jax.config import EncoderConfig
 from dtrm_jax.models.layers.chunks import in_chunks
 

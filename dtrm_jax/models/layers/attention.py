@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from dtrm_jax.batch import Array
 from dtrm_jax.models.layers import masks
 from dtrm_jax.models.layers.bfloat16 import bfloat16_product, runs_in_bfloat16
 

@@ -13,7 +13,9 @@ import warnings
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Float
+
+from dtrm_jax.batch import Array
 
 _ALIGN = 16
 

@@ -2,8 +2,9 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from dtrm_jax.batch import Array
 from dtrm_jax.models.layers.attention import Rows
 
 

@@ -1,9 +1,10 @@
 """Affine layers whose matrix products may take their inputs in bfloat16."""
 
 import flax.linen as nn
-import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.typing import DTypeLike
+from jaxtyping import Float
 
+from dtrm_jax.batch import Array
 from dtrm_jax.models.layers.bfloat16 import bfloat16_product, runs_in_bfloat16
 
 
@@ -35,7 +36,7 @@ class Dense(nn.Module):
     """
 
     features: int
-    dtype: jnp.dtype
+    dtype: DTypeLike
     products: str
     kernel_init: nn.initializers.Initializer
 
@@ -54,7 +55,7 @@ def affine(
     x_PxI: Float[Array, "P I"],
     kernel_IxO: Float[Array, "I O"],
     bias_O: Float[Array, " O"] | None,
-    dtype: jnp.dtype,
+    dtype: DTypeLike,
     products: str,
 ) -> Float[Array, "P O"]:
     """Returns ``x W + b`` in ``dtype``, or ``x W`` if the bias is None; ``products`` as in ``Dense``."""

@@ -1,6 +1,8 @@
 """Attention masks as pure functions; True where a query (row) may see a key (column)."""
 
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Bool, Int
+
+from dtrm_jax.batch import Array
 
 
 def sequence_mask(ids: Int[Array, "... S"]) -> Bool[Array, "... S S"]:

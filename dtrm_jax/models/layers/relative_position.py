@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
+from dtrm_jax.batch import Array
 from dtrm_jax.models.layers.attention import Rows
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dtrm_jax.batch import Array
 from dtrm_jax.models.layers.attention import Drop
 from dtrm_jax.models.layers.dropout import Dropout
 

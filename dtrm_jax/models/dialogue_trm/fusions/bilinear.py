@@ -14,8 +14,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dtrm_jax.batch import Array
 from dtrm_jax.models.dialogue_trm.fusions.fusion import LETTERS, Fusion, Position, Presence, Representations, ordered
 from dtrm_jax.models.layers.transformer import LINEAR_INIT
 

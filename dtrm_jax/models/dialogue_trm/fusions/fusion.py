@@ -6,8 +6,9 @@ from typing import Any, ClassVar, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
+from dtrm_jax.batch import Array
 from dtrm_jax.config import FusionConfig
 from dtrm_jax.conversation import MODALITIES
 

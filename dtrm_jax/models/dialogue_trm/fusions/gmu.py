@@ -3,8 +3,9 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dtrm_jax.batch import Array
 from dtrm_jax.models.dialogue_trm.fusions.fusion import (
     LETTERS,
     Fusion,

@@ -13,8 +13,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
+from dtrm_jax.batch import Array
 from dtrm_jax.conversation import MODALITIES
 from dtrm_jax.models.dialogue_trm.fusions.fusion import (
     LETTERS,
@@ -160,7 +161,7 @@ class GatedConcat(Fusion):
 
 
 def gated(
-    r_UxD: Representations, present_U: Presence, dtype: jnp.dtype
+    r_UxD: Representations, present_U: Presence, dtype: DTypeLike
 ) -> tuple[list[Float[Array, "U D"]], list[Bool[Array, " U"]]]:
     """Returns the two gated vectors of every pair (eq. 12 to 14) and where each is there.
 
@@ -175,7 +176,7 @@ def gated(
 
 
 def _as_they_are(
-    r_UxD: Representations, present_U: Presence, dtype: jnp.dtype
+    r_UxD: Representations, present_U: Presence, dtype: DTypeLike
 ) -> tuple[list[Float[Array, "U D"]], list[Bool[Array, " U"]]]:
     names = ordered(r_UxD)
     return [r_UxD[name].astype(dtype) for name in names], [present_U[name] for name in names]

@@ -8,8 +8,9 @@ the original are left out.
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
+from dtrm_jax.batch import Array
 from dtrm_jax.config import FusionConfig
 from dtrm_jax.models.dialogue_trm.fusions.fusion import LETTERS, Fusion, Position, Presence, Representations, ordered
 from dtrm_jax.models.layers.attention import Drop, banded_attention

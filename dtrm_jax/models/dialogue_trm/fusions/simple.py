@@ -2,8 +2,9 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from dtrm_jax.batch import Array
 from dtrm_jax.models.dialogue_trm.fusions.fusion import Fusion, Position, Presence, Representations, zero_absent
 from dtrm_jax.models.layers.transformer import LINEAR_INIT
 
