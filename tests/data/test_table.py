@@ -213,7 +213,7 @@ def pickled(path):
         (lambda path: np.savez(path, sound=ARRAY), "expected arrays named utterance, acoustic, visual, found sound"),
         (
             lambda path: np.savez(path, visual=ARRAY[:3]),
-            r"visual: expected numbers of shape \(4, dimensions\), a ",
+            r"visual: expected numbers of shape \(4, dimensions\), one ",
         ),
         (lambda path: np.savez(path, visual=ARRAY[:, 0]), "visual: expected numbers of shape"),
         (lambda path: np.savez(path, visual=ARRAY.astype(str)), "visual: expected numbers of shape"),
