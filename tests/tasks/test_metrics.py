@@ -130,9 +130,7 @@ def test_a_new_metric_is_one_entry(tmp_path, monkeypatch):
     evaluation = evaluate_run(run)
     metrics, analysis = (read_json(run.evaluation("test") / f"{x}.json", "a file") for x in ("metrics", "analysis"))
     assert metrics["error_rate"] == pytest.approx(1 - metrics["accuracy"]) and 0 <= metrics["micro_f1"] <= 1
-    interval = json.loads((run.evaluation("test") / "analysis.json").read_text(encoding="utf-8"))["intervals"][
-        "error_rate"
-    ]
+    interval = analysis["intervals"]["error_rate"]
     assert interval["low"] <= interval["value"] <= interval["high"]
     assert "errors" in format_evaluation(evaluation).splitlines()[2]
 
