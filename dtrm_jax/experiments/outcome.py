@@ -205,15 +205,15 @@ def _differences(
 
     def statistics(variant: Variant) -> np.ndarray:
         files = [(record, records.file_of(records_folder, variant, seed)) for seed, record in runs[variant].items()]
-        predicted_KxN = np.stack([records.predictions_of(record, test, file) for record, file in files])
-        return task.statistics(conversation_N, annotated_N, predicted_KxN)
+        predicted_PrxN = np.stack([records.predictions_of(record, test, file) for record, file in files])
+        return task.statistics(conversation_N, annotated_N, predicted_PrxN)
 
-    first_DxK = statistics(reference)
+    first_JxPr = statistics(reference)
     result = {}
     for variant, by_seed in runs.items():
         if by_seed and variant != reference:
-            both_DxK = np.concatenate([first_DxK, statistics(variant)], axis=1)
-            result[variant] = bootstrap.mean_differences(both_DxK, first_DxK.shape[1], task)[config.train.select_by]
+            both_JxPr = np.concatenate([first_JxPr, statistics(variant)], axis=1)
+            result[variant] = bootstrap.mean_differences(both_JxPr, first_JxPr.shape[1], task)[config.train.select_by]
     return result
 
 

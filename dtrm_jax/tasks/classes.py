@@ -174,17 +174,17 @@ class Classes(Task):
         return targets.labels
 
     def statistics(
-        self, conversation_N: Sequence[Any], annotated_N: np.ndarray, predicted_KxN: np.ndarray
+        self, conversation_N: Sequence[Any], annotated_N: np.ndarray, predicted_PrxN: np.ndarray
     ) -> np.ndarray:
-        """Returns ``[D, K, C, C]`` confusion matrices, one row per true class, one column per predicted class."""
+        """Returns ``[J, Pr, C, C]`` confusion matrices, one row per true class, one column per predicted class."""
         (there,) = np.nonzero(annotated_N >= 0)
         if not len(there):
             raise InputError("no labelled utterance to score")
         conversation = numbered([conversation_N[index] for index in there])
         classes = len(self.labels)
         # Floats, since NumPy has no fast product of integer matrices; they hold these counts exactly.
-        counts = np.zeros((conversation.max() + 1, len(predicted_KxN), classes, classes))
-        for run, predicted_N in enumerate(predicted_KxN):
+        counts = np.zeros((conversation.max() + 1, len(predicted_PrxN), classes, classes))
+        for run, predicted_N in enumerate(predicted_PrxN):
             np.add.at(counts, (conversation, run, annotated_N[there], predicted_N[there]), 1)
         return counts
 

@@ -3,8 +3,8 @@
 ``Classes`` and ``Values`` are the two there are. A third is one file with a subclass of ``Task`` and one line in
 ``tasks/__init__.py``.
 
-Axes beyond those of ``batch.py``: N turns of a split, L turns of a conversation, K predictions of the same turns that
-are compared, D conversations with an annotated turn. ``___`` are axes of the task's own.
+Axes are those of ``batch.py``: N turns of a split, L turns of a conversation, J conversations that have an annotated
+turn, Pr predictions of the same turns that are compared. ``___`` are axes of the task's own.
 """
 
 import abc
@@ -144,14 +144,14 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def statistics(
-        self, conversation_N: Sequence[Any], annotated_N: np.ndarray, predicted_KxN: np.ndarray
+        self, conversation_N: Sequence[Any], annotated_N: np.ndarray, predicted_PrxN: np.ndarray
     ) -> np.ndarray:
-        """Returns ``[D, K, ___]`` sums over the annotated turns of every conversation that has one.
+        """Returns ``[J, Pr, ___]`` sums over the annotated turns of every conversation that has one.
 
         Args:
             conversation_N: What tells the conversations of the turns apart.
             annotated_N: Annotations, as ``arrays`` returns them.
-            predicted_KxN: Predictions by one run or more.
+            predicted_PrxN: Predictions by one run or more.
 
         Raises:
             InputError: There is no annotated turn.

@@ -74,7 +74,7 @@ class Moments:
     """Sums over turns with an annotation x and a prediction y, and what metrics of real values are made of.
 
     Attributes:
-        sums: ``[..., V, S]``: for each target the number of annotated turns and the sums of x, y, x^2, y^2, x y,
+        sums: ``[..., V, Su]``: for each target the number of annotated turns and the sums of x, y, x^2, y^2, x y,
             |y - x| and y - x. All of x, and all of y, may have been shifted by a constant beforehand, except in the
             last two.
     """

@@ -114,13 +114,13 @@ class Values(Task):
                 f"utterance {np.argmin(finite)}: the predictions are not finite: training has diverged, "
                 "or the weights are damaged"
             )
-        (sums_VxS,) = self.statistics([0] * len(values), values, outputs[None])[0]
+        (sums_VxSu,) = self.statistics([0] * len(values), values, outputs[None])[0]
         return {
-            **{name: float(value) for name, value in self.scores_of(sums_VxS).items()},
+            **{name: float(value) for name, value in self.scores_of(sums_VxSu).items()},
             "loss": float(np.mean((values[there] - outputs[there]) ** 2)),
             "n": int(there.any(axis=1).sum()),
             "targets": list(self.labels.names),
-            "per_target": self._per_target(sums_VxS, values, outputs),
+            "per_target": self._per_target(sums_VxSu, values, outputs),
         }
 
     def arrays(self, turns: Sequence[PredictedTurn]) -> tuple[np.ndarray, np.ndarray]:
@@ -132,43 +132,43 @@ class Values(Task):
         return targets.values
 
     def statistics(
-        self, conversation_N: Sequence[Any], annotated_N: np.ndarray, predicted_KxN: np.ndarray
+        self, conversation_N: Sequence[Any], annotated_N: np.ndarray, predicted_PrxN: np.ndarray
     ) -> np.ndarray:
-        """Returns ``[D, K, V, S]`` sums, those of ``metrics.Moments``.
+        """Returns ``[J, Pr, V, Su]`` sums, those of ``metrics.Moments``.
 
         Args:
             conversation_N: What tells the conversations of the turns apart.
             annotated_N: ``[N, V]`` annotations, NaN where there is none.
-            predicted_KxN: ``[K, N, V]`` predictions.
+            predicted_PrxN: ``[Pr, N, V]`` predictions.
         """
-        values_NxV, runs_KxNxV = np.asarray(annotated_N, np.float64), np.asarray(predicted_KxN, np.float64)
+        values_NxV, runs_PrxNxV = np.asarray(annotated_N, np.float64), np.asarray(predicted_PrxN, np.float64)
         there_NxV = ~np.isnan(values_NxV)
         (rows,) = np.nonzero(there_NxV.any(axis=1))
         if not len(rows):
             raise InputError("no annotated utterance to score")
         known_NxV = np.where(there_NxV, values_NxV, 0)
-        ahead_KxNxV = runs_KxNxV - known_NxV
+        ahead_PrxNxV = runs_PrxNxV - known_NxV
         x_NxV = _centred(known_NxV, there_NxV)
-        y_KxNxV = np.stack([_centred(run_NxV, there_NxV) for run_NxV in runs_KxNxV])
-        x_KxNxV = np.broadcast_to(x_NxV, y_KxNxV.shape)
+        y_PrxNxV = np.stack([_centred(run_NxV, there_NxV) for run_NxV in runs_PrxNxV])
+        x_PrxNxV = np.broadcast_to(x_NxV, y_PrxNxV.shape)
         terms = {
-            "n": np.ones_like(y_KxNxV),
-            "x": x_KxNxV,
-            "y": y_KxNxV,
-            "xx": x_KxNxV**2,
-            "yy": y_KxNxV**2,
-            "xy": x_KxNxV * y_KxNxV,
-            "off": np.abs(ahead_KxNxV),
-            "ahead": ahead_KxNxV,
+            "n": np.ones_like(y_PrxNxV),
+            "x": x_PrxNxV,
+            "y": y_PrxNxV,
+            "xx": x_PrxNxV**2,
+            "yy": y_PrxNxV**2,
+            "xy": x_PrxNxV * y_PrxNxV,
+            "off": np.abs(ahead_PrxNxV),
+            "ahead": ahead_PrxNxV,
         }
-        terms_KxNxVxS = np.stack([terms[name] for name in SUMS], axis=-1) * there_NxV[..., None]
+        terms_PrxNxVxSu = np.stack([terms[name] for name in SUMS], axis=-1) * there_NxV[..., None]
         conversation = numbered([conversation_N[row] for row in rows])
-        sums = np.zeros((conversation.max() + 1, *terms_KxNxVxS[:, 0].shape))
-        np.add.at(sums, conversation, np.moveaxis(terms_KxNxVxS, 1, 0)[rows])
+        sums = np.zeros((conversation.max() + 1, *terms_PrxNxVxSu[:, 0].shape))
+        np.add.at(sums, conversation, np.moveaxis(terms_PrxNxVxSu, 1, 0)[rows])
         return sums
 
     def scores_of(self, statistics: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns metric -> ``[...]``, means over the annotated targets, of ``[..., V, S]`` sums."""
+        """Returns metric -> ``[...]``, means over the annotated targets, of ``[..., V, Su]`` sums."""
         there = statistics[..., SUMS.index("n")] > 0
         targets = np.maximum(there.sum(axis=-1), 1)
         found = Moments(statistics)
@@ -230,8 +230,8 @@ class Values(Task):
         """Returns the predicted values."""
         return list(turn.predictions)
 
-    def _per_target(self, sums_VxS: np.ndarray, values_NxV: np.ndarray, outputs_NxV: np.ndarray) -> dict[str, Any]:
-        found = {metric.name: metric.of_moments(Moments(sums_VxS)) for metric in self.metrics}
+    def _per_target(self, sums_VxSu: np.ndarray, values_NxV: np.ndarray, outputs_NxV: np.ndarray) -> dict[str, Any]:
+        found = {metric.name: metric.of_moments(Moments(sums_VxSu)) for metric in self.metrics}
         result = {}
         for index, name in enumerate(self.labels.names):
             there = ~np.isnan(values_NxV[:, index])

@@ -101,8 +101,8 @@ def test_a_mean_difference_of_one_run_each_is_the_difference():
     one, other = (records.predictions_of(record(v.U, seed, 0.5), CONVERSATIONS, Path("file")) for seed in (3, 4))
 
     def differences(first, *others):
-        statistics_DxK = TASK.statistics(conversation_N, labels_N, np.stack([*first, *others]))
-        return bootstrap.mean_differences(statistics_DxK, len(first), TASK)["accuracy"]
+        statistics_JxPr = TASK.statistics(conversation_N, labels_N, np.stack([*first, *others]))
+        return bootstrap.mean_differences(statistics_JxPr, len(first), TASK)["accuracy"]
 
     single = {"accuracy": differences([one], other)}
     rows = [turns_of(predicted_N) for predicted_N in (one, other)]

@@ -5,8 +5,8 @@ than sums over the turns of a sample (``Task.statistics``), and those are the su
 thousands of samples are one matrix product. From a handful of conversations the intervals come out too narrow. They
 leave out what the randomness of training adds: for that, compare seeds.
 
-Axes: R resamples, D conversations with an annotated turn, K predictions that are compared, M all sums of a conversation
-in one row.
+Axes are those of ``batch.py``: J conversations that have an annotated turn, Pr predictions that are compared, Bs
+samples, Su sums of a conversation.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ def intervals(
         task: What was predicted.
         resamples: How often the conversations are drawn.
         seed: Of NumPy's ``default_rng``. Sample r consists of the conversations, in order of appearance, with the
-            indices in row r of ``integers(D, size=(R, D))``.
+            indices in row r of ``integers(J, size=(Bs, J))``.
 
     Returns:
         Metric -> ``value``, ``low``, ``high``. A single conversation tells nothing of others: ``low`` and ``high`` are
@@ -42,12 +42,9 @@ def intervals(
     Raises:
         InputError: No turn is annotated.
     """
-    statistics_DxK = statistics_of([turns], task)
-    values, samples = (
-        task.scores_of(statistics_DxK.sum(axis=0)),
-        _resample(statistics_DxK, task, resamples, seed),
-    )
-    alone = len(statistics_DxK) < 2
+    statistics_JxPr = statistics_of([turns], task)
+    values, samples = task.scores_of(statistics_JxPr.sum(axis=0)), _resample(statistics_JxPr, task, resamples, seed)
+    alone = len(statistics_JxPr) < 2
     return {name: {"value": float(values[name][0]), **_percentiles(samples[name][:, 0], alone)} for name in values}
 
 
@@ -67,7 +64,7 @@ def differences(
 
 
 def mean_differences(
-    statistics_DxK: np.ndarray, first: int, task: Task, resamples: int = RESAMPLES, seed: int = SEED
+    statistics_JxPr: np.ndarray, first: int, task: Task, resamples: int = RESAMPLES, seed: int = SEED
 ) -> dict[str, dict[str, float | None]]:
     """Returns the difference of every metric's mean, later runs minus the first ones, by a paired bootstrap.
 
@@ -76,8 +73,8 @@ def mean_differences(
     it, counting the split itself as one more of them, so that it is never 0, and 1 at most.
 
     Args:
-        statistics_DxK: ``Task.statistics`` of all runs.
-        first: How many of the K runs are the first ones.
+        statistics_JxPr: ``Task.statistics`` of all runs.
+        first: How many of the runs are the first ones.
         task: What was predicted.
         resamples: As for ``intervals``.
         seed: As for ``intervals``.
@@ -86,55 +83,55 @@ def mean_differences(
         Metric -> ``difference``, ``low``, ``high``, ``p_value``; all but the first are None if there is a single
         conversation.
     """
-    values, samples = task.scores_of(statistics_DxK.sum(axis=0)), _resample(statistics_DxK, task, resamples, seed)
-    alone = len(statistics_DxK) < 2
+    values, samples = task.scores_of(statistics_JxPr.sum(axis=0)), _resample(statistics_JxPr, task, resamples, seed)
+    alone = len(statistics_JxPr) < 2
     result = {}
     for name in values:
-        difference, differences_R = (
+        difference, differences_Bs = (
             scores[..., first:].mean(axis=-1) - scores[..., :first].mean(axis=-1)
             for scores in (values[name], samples[name])
         )
-        p_value = None if alone else _p_value(differences_R)
-        result[name] = {"difference": float(difference), **_percentiles(differences_R, alone), "p_value": p_value}
+        p_value = None if alone else _p_value(differences_Bs)
+        result[name] = {"difference": float(difference), **_percentiles(differences_Bs, alone), "p_value": p_value}
     return result
 
 
 def statistics_of(runs: Sequence[Sequence[PredictedTurn]], task: Task) -> np.ndarray:
-    """Returns ``Task.statistics`` ``[D, K, ___]`` of K runs' rows of the same turns in the same order."""
+    """Returns ``Task.statistics`` ``[J, Pr, ___]`` of several runs' rows of the same turns in the same order."""
     annotated_N, _ = task.arrays(runs[0])
-    predicted_KxN = np.stack([task.arrays(turns)[1] for turns in runs])
-    return task.statistics([turn.dialogue_id for turn in runs[0]], annotated_N, predicted_KxN)
+    predicted_PrxN = np.stack([task.arrays(turns)[1] for turns in runs])
+    return task.statistics([turn.dialogue_id for turn in runs[0]], annotated_N, predicted_PrxN)
 
 
-def _resample(statistics_DxK: np.ndarray, task: Task, resamples: int, seed: int) -> dict[str, np.ndarray]:
-    """Returns metric -> ``[R, K]`` of resampled conversations."""
-    conversations, *rest = statistics_DxK.shape
-    statistics_DxM = statistics_DxK.reshape(conversations, -1)
-    rows = max(1, _CHUNK // max(statistics_DxM.shape))
+def _resample(statistics_JxPr: np.ndarray, task: Task, resamples: int, seed: int) -> dict[str, np.ndarray]:
+    """Returns metric -> ``[Bs, Pr]`` of resampled conversations."""
+    conversations, *rest = statistics_JxPr.shape
+    statistics_JxSu = statistics_JxPr.reshape(conversations, -1)
+    rows = max(1, _CHUNK // max(statistics_JxSu.shape))
     chunks = [
-        task.scores_of((times_RxD @ statistics_DxM).reshape(-1, *rest))
-        for times_RxD in _draws(conversations, resamples, rows, seed)
+        task.scores_of((times_BsxJ @ statistics_JxSu).reshape(-1, *rest))
+        for times_BsxJ in _draws(conversations, resamples, rows, seed)
     ]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
 def _draws(conversations: int, resamples: int, rows: int, seed: int) -> Iterator[np.ndarray]:
-    """Yields how often every conversation is in every sample, ``[up to rows, D]`` at a time."""
+    """Yields how often every conversation is in every sample, ``[up to rows, J]`` at a time."""
     random = np.random.default_rng(seed)
     for start in range(0, resamples, rows):
         count = min(rows, resamples - start)
-        drawn_RxD = random.integers(conversations, size=(count, conversations))
-        cells = (np.arange(count)[:, None] * conversations + drawn_RxD).ravel()
+        drawn_BsxJ = random.integers(conversations, size=(count, conversations))
+        cells = (np.arange(count)[:, None] * conversations + drawn_BsxJ).ravel()
         yield np.bincount(cells, minlength=count * conversations).reshape(count, -1).astype(np.float64)
 
 
-def _percentiles(values_R: np.ndarray, alone: bool) -> dict[str, float | None]:
+def _percentiles(values_Bs: np.ndarray, alone: bool) -> dict[str, float | None]:
     if alone:
         return {"low": None, "high": None}
-    low, high = np.quantile(values_R, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(values_Bs, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return {"low": float(low), "high": float(high)}
 
 
-def _p_value(differences_R: np.ndarray) -> float:
-    beyond = min((differences_R <= 0).sum(), (differences_R >= 0).sum())
-    return float(min(1, 2 * (beyond + 1) / (len(differences_R) + 1)))
+def _p_value(differences_Bs: np.ndarray) -> float:
+    beyond = min((differences_Bs <= 0).sum(), (differences_Bs >= 0).sum())
+    return float(min(1, 2 * (beyond + 1) / (len(differences_Bs) + 1)))

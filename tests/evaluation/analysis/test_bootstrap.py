@@ -27,7 +27,7 @@ def by_conversation(turns):
 
 
 def plain(turns, seed):
-    """Scores ``[R, metrics]`` of the samples that the docstring describes, turn by turn."""
+    """Scores ``[Bs, metrics]`` of the samples that the docstring describes, turn by turn."""
     whole = by_conversation(turns)
     drawn = np.random.default_rng(seed).integers(len(whole), size=(RESAMPLES, len(whole)))
     return np.array([scores_of([turn for index in row for turn in whole[index]]) for row in drawn])
@@ -150,9 +150,9 @@ def valued():
     random = np.random.default_rng(3)
     conversation_N = np.repeat(np.arange(9), random.integers(2, 12, 9))
     values_NxV = random.normal(7, 2, (len(conversation_N), 2))
-    runs_KxNxV = values_NxV + random.normal(100, [[[1]], [[2]], [[3]]], (3, *values_NxV.shape))
+    runs_PrxNxV = values_NxV + random.normal(100, [[[1]], [[2]], [[3]]], (3, *values_NxV.shape))
     values_NxV[random.random(values_NxV.shape) < 0.2] = np.nan
-    return conversation_N, values_NxV, runs_KxNxV
+    return conversation_N, values_NxV, runs_PrxNxV
 
 
 def value_scores(values_NxV, run_NxV):
@@ -161,13 +161,13 @@ def value_scores(values_NxV, run_NxV):
 
 
 def test_differences_of_real_values_are_those_of_a_plain_loop(valued):
-    conversation_N, values_NxV, runs_KxNxV = valued
+    conversation_N, values_NxV, runs_PrxNxV = valued
     found = bootstrap.mean_differences(VALUES.statistics(*valued), 1, VALUES, RESAMPLES, seed=5)
     drawn = np.random.default_rng(5).integers(9, size=(RESAMPLES, 9))
     rows = [np.concatenate([np.flatnonzero(conversation_N == index) for index in sample]) for sample in drawn]
 
     def difference(rows_N):
-        first, *others = (value_scores(values_NxV[rows_N], run[rows_N]) for run in runs_KxNxV)
+        first, *others = (value_scores(values_NxV[rows_N], run[rows_N]) for run in runs_PrxNxV)
         return np.mean(others, axis=0) - first
 
     samples, everything = np.array([difference(one) for one in rows]), difference(np.arange(len(values_NxV)))
@@ -179,9 +179,9 @@ def test_differences_of_real_values_are_those_of_a_plain_loop(valued):
 
 
 def test_a_run_that_predicts_a_constant_has_no_correlation(valued):
-    conversation_N, values_NxV, runs_KxNxV = valued
-    both_KxNxV = np.concatenate([runs_KxNxV[:1], np.full_like(runs_KxNxV[:1], 1e6 / 3)])
-    found = bootstrap.mean_differences(VALUES.statistics(conversation_N, values_NxV, both_KxNxV), 1, VALUES, RESAMPLES)
-    assert found["pearson_r"]["difference"] == pytest.approx(-value_scores(values_NxV, runs_KxNxV[0])[0])
+    conversation_N, values_NxV, runs_PrxNxV = valued
+    both_PrxNxV = np.concatenate([runs_PrxNxV[:1], np.full_like(runs_PrxNxV[:1], 1e6 / 3)])
+    found = bootstrap.mean_differences(VALUES.statistics(conversation_N, values_NxV, both_PrxNxV), 1, VALUES, RESAMPLES)
+    assert found["pearson_r"]["difference"] == pytest.approx(-value_scores(values_NxV, runs_PrxNxV[0])[0])
     with pytest.raises(InputError, match="no annotated utterance"):
-        VALUES.statistics(conversation_N, values_NxV * np.nan, runs_KxNxV)
+        VALUES.statistics(conversation_N, values_NxV * np.nan, runs_PrxNxV)

@@ -1,6 +1,5 @@
 """The files of an evaluation round-trip and appear whole or not at all."""
 
-import json
 import os
 import stat
 
@@ -10,7 +9,6 @@ import pytest
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.files import predictions
-from dtrm_jax.json_file import write_json
 from dtrm_jax.tasks import Classes
 from dtrm_jax.tasks.rows import Attended
 
@@ -234,41 +232,3 @@ def test_reading_a_file_that_is_not_utf8_or_not_there(path):
     path.write_bytes(HEADER.encode() + b"d,0,s,\xff,a,a,0.5,0.5\n")
     with pytest.raises(InputError, match=r"predictions\.csv, .*utf-8"):
         predictions.read(path)
-
-
-def test_metrics_are_laid_out_for_people(tmp_path):
-    metrics = {
-        "accuracy": 0.5,
-        "per_class": {"überrascht": {"f1": 0.1, "support": 3}, "b": {"f1": 0.2, "support": 5}},
-        "labels": ["überrascht", "b"],
-        "confusion_matrix": [[1, 2], [3, 4]],
-        "n": 8,
-        "empty": {},
-    }
-    write_json(tmp_path / "new" / "metrics.json", metrics)
-    text = (tmp_path / "new" / "metrics.json").read_text(encoding="utf-8")
-    assert json.loads(text) == metrics
-    assert text.splitlines() == [
-        "{",
-        '  "accuracy": 0.5,',
-        '  "n": 8,',
-        '  "per_class": {',
-        '    "überrascht": {"f1": 0.1, "support": 3},',
-        '    "b": {"f1": 0.2, "support": 5}',
-        "  },",
-        '  "labels": ["überrascht", "b"],',
-        '  "confusion_matrix": [',
-        "    [1, 2],",
-        "    [3, 4]",
-        "  ],",
-        '  "empty": {}',
-        "}",
-    ]
-    assert text.endswith("}\n")
-
-
-@pytest.mark.parametrize("bad", [{"loss": float("nan")}, {"per_class": {"a": {"f1": float("inf")}}}, {"n": object()}])
-def test_metrics_that_json_cannot_hold_are_refused(tmp_path, bad):
-    with pytest.raises((ValueError, TypeError)):
-        write_json(tmp_path / "metrics.json", bad)
-    assert not list(tmp_path.iterdir())

@@ -1,0 +1,54 @@
+"""JSON files are laid out for people, and errors are one line."""
+
+import json
+
+import pytest
+
+from dtrm_jax.errors import InputError
+from dtrm_jax.json_file import read_json, write_json
+
+
+def test_metrics_are_laid_out_for_people(tmp_path):
+    metrics = {
+        "accuracy": 0.5,
+        "per_class": {"überrascht": {"f1": 0.1, "support": 3}, "b": {"f1": 0.2, "support": 5}},
+        "labels": ["überrascht", "b"],
+        "confusion_matrix": [[1, 2], [3, 4]],
+        "n": 8,
+        "empty": {},
+    }
+    write_json(tmp_path / "new" / "metrics.json", metrics)
+    text = (tmp_path / "new" / "metrics.json").read_text(encoding="utf-8")
+    assert json.loads(text) == metrics
+    assert text.splitlines() == [
+        "{",
+        '  "accuracy": 0.5,',
+        '  "n": 8,',
+        '  "per_class": {',
+        '    "überrascht": {"f1": 0.1, "support": 3},',
+        '    "b": {"f1": 0.2, "support": 5}',
+        "  },",
+        '  "labels": ["überrascht", "b"],',
+        '  "confusion_matrix": [',
+        "    [1, 2],",
+        "    [3, 4]",
+        "  ],",
+        '  "empty": {}',
+        "}",
+    ]
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("bad", [{"loss": float("nan")}, {"per_class": {"a": {"f1": float("inf")}}}, {"n": object()}])
+def test_what_json_cannot_hold_are_refused(tmp_path, bad):
+    with pytest.raises((ValueError, TypeError)):
+        write_json(tmp_path / "metrics.json", bad)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_read_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"a\.json: expected the results of eval.py: No such file"):
+        read_json(tmp_path / "a.json", "the results of eval.py")
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(InputError, match=r"a\.json: not valid JSON"):
+        read_json(tmp_path / "a.json", "the results of eval.py")
