@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
+
+from dtrm_jax.batch import Array
 
 
 def cross_entropy(

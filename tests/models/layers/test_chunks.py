@@ -42,7 +42,7 @@ def test_chunks_change_no_output_and_no_gradient(pooling):
 
 def test_every_chunk_has_dropout_of_its_own():
     _, _, chunked = models("cls")
-    chunked = chunked.clone(encoder_config=dataclasses.replace(chunked.encoder_config, dropout=0.5))
+    chunked = chunked.clone(encoder=dataclasses.replace(chunked.encoder, dropout=0.5))
     # The same sequence at the same place of every chunk: with one mask for all chunks, they would come out equal.
     shape = PackShape(((29, 4),), 40)
     (example,) = random_examples(0, (1,), tiny_config())
