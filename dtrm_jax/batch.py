@@ -18,7 +18,8 @@ Axis letters, used as suffixes of array names in the whole project; each has one
 
     Bs   samples of the bootstrap                   Sh   what voice and face can show (planted)
     Ki   kinds of turns (planted)                   Su   sums that a score is computed from
-    Pr   predictions that are compared               Di   distances that occur in rows (DeBERTa)
+    Pr   predictions that are compared              Di   distances that occur in rows (DeBERTa)
+    Xq   queries of attention                       Xk   keys of attention
 
 A *pack* holds whole conversations. Its token axis is cut into rows of fixed lengths (``PackShape.rows``); a row holds
 one or more token sequences of eq. 1, and attention never leaves a sequence. Its utterance axis holds one entry per

@@ -45,8 +45,8 @@ def attended(
     for name in present_U:
         if getattr(config.context, name) != "dependent" or not config.intra_modal.layers:
             continue
-        encoded = name == "utterance" and config.utterance == "encoder"
-        result |= _attended_in(LETTERS[name], sown if encoded else sown[name], pack, present_U[name], window)
+        branch = sown[name] if name in config.feature_modalities else sown
+        result |= _attended_in(LETTERS[name], branch, pack, present_U[name], window)
     return result
 
 
@@ -67,12 +67,12 @@ def _attended_in(
 
 
 def weights_by_distance(
-    weights_BxHxCxS: Float[Array, "B H C S"], conversation_U: Int[Array, " U"], turn_U: Int[Array, " U"], window: int
+    weights_BxHxAxW: Float[Array, "B H A W"], conversation_U: Int[Array, " U"], turn_U: Int[Array, " U"], window: int
 ) -> Float[Array, "U K1"]:
     """Returns the mean over heads of ``banded_attention``'s weights by distance ``i - j`` in turns, 0 to K.
 
     Args:
-        weights_BxHxCxS: By block; with look-back, the keys of the block before come first.
+        weights_BxHxAxW: By block; with look-back, the keys of the block before come first.
         conversation_U: Conversation ids, negative where there is none.
         turn_U: Turn indices; the turns of a conversation lie side by side, in order.
         window: K.
@@ -80,13 +80,13 @@ def weights_by_distance(
     Returns:
         Zeros where there is no turn at that distance.
     """
-    blocks, _, size, keys = weights_BxHxCxS.shape
-    weights_BCxS = weights_BxHxCxS.astype(jnp.float32).mean(axis=1).reshape(blocks * size, keys)[: len(turn_U)]
+    blocks, _, size, keys = weights_BxHxAxW.shape
+    weights_BAxW = weights_BxHxAxW.astype(jnp.float32).mean(axis=1).reshape(blocks * size, keys)[: len(turn_U)]
     distance_K1 = jnp.arange(window + 1)
     own_U = jnp.arange(len(turn_U)) % size + (keys - size)
     key_UxK1 = own_U[:, None] - distance_K1
     there_UxK1 = (distance_K1 <= turn_U[:, None]) & (conversation_U[:, None] >= 0)
-    return jnp.where(there_UxK1, jnp.take_along_axis(weights_BCxS, jnp.maximum(key_UxK1, 0), axis=1), 0)
+    return jnp.where(there_UxK1, jnp.take_along_axis(weights_BAxW, jnp.maximum(key_UxK1, 0), axis=1), 0)
 
 
 def _largest(weights_UxK: Float[Array, "U K"]) -> tuple[Int[Array, " U"], Float[Array, " U"]]:

@@ -68,7 +68,7 @@ class DialogueTRM(Model):
             "dtype": self._dtype,
             "remat": config.remat,
         }
-        if modality != "utterance" or config.utterance == "features":
+        if modality in config.feature_modalities:
             branch = FeatureBranch(width=self.width, name=modality, **settings)
             return branch(batch.features_UxM[modality], present_U, batch.conversation_U, batch.turn_U, deterministic)
         f_UxD = encode_utterances(
@@ -146,5 +146,5 @@ def presence(config: ModelConfig, batch: Batch) -> dict[str, Bool[Array, " U"]]:
     """Returns, for each of the model's modalities in their fixed order, which turns have it; a text is always there."""
     everywhere = jnp.ones(batch.turn_U.shape, bool)
     names = [MODALITIES[letter] for letter in config.modalities]
-    text = "utterance" if config.utterance == "encoder" else None
-    return {name: everywhere if name == text else batch.present_U[name] for name in names}
+    features = config.feature_modalities
+    return {name: batch.present_U[name] if name in features else everywhere for name in names}

@@ -24,15 +24,15 @@ RowBias = Callable[[Float[Array, "R S H E"], Float[Array, "R S H E"], Int[Array,
 
 
 def attend(
-    q: Float[Array, "... Q H E"],
-    k: Float[Array, "... S H E"],
-    v: Float[Array, "... S H E"],
-    mask: Bool[Array, "... Q S"],
+    q: Float[Array, "... Xq H E"],
+    k: Float[Array, "... Xk H E"],
+    v: Float[Array, "... Xk H E"],
+    mask: Bool[Array, "... Xq Xk"],
     drop: Drop | None,
-    bias: Float[Array, "... H Q S"] | None = None,
+    bias: Float[Array, "... H Xq Xk"] | None = None,
     products: str = "float32",
     scale: float | None = None,
-) -> tuple[Float[Array, "... Q H E"], Float[Array, "... H Q S"]]:
+) -> tuple[Float[Array, "... Xq H E"], Float[Array, "... H Xq Xk"]]:
     """``softmax(scale q k^T + bias) v`` over the keys that ``mask`` admits; softmax in float32.
 
     Without ``drop``, which is inference, or in bfloat16, the products are of contiguous matrices, heads first, and the
@@ -135,11 +135,11 @@ def banded_attention(
     drop: Drop,
     distance_bias_HxK1: Float[Array, "H K1"] | None = None,
     seen_U: Bool[Array, " U"] | None = None,
-) -> tuple[Float[Array, "U H E"], Float[Array, "B H C S"]]:
+) -> tuple[Float[Array, "U H E"], Float[Array, "B H A W"]]:
     """Context-dependent attention of eq. 3: each turn sees itself and ``window`` turns before it.
 
-    The axis is cut into blocks of ``C >= window`` turns; a block's queries see the keys of their own block and of the
-    one before, ``S = 2 C`` of them, so that cost and memory are linear in U. A short axis is one block.
+    The axis is cut into blocks of ``A >= window`` turns; a block's queries see the keys of their own block and of the
+    one before, ``W = 2 A`` of them, so that cost and memory are linear in U. A short axis is one block.
 
     Args:
         q_UxHxE: Queries; keys and values likewise. The turns of a conversation lie side by side, in order.

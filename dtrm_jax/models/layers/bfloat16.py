@@ -21,7 +21,7 @@ _ALIGN = 16
 
 
 @jax.custom_vjp
-def bfloat16_product(x: Float[Array, "... P I"], y: Float[Array, "... I O"]) -> Float[Array, "... P O"]:
+def bfloat16_product(x: Float[Array, "... X I"], y: Float[Array, "... I Y"]) -> Float[Array, "... X Y"]:
     """``x y``: of positions with a kernel, of queries with keys, of attention weights with values."""
     return _forward(x, y)[0]
 
@@ -45,9 +45,9 @@ def _product(x: Array, y: Array, contract_x: int, contract_y: int) -> Array:
     """Sums over one axis of each, -1 or -2; all leading axes become one."""
     if x.ndim == 2:
         return _dot(x, y, contract_x % 2, contract_y % 2)
-    x_BxPxI, y_BxIxO = (z.reshape(-1, *z.shape[-2:]) for z in (x, y))
+    flat_x, flat_y = (z.reshape(-1, *z.shape[-2:]) for z in (x, y))
     with jax.named_scope("batched"):  # what a profile knows it by
-        product = _dot(x_BxPxI, y_BxIxO, contract_x % 3, contract_y % 3, batch=(0,))
+        product = _dot(flat_x, flat_y, contract_x % 3, contract_y % 3, batch=(0,))
     return product.reshape(*x.shape[:-2], *product.shape[1:])
 
 

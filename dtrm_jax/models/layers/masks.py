@@ -34,12 +34,12 @@ def reach_mask(positions: Int[Array, "... S"], reach: int) -> Bool[Array, "... S
 
 
 def context_dependent_mask(
-    conversation_q: Int[Array, "... Q"],
-    turn_q: Int[Array, "... Q"],
-    conversation_k: Int[Array, "... S"],
-    turn_k: Int[Array, "... S"],
+    conversation_q: Int[Array, "... Xq"],
+    turn_q: Int[Array, "... Xq"],
+    conversation_k: Int[Array, "... Xk"],
+    turn_k: Int[Array, "... Xk"],
     window: int,
-) -> Bool[Array, "... Q S"]:
+) -> Bool[Array, "... Xq Xk"]:
     """Eq. 3: a turn sees itself and the ``window`` turns before it in its own conversation.
 
     Example: two conversations of 4 and 2 turns side by side, window 2:

@@ -37,11 +37,11 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(
         self,
-        x: Float[Array, "... P D"],
+        x: Float[Array, "... X D"],
         arrangement: Arrangement,
         deterministic: bool,
-        source: Float[Array, "... P D"] | None = None,
-    ) -> Float[Array, "... P D"]:
+        source: Float[Array, "... X D"] | None = None,
+    ) -> Float[Array, "... X D"]:
         """Projects, attends as ``arrangement`` says, projects back.
 
         Args:
@@ -66,8 +66,8 @@ class Attention(nn.Module):
 
 
 def feed_forward(
-    x: Float[Array, "... P D"], size: int, drop: Dropout, dtype: DTypeLike, deterministic: bool
-) -> Float[Array, "... P D"]:
+    x: Float[Array, "... X D"], size: int, drop: Dropout, dtype: DTypeLike, deterministic: bool
+) -> Float[Array, "... X D"]:
     """``W_2 drop(relu(W_1 x + b_1)) + b_2``; the weights, ``linear1`` and ``linear2``, are the calling module's."""
     hidden = nn.relu(nn.Dense(size, dtype=dtype, kernel_init=LINEAR_INIT, name="linear1")(x))
     hidden = drop(hidden, deterministic)
@@ -84,8 +84,8 @@ class TransformerLayer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "... P D"], arrangement: Arrangement, deterministic: bool
-    ) -> Float[Array, "... P D"]:
+        self, x: Float[Array, "... X D"], arrangement: Arrangement, deterministic: bool
+    ) -> Float[Array, "... X D"]:
         """Returns the layer's output at every position."""
         drop = Dropout(self.dropout)
         attention = Attention(heads=self.heads, dropout=self.dropout, dtype=self.dtype, name="attention")
@@ -116,8 +116,8 @@ class Transformer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "... P D"], arrangement: Arrangement, deterministic: bool
-    ) -> Float[Array, "... P D"]:
+        self, x: Float[Array, "... X D"], arrangement: Arrangement, deterministic: bool
+    ) -> Float[Array, "... X D"]:
         """Returns the last layer's output at every position."""
         layer_class = nn.remat(TransformerLayer, static_argnums=(2, 3)) if self.remat else TransformerLayer
         for index in range(self.layers):

@@ -1,6 +1,6 @@
 """Multimodal compact bilinear pooling (Fukui et al. 2016): a sketch of the product of all neurons with all neurons.
 
-The outer product of the modalities' representations has ``D^2`` or ``D^3`` entries. Its count sketch has ``S``, and is
+The outer product of the modalities' representations has ``D^2`` or ``D^3`` entries. Its count sketch has ``Z``, and is
 the circular convolution of the count sketches of the representations, which the Fourier transform makes a product.
 
 The hashes are drawn once and never trained. They are a function of ``config.model.fusion.seed`` alone, which every run
@@ -39,13 +39,13 @@ class Bilinear(Fusion):
     ) -> Float[Array, "U D"]:
         """Returns the projected sketch; the projection's bias where nothing is present."""
         width, size, seed = next(iter(r_UxD.values())).shape[-1], self.config.sketch, self.config.seed
-        psi_UxS = {
+        psi_UxZ = {
             name: count_sketch(r_UxD[name].astype(jnp.float32), *hashes(seed, name, width, size), size)
             for name in ordered(r_UxD)
         }
-        x_UxS = convolve(psi_UxS, present_U)
+        x_UxZ = convolve(psi_UxZ, present_U)
         project = nn.Dense(width, dtype=self.dtype, kernel_init=LINEAR_INIT, name="project")
-        return project(normalise(x_UxS))
+        return project(normalise(x_UxZ))
 
 
 def hashes(seed: int, modality: str, width: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -61,23 +61,23 @@ def hashes(seed: int, modality: str, width: int, size: int) -> tuple[np.ndarray,
 
 def count_sketch(
     x_UxD: Float[Array, "U D"], bucket_D: np.ndarray, sign_D: np.ndarray, size: int
-) -> Float[Array, "U S"]:
+) -> Float[Array, "U Z"]:
     """``psi_j = sum over the i with h_i = j of s_i x_i``."""
     # A product with a matrix of 0, 1 and -1 sums in one order always; scattered additions on a GPU do not.
-    sketch_DxS = jax.nn.one_hot(bucket_D, size, dtype=x_UxD.dtype) * sign_D[:, None]
-    return jnp.matmul(x_UxD, sketch_DxS, precision=jax.lax.Precision.HIGHEST)
+    sketch_DxZ = jax.nn.one_hot(bucket_D, size, dtype=x_UxD.dtype) * sign_D[:, None]
+    return jnp.matmul(x_UxD, sketch_DxZ, precision=jax.lax.Precision.HIGHEST)
 
 
-def convolve(psi_UxS: Mapping[str, Float[Array, "U S"]], present_U: Presence) -> Float[Array, "U S"]:
+def convolve(psi_UxZ: Mapping[str, Float[Array, "U Z"]], present_U: Presence) -> Float[Array, "U Z"]:
     """Returns the circular convolution of a turn's present sketches; zeros where none is present."""
     # 1 is the spectrum of the unit impulse, which changes nothing.
-    spectra = [jnp.where(present_U[name][:, None], jnp.fft.rfft(psi), 1) for name, psi in psi_UxS.items()]
-    x_UxS = jnp.fft.irfft(math.prod(spectra), n=next(iter(psi_UxS.values())).shape[-1])
-    present = jnp.stack([present_U[name] for name in psi_UxS]).any(axis=0)
-    return jnp.where(present[:, None], x_UxS, 0)
+    spectra = [jnp.where(present_U[name][:, None], jnp.fft.rfft(psi), 1) for name, psi in psi_UxZ.items()]
+    x_UxZ = jnp.fft.irfft(math.prod(spectra), n=next(iter(psi_UxZ.values())).shape[-1])
+    present = jnp.stack([present_U[name] for name in psi_UxZ]).any(axis=0)
+    return jnp.where(present[:, None], x_UxZ, 0)
 
 
-def normalise(x_UxS: Float[Array, "U S"]) -> Float[Array, "U S"]:
+def normalise(x_UxZ: Float[Array, "U Z"]) -> Float[Array, "U Z"]:
     """Returns the signed square root, scaled to length 1; zeros stay zeros."""
-    y_UxS = x_UxS * jax.lax.rsqrt(jnp.abs(x_UxS) + ROUNDING)
-    return y_UxS * jax.lax.rsqrt(jnp.square(y_UxS).sum(axis=-1, keepdims=True) + 1e-8)
+    y_UxZ = x_UxZ * jax.lax.rsqrt(jnp.abs(x_UxZ) + ROUNDING)
+    return y_UxZ * jax.lax.rsqrt(jnp.square(y_UxZ).sum(axis=-1, keepdims=True) + 1e-8)
