@@ -1,6 +1,7 @@
 """The tokenizer of an encoder: text to vocabulary ids, and the special tokens around them."""
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Sequence
@@ -37,6 +38,12 @@ class EncoderTokenizer:
     tokenizer: Tokenizer
     special: SpecialTokens
 
+    def __post_init__(self):
+        """Marks the special tokens as such, which not every ``tokenizer.json`` does: only those can be protected."""
+        added = self.tokenizer.get_added_tokens_decoder().values()
+        marked = {token.content for token in added if token.special}
+        self.tokenizer.add_special_tokens([token for token in self.special.all if token not in marked])
+
     @property
     def ids(self) -> SpecialIds:
         """The ids of the special tokens."""
@@ -55,7 +62,28 @@ class EncoderTokenizer:
         Somebody who writes "[SEP]" or "</s>" in an utterance gets ordinary characters.
         """
         self.tokenizer.encode_special_tokens = True
-        return [one.ids for one in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        encoded = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [one.ids if self._reserved.keys().isdisjoint(one.ids) else self._spelled(one.ids) for one in encoded]
+
+    @functools.cached_property
+    def _reserved(self) -> dict[int, str]:
+        """The tokens that no text may become, by id; the unknown token may well stand for something in it."""
+        added = self.tokenizer.get_added_tokens_decoder()
+        reserved = {index: token.content for index, token in added.items() if token.special}
+        del reserved[self.tokenizer.token_to_id(self.special.unknown)]
+        return reserved
+
+    def _spelled(self, ids: Sequence[int]) -> list[int]:
+        """Replaces special tokens by their characters.
+
+        The vocabulary of a SentencePiece model holds them as ordinary pieces, which it finds in texts.
+        """
+        model, result = self.tokenizer.model, []
+        for index in ids:
+            characters = self._reserved.get(index)
+            pieces = [] if characters is None else [model.tokenize(character) for character in characters]
+            result += [index] if characters is None else [piece.id for found in pieces for piece in found]
+        return result
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes a ``tokenizer.json``."""
@@ -98,10 +126,9 @@ def load_tokenizer(folder: Path, special: SpecialTokens, vocab_size: int) -> Enc
         tokenizer = _word_piece(path, folder / "tokenizer_config.json", special)
     elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         path = folder / "vocab.json"
-        tokenizer = _byte_pairs(path, folder / "merges.txt", special)
+        tokenizer = _byte_pairs(path, folder / "merges.txt", folder / "tokenizer_config.json", special)
     else:
-        hint = "; a SentencePiece model alone is not read" if list(folder.glob("*.model")) else ""
-        raise InputError(f"{folder}: no tokenizer, expected {_FILES}{hint}")
+        raise InputError(f"{folder}: no tokenizer, expected {_FILES}{_hint(folder)}")
     highest = max(tokenizer.tokenizer.get_vocab(with_added_tokens=True).values())
     if highest >= vocab_size:
         raise InputError(f"{path}: expected ids below the vocab_size {vocab_size} of config.json, found {highest}")
@@ -120,6 +147,17 @@ def word_tokenizer(conversations: Sequence[Conversation]) -> EncoderTokenizer:
     texts = (turn.text for conversation in conversations for turn in conversation.turns)
     tokenizer.train_from_iterator(texts, trainer)
     return EncoderTokenizer(tokenizer, BERT_TOKENS)
+
+
+def _hint(folder: Path) -> str:
+    """Returns what to do about a tokenizer that is there in another form; empty if there is none."""
+    if not list(folder.glob("*.model")):
+        return ""
+    return (
+        "; a SentencePiece model alone is not read; convert it, where transformers and sentencepiece are installed, "
+        f'with: python -c "from transformers import AutoTokenizer; '
+        f"AutoTokenizer.from_pretrained('{folder}').save_pretrained('{folder}')\""
+    )
 
 
 def _word_piece(path: Path, options_path: Path, special: SpecialTokens) -> EncoderTokenizer:
@@ -143,8 +181,8 @@ def _word_piece(path: Path, options_path: Path, special: SpecialTokens) -> Encod
     return _with_special(tokenizer, special, vocabulary, ("[MASK]", "<mask>"))
 
 
-def _byte_pairs(path: Path, merges_path: Path, special: SpecialTokens) -> EncoderTokenizer:
-    """Builds GPT-2's and RoBERTa's byte-level BPE from ``vocab.json`` and ``merges.txt``."""
+def _byte_pairs(path: Path, merges_path: Path, options_path: Path, special: SpecialTokens) -> EncoderTokenizer:
+    """Builds RoBERTa's byte-level BPE from ``vocab.json`` and ``merges.txt``, with the options as above."""
     try:
         model = models.BPE.from_file(str(path), str(merges_path))
     except Exception as error:  # the library raises bare Exception
@@ -152,7 +190,8 @@ def _byte_pairs(path: Path, merges_path: Path, special: SpecialTokens) -> Encode
     tokenizer = Tokenizer(model)
     vocabulary = tokenizer.get_vocab()
     _check_special_tokens(path, vocabulary, special)
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    prefix_space = _read_options(options_path).get("add_prefix_space", False)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
     tokenizer.decoder = decoders.ByteLevel()
     return _with_special(tokenizer, special, vocabulary, ("<mask>",))
 

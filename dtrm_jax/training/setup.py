@@ -132,11 +132,10 @@ def encoder_of(config: Config, dataset: Dataset) -> tuple[EncoderTokenizer, Enco
         "dropout": settings.dropout,
         "attention_dropout": settings.attention_dropout,
         "products": settings.products,
-        "learned_segments": settings.segment_embedding,
     }
     if settings.pretrained:
         folder = hub.locate(settings.pretrained)
-        encoder = encoders.read_encoder(folder, **own)
+        encoder = encoders.read_encoder(folder, learned_segments=settings.segment_embedding, **own)
         if config.tokens.max_length > encoder.longest:
             raise InputError(
                 f"config.tokens.max_length: expected at most {encoder.longest}, the positions of "

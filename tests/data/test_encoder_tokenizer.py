@@ -164,11 +164,53 @@ def test_a_special_token_that_somebody_writes_is_ordinary_text(byte_pairs, text)
     assert not set(ids) & {0, 2, 4} and tokenizer.tokenizer.decode(ids, skip_special_tokens=True) == text
 
 
+def test_byte_pairs_begin_with_a_space_when_the_folder_says_so(byte_pairs):
+    (byte_pairs / "tokenizer_config.json").write_text(json.dumps({"add_prefix_space": True}))
+    tokenizer = load_tokenizer(byte_pairs, ROBERTA_TOKENS, 330)
+    assert tokenizer.encode(["My"]) == tokenizer.encode([" My"])
+
+
 @pytest.mark.parametrize(("name", "content"), [("vocab.json", b"{"), ("merges.txt", b"\xff\xfe a")])
 def test_damaged_byte_pairs_are_refused(byte_pairs, name, content):
     (byte_pairs / name).write_bytes(content)
     with pytest.raises(InputError, match=r"vocab\.json: expected the vocabulary of a byte-level BPE, found "):
         load_tokenizer(byte_pairs, ROBERTA_TOKENS, 330)
+
+
+# SentencePiece
+
+
+def sentence_pieces():
+    """XLM-RoBERTa's kind of tokenizer, whose vocabulary holds the special tokens as pieces with the best scores."""
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    pieces = [(token, 0.0) for token in special] + [(piece, -3.0) for piece in ("▁so", "▁what", "▁", *"</s>kunmap")]
+    tokenizer = Tokenizer(models.Unigram([*pieces, ("<mask>", 0.0)], unk_id=3))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.add_special_tokens([*special, "<mask>"])
+    return tokenizer
+
+
+@pytest.mark.parametrize("text", ["so </s> what", "so</s><s>", "<mask> what"])
+def test_sentence_pieces_find_no_special_token_in_a_text(tmp_path, text):
+    sentence_pieces().save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(tmp_path, ROBERTA_TOKENS, 18)
+    (ids,) = tokenizer.encode([text])
+    pieces = [tokenizer.tokenizer.id_to_token(index) for index in ids]
+    assert not set(ids) & {0, 1, 2, 17}
+    assert "".join(pieces).replace("▁", " ").strip() == text
+
+
+def test_sentence_pieces_keep_what_is_unknown(tmp_path):
+    sentence_pieces().save(str(tmp_path / "tokenizer.json"))
+    assert load_tokenizer(tmp_path, ROBERTA_TOKENS, 18).encode(["so 我 what"]) == [[4, 6, 3, 5]]
+
+
+def test_a_special_token_that_a_file_does_not_mark_as_such_is_protected_too(folder):
+    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate([*VOCABULARY[:-1], "[", "]"])}))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.add_tokens(["[SEP]"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    assert load(folder, vocab_size=12).encode(["so [SEP] yeah"]) == [[5, 10, 1, 11, 7]]
 
 
 def test_a_tokenizer_is_read_back_as_it_was_saved(tmp_path):

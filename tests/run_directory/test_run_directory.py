@@ -98,6 +98,20 @@ def test_a_run_begun_again_keeps_where_its_data_lies_now_and_refuses_other_data(
     assert run.read_config().train.epochs == config.train.epochs - 1
 
 
+def test_a_run_from_before_there_were_encoder_families_is_begun_again(tmp_path):
+    run, facts = (
+        RunDirectory(tmp_path),
+        RunFacts("c", LabelSpace(("x", "y")), tiny_encoder(Config()), PackShape((), 16), 17),
+    )
+    run.begin(Config(), facts, None, Normalization({}, {}))
+    values = json.loads((tmp_path / "run.json").read_text())
+    for key in ("family", "learned_segments", "first_position", "embedding_size", "relative_buckets"):
+        del values["encoder"][key]
+    (tmp_path / "run.json").write_text(json.dumps(values))
+    run.begin(Config(), facts, None, Normalization({}, {}))
+    assert run.read_facts() == facts
+
+
 def test_a_setting_that_the_older_config_did_not_know_had_its_default():
     here = {"a": {"b": 1, "c": "new"}}
     assert different_settings({"a": {"b": 1}}, here) == "a.c was None, is 'new'"
@@ -161,6 +175,8 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(InputError, match="run.json: not the facts"):
         run.read_facts()
+    facts = RunFacts("c", LabelSpace(("x", "y")), tiny_encoder(Config()), PackShape((), 16), 17)
+    (tmp_path / "run.json").write_text(json.dumps(facts.to_dict()))
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(InputError, match="tokenizer.json: cannot read"):
+    with pytest.raises(InputError, match="tokenizer.json: expected a tokenizer"):
         run.read_tokenizer()

@@ -7,8 +7,7 @@ because transformers dropped its Flax classes in version 5.
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -17,10 +16,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Float, Int
 
 from dtrm_jax.batch import Array
-from dtrm_jax.models.encoders.config_file import ConfigFile
-from dtrm_jax.models.encoders.family import Encoder, Target, embedding, layer_norm, linear
+from dtrm_jax.models.encoders.bert_sizes import BertSizes
 from dtrm_jax.models.layers.attention import Rows, row_attention
-from dtrm_jax.models.layers.dense import Dense, Weights, affine
+from dtrm_jax.models.layers.dense import Weights, affine
 from dtrm_jax.models.layers.dropout import Dropout
 from dtrm_jax.models.layers.relative_position import bucket_bias
 from dtrm_jax.special_tokens import BERT_TOKENS, SpecialTokens
@@ -28,114 +26,10 @@ from dtrm_jax.special_tokens import BERT_TOKENS, SpecialTokens
 _INIT = nn.initializers.normal(0.02)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BertConfig(Encoder):
-    """Sizes of a BERT, or of a family that computes as it does.
-
-    Attributes:
-        intermediate_size: Width of the feed-forward layer, F.
-        max_positions: Rows of the position embedding.
-        segment_types: Rows of the segment (token type) embedding. Segments are told apart only by 2 or more; the one
-            row of RoBERTa's is added to every token.
-        layer_norm_eps: Added to the variance in every layer norm.
-        first_position: The row of the position embedding that a sequence begins with.
-        embedding_size: Width of the embeddings, if they are projected to ``hidden_size``; 0 if they are that wide.
-        relative_buckets: Rows of the relative position bias that all layers share; 0 if there is none.
-        array_names: A module's path here -> its name in a weight file, where the two differ. Inside a layer, paths are
-            relative to the layer.
-    """
-
-    family: ClassVar[str] = "bert"
-    special: ClassVar[SpecialTokens] = BERT_TOKENS
-    prefixes: ClassVar[tuple[str, ...]] = ("bert.",)
-    extras: ClassVar[tuple[str, ...]] = ("pooler.", "cls.", "embeddings.position_ids")
-    array_names: ClassVar[Mapping[str, str]] = {}
-
-    intermediate_size: int
-    max_positions: int = 512
-    segment_types: int = 2
-    layer_norm_eps: float = 1e-12
-    first_position: int = 0
-    embedding_size: int = 0
-    relative_buckets: int = 0
-
-    @property
-    def longest(self) -> int:
-        """The longest token sequence: RoBERTa's 514 positions are 512."""
-        return self.max_positions - self.first_position
-
-    @property
-    def tells_segments(self) -> bool:
-        """Whether there are segment embeddings that tell the utterance from its context."""
-        return self.segment_types > 1 or self.learned_segments
-
-    @classmethod
-    def from_config(cls, file: ConfigFile, **settings: Any) -> "BertConfig":
-        """Reads the sizes; refuses decoders, relative positions and other activations than the exact GELU."""
-        file.expect("hidden_act", "gelu")
-        file.expect("position_embedding_type", "absolute", absent="absolute")
-        file.expect("is_decoder", False, absent=False)
-        sizes = {
-            "vocab_size": file.size("vocab_size"),
-            "hidden_size": file.size("hidden_size"),
-            "layers": file.size("num_hidden_layers"),
-            "heads": file.size("num_attention_heads"),
-            "intermediate_size": file.size("intermediate_size"),
-            "max_positions": file.size("max_position_embeddings"),
-            "layer_norm_eps": file.small("layer_norm_eps", 1e-12),  # the oldest files have none and mean BERT's
-            **cls._own_sizes(file),
-        }
-        file.check_heads("hidden_size", sizes["hidden_size"], sizes["heads"])
-        return cls(**{**settings, **sizes})
-
-    @classmethod
-    def _own_sizes(cls, file: ConfigFile) -> dict[str, Any]:
-        """Returns what the family reads besides the sizes that all share."""
-        return {"segment_types": file.size("type_vocab_size")}
-
-    def module(self, dtype: DTypeLike, *, remat: bool, name: str | None) -> nn.Module:
-        """See ``Encoder.module``."""
-        return Bert(config=self, dtype=dtype, remat=remat, name=name)
-
-    def arrays(self) -> dict[str, Target]:
-        """See ``Encoder.arrays``."""
-        width, wide = self.hidden_size, self.intermediate_size
-        embedded = self.embedding_size or width
-        targets: dict[str, Target] = {}
-        for table, rows in (
-            ("word_embeddings", self.vocab_size),
-            ("position_embeddings", self.max_positions),
-            ("token_type_embeddings", self.segment_types),
-        ):
-            if rows:
-                targets |= embedding(f"embeddings.{table}", ("embeddings", table), rows, embedded)
-        targets |= layer_norm("embeddings.LayerNorm", ("embeddings", "LayerNorm"), embedded)
-        if self.embedding_size:
-            targets |= linear("embeddings_project", ("embeddings_project",), embedded, width)
-        if self.relative_buckets:
-            path = ("encoder", "relative_attention_bias")
-            targets |= embedding("encoder.relative_attention_bias", path, self.relative_buckets, self.heads)
-        for index in range(self.layers):
-            for module in ("attention.self.query", "attention.self.key", "attention.self.value"):
-                targets |= linear(*self._in_layer(index, module), width, width)
-            targets |= linear(*self._in_layer(index, "attention.output.dense"), width, width)
-            targets |= layer_norm(*self._in_layer(index, "attention.output.LayerNorm"), width)
-            targets |= linear(*self._in_layer(index, "intermediate.dense"), width, wide)
-            targets |= linear(*self._in_layer(index, "output.dense"), wide, width)
-            targets |= layer_norm(*self._in_layer(index, "output.LayerNorm"), width)
-        return targets
-
-    def _in_layer(self, index: int, module: str) -> tuple[str, tuple[str, ...]]:
-        """Returns the name in a weight file and the path of a module in a layer."""
-        layers = self.array_names.get("encoder.layer", "encoder.layer")
-        name = f"{layers}.{index}.{self.array_names.get(module, module)}"
-        return name, ("encoder", "layer", str(index), *module.split("."))
-
-
 class BertEmbeddings(nn.Module):
     """Sum of word, position and segment embeddings, normalised."""
 
-    config: BertConfig
+    config: BertSizes
     dtype: DTypeLike
 
     @nn.compact
@@ -181,7 +75,7 @@ class Tokens(NamedTuple):
 class BertSelfAttention(nn.Module):
     """Block-masked multi-head attention, without the output projection."""
 
-    config: BertConfig
+    config: BertSizes
     dtype: DTypeLike
 
     @nn.compact
@@ -207,23 +101,24 @@ class BertSelfAttention(nn.Module):
 class BertOutput(nn.Module):
     """Projection, dropout, residual and layer norm: the end of both halves of a layer."""
 
-    config: BertConfig
+    config: BertSizes
     dtype: DTypeLike
 
     @nn.compact
     def __call__(
-        self, x_PxF: Float[Array, "P F"], residual_PxD: Float[Array, "P D"], deterministic: bool
-    ) -> Float[Array, "P D"]:
+        self, x_XxF: Float[Array, "X F"], residual_XxD: Float[Array, "X D"], deterministic: bool
+    ) -> Float[Array, "X D"]:
         """Returns ``LayerNorm(residual + dropout(W x + b))``."""
-        x_PxD = Dense(self.config.hidden_size, self.dtype, self.config.products, _INIT, name="dense")(x_PxF)
-        x_PxD = residual_PxD + Dropout(self.config.dropout)(x_PxD, deterministic)
-        return nn.LayerNorm(self.config.layer_norm_eps, dtype=self.dtype, name="LayerNorm")(x_PxD)
+        kernel, bias = Weights(self.config.hidden_size, _INIT, name="dense")(x_XxF.shape[-1])
+        x_XxD = affine(x_XxF, kernel, bias, self.dtype, self.config.products)
+        x_XxD = residual_XxD + Dropout(self.config.dropout)(x_XxD, deterministic)
+        return nn.LayerNorm(self.config.layer_norm_eps, dtype=self.dtype, name="LayerNorm")(x_XxD)
 
 
 class BertAttention(nn.Module):
     """Self-attention with its output projection."""
 
-    config: BertConfig
+    config: BertSizes
     dtype: DTypeLike
 
     @nn.compact
@@ -245,21 +140,22 @@ class BertAttention(nn.Module):
 class BertIntermediate(nn.Module):
     """The first half of the feed-forward layer, with the exact (erf) GELU."""
 
-    config: BertConfig
+    config: BertSizes
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x_PxD: Float[Array, "P D"]) -> Float[Array, "P F"]:
+    def __call__(self, x_XxD: Float[Array, "X D"]) -> Float[Array, "X F"]:
         """Returns the hidden activations."""
-        x_PxF = Dense(self.config.intermediate_size, self.dtype, self.config.products, _INIT, name="dense")(x_PxD)
+        kernel, bias = Weights(self.config.intermediate_size, _INIT, name="dense")(x_XxD.shape[-1])
+        x_XxF = affine(x_XxD, kernel, bias, self.dtype, self.config.products)
         # jax.nn.gelu computes erfc, which takes an exponential as well.
-        return 0.5 * x_PxF * (1.0 + jax.lax.erf(x_PxF * math.sqrt(0.5)))
+        return 0.5 * x_XxF * (1.0 + jax.lax.erf(x_XxF * math.sqrt(0.5)))
 
 
 class BertLayer(nn.Module):
     """One post-layer-norm encoder layer."""
 
-    config: BertConfig
+    config: BertSizes
     dtype: DTypeLike
 
     @nn.compact
@@ -280,7 +176,7 @@ class BertLayer(nn.Module):
 class BertLayers(nn.Module):
     """The layers, named "0", "1", ... as in the Hugging Face tree."""
 
-    config: BertConfig
+    config: BertSizes
     dtype: DTypeLike
     remat: bool
 
@@ -304,7 +200,7 @@ class BertLayers(nn.Module):
 class BertEncoder(nn.Module):
     """The layers, under "layer" as in the Hugging Face tree, and what they share."""
 
-    config: BertConfig
+    config: BertSizes
     dtype: DTypeLike
     remat: bool
 
@@ -336,7 +232,7 @@ class Bert(nn.Module):
         remat: Recompute each layer in the backward pass.
     """
 
-    config: BertConfig
+    config: BertSizes
     dtype: DTypeLike = jnp.float32
     remat: bool = False
 
@@ -371,7 +267,21 @@ class Bert(nn.Module):
         embed = BertEmbeddings(sizes, self.dtype, name="embeddings")
         x_TxD = embed(token_ids_T, position_ids_T, segment_ids_T, deterministic)
         if sizes.embedding_size:
-            project = Dense(sizes.hidden_size, self.dtype, sizes.products, _INIT, name="embeddings_project")
-            x_TxD = project(x_TxD)
+            kernel, bias = Weights(sizes.hidden_size, _INIT, name="embeddings_project")(sizes.embedding_size)
+            x_TxD = affine(x_TxD, kernel, bias, self.dtype, sizes.products)
         encoder = BertEncoder(sizes, self.dtype, self.remat, name="encoder")
         return encoder(x_TxD, position_ids_T, sequence_ids_T, read_U, rows, deterministic)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BertConfig(BertSizes):
+    """Sizes of a BERT. The other families that compute as it does are subclasses."""
+
+    family: ClassVar[str] = "bert"
+    special: ClassVar[SpecialTokens] = BERT_TOKENS
+    prefixes: ClassVar[tuple[str, ...]] = ("bert.",)
+    extras: ClassVar[tuple[str, ...]] = ("pooler.", "cls.", "embeddings.position_ids")
+
+    def module(self, dtype: DTypeLike, *, remat: bool, name: str | None) -> nn.Module:
+        """See ``Encoder.module``."""
+        return Bert(config=self, dtype=dtype, remat=remat, name=name)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from dtrm_jax.models.encoders.bert import BertConfig
+from dtrm_jax.models.encoders.bert_sizes import EXACT_GELU
 from dtrm_jax.models.encoders.config_file import ConfigFile
 
 
@@ -30,7 +31,7 @@ class DistilBertConfig(BertConfig):
     @classmethod
     def from_config(cls, file: ConfigFile, **settings: Any) -> "DistilBertConfig":
         """Reads the sizes; refuses other activations than the exact GELU."""
-        file.expect("activation", "gelu")
+        file.expect("activation", *EXACT_GELU)
         hidden_size, heads = file.size("dim"), file.size("n_heads")
         file.check_heads("dim", hidden_size, heads)
         sizes = {

@@ -8,7 +8,6 @@ import numpy as np
 import safetensors
 
 from dtrm_jax.errors import InputError
-from dtrm_jax.models.encoders.config_file import require
 from dtrm_jax.models.encoders.family import Encoder
 
 FILE = "model.safetensors"
@@ -104,11 +103,14 @@ def _put(tree: dict[str, Any], path: tuple[str, ...], array: np.ndarray) -> None
 
 def _weight_file(folder: Path) -> Path:
     """Returns the weight file; a folder that holds the weights in another form is told how to convert them."""
+    if (folder / FILE).is_file():
+        return folder / FILE
     others = [*folder.glob("pytorch_model*.bin"), *folder.glob("model-*-of-*.safetensors")]
-    if others and not (folder / FILE).is_file():
-        raise InputError(
-            f"{folder}: expected {FILE}, found {min(others).name}; convert it, where PyTorch and transformers are "
-            f'installed, with: python -c "from transformers import AutoModel; '
-            f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}', max_shard_size='100GB')\""
-        )
-    return require(folder, FILE)
+    # A hub's repository may hold more than was downloaded.
+    found, name = (min(others).name, folder) if others else ("none", "NAME")
+    load = f"from transformers import AutoModel; m = AutoModel.from_pretrained('{name}')"
+    save = f"m.save_pretrained('{folder}', safe_serialization=True, max_shard_size='100GB')"
+    raise InputError(
+        f"{folder / FILE}: no such file, found {found}; PyTorch's weights are converted, where PyTorch and "
+        f'transformers are installed, by: python -c "{load}; {save}"'
+    )

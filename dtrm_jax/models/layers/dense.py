@@ -1,4 +1,4 @@
-"""Affine layers whose matrix products may take their inputs in bfloat16."""
+"""Affine maps whose matrix products may take their inputs in bfloat16, and their parameters."""
 
 import flax.linen as nn
 from jax.typing import DTypeLike
@@ -20,47 +20,30 @@ class Weights(nn.Module):
     kernel_init: nn.initializers.Initializer
 
     @nn.compact
-    def __call__(self, inputs: int) -> tuple[Float[Array, "I O"], Float[Array, " O"]]:
+    def __call__(self, inputs: int) -> tuple[Float[Array, "I Y"], Float[Array, " Y"]]:
         """Returns kernel and bias for inputs of this width."""
-        return _parameters(self, inputs)
-
-
-class Dense(nn.Module):
-    """``x W + b``, with the parameters of ``nn.Dense``.
-
-    Attributes:
-        features: Width of the output.
-        dtype: Of the result.
-        products: "float32": inputs are taken in ``dtype``; "bfloat16": in bfloat16.
-        kernel_init: Of the kernel.
-    """
-
-    features: int
-    dtype: DTypeLike
-    products: str
-    kernel_init: nn.initializers.Initializer
-
-    @nn.compact
-    def __call__(self, x_PxI: Float[Array, "P I"]) -> Float[Array, "P O"]:
-        """Applies the layer to every position."""
-        return affine(x_PxI, *_parameters(self, x_PxI.shape[-1]), self.dtype, self.products)
-
-
-def _parameters(layer: Weights | Dense, inputs: int) -> tuple[Array, Array]:
-    kernel = layer.param("kernel", layer.kernel_init, (inputs, layer.features))
-    return kernel, layer.param("bias", nn.initializers.zeros, (layer.features,))
+        kernel = self.param("kernel", self.kernel_init, (inputs, self.features))
+        return kernel, self.param("bias", nn.initializers.zeros, (self.features,))
 
 
 def affine(
-    x_PxI: Float[Array, "P I"],
-    kernel_IxO: Float[Array, "I O"],
-    bias_O: Float[Array, " O"] | None,
+    x_XxI: Float[Array, "X I"],
+    kernel_IxY: Float[Array, "I Y"],
+    bias_Y: Float[Array, " Y"] | None,
     dtype: DTypeLike,
     products: str,
-) -> Float[Array, "P O"]:
-    """Returns ``x W + b`` in ``dtype``, or ``x W`` if the bias is None; ``products`` as in ``Dense``."""
+) -> Float[Array, "X Y"]:
+    """Returns ``x W + b``, or ``x W`` if the bias is None.
+
+    Args:
+        x_XxI: Inputs.
+        kernel_IxY: W.
+        bias_Y: b.
+        dtype: Of the result.
+        products: Type that the product takes its inputs in: "float32", which takes them in ``dtype``, or "bfloat16".
+    """
     if products == "bfloat16" and runs_in_bfloat16():
-        product = bfloat16_product(x_PxI, kernel_IxO).astype(dtype)
+        product = bfloat16_product(x_XxI, kernel_IxY).astype(dtype)
     else:
-        product = x_PxI.astype(dtype) @ kernel_IxO.astype(dtype)
-    return product if bias_O is None else product + bias_O.astype(dtype)
+        product = x_XxI.astype(dtype) @ kernel_IxY.astype(dtype)
+    return product if bias_Y is None else product + bias_Y.astype(dtype)

@@ -173,15 +173,27 @@ def test_the_positions_of_roberta_are_two_fewer_than_its_rows(tmp_path):
     assert read(tmp_path, "bert").longest == 33
 
 
+def test_another_name_of_the_exact_gelu_is_accepted(tmp_path):
+    for family, key in (("roberta", "hidden_act"), ("distilbert", "activation")):
+        named = encoders.read_encoder(written(tmp_path, family, **{key: "gelu_python"}), **SETTINGS)
+        assert named == read(tmp_path, family)
+
+
+def test_learned_segments_are_recorded_only_where_there_are_no_others(tmp_path):
+    """Runs of BERT from before there were learned segments would seem to have had another encoder."""
+    assert not read(tmp_path, "bert", learned_segments=True).learned_segments
+    assert read(tmp_path, "roberta", learned_segments=True).learned_segments
+
+
 @pytest.mark.parametrize(
     ("family", "change", "expected"),
     [
-        ("roberta", {"hidden_act": "gelu_new"}, "hidden_act: expected 'gelu', found 'gelu_new'"),
+        ("roberta", {"hidden_act": "gelu_new"}, "hidden_act: expected 'gelu' or 'gelu_python', found 'gelu_new'"),
         ("roberta", {"position_embedding_type": "relative_key"}, "position_embedding_type: expected 'absolute'"),
         ("roberta", {"is_decoder": True}, "is_decoder: expected False, found True"),
         ("roberta", {"pad_token_id": "gone"}, "pad_token_id: expected a whole number of at least 0, found None"),
         ("mpnet", {"relative_attention_num_buckets": 8}, "relative_attention_num_buckets: expected 32, found 8"),
-        ("distilbert", {"activation": "relu"}, "activation: expected 'gelu', found 'relu'"),
+        ("distilbert", {"activation": "relu"}, "activation: expected 'gelu' or 'gelu_python', found 'relu'"),
         ("distilbert", {"n_heads": 5}, "dim: expected a multiple of the 5 attention heads, found 12"),
         ("electra", {"embedding_size": "gone"}, "embedding_size: expected a positive whole number, found None"),
     ],

@@ -130,7 +130,7 @@ def test_read_config_assumes_berts_epsilon_where_an_old_file_has_none(folder):
     [
         ({"model_type": "gpt2"}, f"model_type: expected one of {', '.join(encoders.FAMILIES)}, found 'gpt2'"),
         ({"model_type": None}, f"model_type: expected one of {', '.join(encoders.FAMILIES)}, found None"),
-        ({"hidden_act": "relu"}, "hidden_act: expected 'gelu', found 'relu'"),
+        ({"hidden_act": "relu"}, "hidden_act: expected 'gelu' or 'gelu_python', found 'relu'"),
         (
             {"position_embedding_type": "relative_key"},
             "position_embedding_type: expected 'absolute', found 'relative_key'",
@@ -261,7 +261,7 @@ def test_weights_in_another_form_say_how_to_convert_them(folder, name):
     with pytest.raises(InputError) as error:
         load_params(folder, CONFIG)
     message = one_line(error)
-    assert f"{folder}: expected model.safetensors, found {name}; convert it" in message
+    assert f"{folder / 'model.safetensors'}: no such file, found {name}; PyTorch's weights are converted" in message
     assert "AutoModel.from_pretrained" in message and "save_pretrained" in message
 
 

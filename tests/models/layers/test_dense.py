@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dtrm_jax.models.layers.dense import Dense, affine
+from dtrm_jax.models.layers.dense import Weights, affine
 
 INIT = nn.initializers.lecun_normal()
 SIZES = [(7, 5, 11), (64, 48, 16), (130, 16, 48), (1, 3, 3)]  # wide to narrow, narrow to wide, odd and single
@@ -21,9 +21,10 @@ def test_in_float32_it_is_flax_dense(positions, inputs, outputs):
     x = random(positions, inputs)
     theirs = nn.Dense(outputs, kernel_init=INIT)
     params = theirs.init(jax.random.key(3), x)
-    ours = Dense(outputs, jnp.float32, "float32", INIT)
-    jax.tree.map(np.testing.assert_array_equal, ours.init(jax.random.key(3), x), params)
-    np.testing.assert_allclose(ours.apply(params, x), theirs.apply(params, x), rtol=1e-5, atol=1e-6)
+    ours = Weights(outputs, INIT)
+    jax.tree.map(np.testing.assert_array_equal, ours.init(jax.random.key(3), inputs), params)
+    found = affine(x, *ours.apply(params, inputs), jnp.float32, "float32")
+    np.testing.assert_allclose(found, theirs.apply(params, x), rtol=1e-5, atol=1e-6)
 
 
 def test_the_gradient_has_the_type_of_the_input():
