@@ -52,7 +52,8 @@ def test_the_wheel_holds_what_is_needed_and_nothing_else(wheel):
     about = f"dtrm_jax-{__version__}.dist-info/"
     assert {name.split("/")[0] for name in names} == {"dtrm_jax", about[:-1]}
     expected = {str(file.relative_to(ROOT)) for file in (ROOT / "dtrm_jax").rglob("*.py")}
-    expected |= {str(file.relative_to(ROOT)) for file in (ROOT / "dtrm_jax/report/templates").iterdir()}
+    templates = (ROOT / "dtrm_jax/report/templates").rglob("*")
+    expected |= {str(file.relative_to(ROOT)) for file in templates if file.is_file()}
     expected |= {f"dtrm_jax/configs/{file.name}" for file in (ROOT / "configs").glob("*.py")}
     assert {name for name in names if not name.startswith(about)} == expected
     assert f"{about}licenses/LICENSE" in names
