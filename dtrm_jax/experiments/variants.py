@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dtrm_jax.conversation import MODALITIES
+from dtrm_jax.models.dialogue_trm import fusions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,17 +70,9 @@ UAV_FREE = of_modalities("uav-free", "a free, v free, u free", "uav", "")
 UAV_SWAPPED = of_modalities("uav-swapped", "a dep, v dep, u free", "uav", "av")
 UAV_DEPENDENT = of_modalities("uav-dep", "a dep, v dep, u dep", "uav", "uav")
 
-# Table 5.
+# Table 5: every fusion but MGIF, which is ``M``.
 FUSIONS = {
-    kind: of_modalities(f"uav-{kind.replace('_', '-')}", shown, "uav", "u", model__fusion__kind=kind)
-    for kind, shown in (
-        ("additive", "additive"),
-        ("concat", "concat"),
-        ("max", "max-pooling"),
-        ("bilinear", "bilinear"),
-        ("gmu", "GMU"),
-        ("mult", "MulT"),
-        ("mgif_without_representation", "MGIF w/o representation dependency"),
-        ("mgif_without_prototype", "MGIF w/o prototype dependency"),
-    )
+    kind: of_modalities(f"uav-{kind.replace('_', '-')}", fusion.title, "uav", "u", model__fusion__kind=kind)
+    for kind, fusion in fusions.FUSIONS.items()
+    if kind != "mgif"
 }

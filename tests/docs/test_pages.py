@@ -106,9 +106,10 @@ def test_what_a_page_names_exists(page):
     for link in re.findall(r"""(?:\]\(|src=")([^)"\s]+)""", text):
         if not link.startswith(("https://", "#")):
             assert (page.parent / link.partition("#")[0]).exists(), link
+    own = re.findall(r"^```python (\S+\.py)$", text, re.MULTILINE)  # files that the page itself writes
     for path in re.findall(r"(?<![\w/.])(?:dtrm_jax|configs|benchmarks|tests|docs|notebooks)/[\w/.-]*\w/?", text):
         # Inside an installed package only.
-        assert (ROOT / path).exists() or path.startswith("dtrm_jax/configs"), path
+        assert (ROOT / path).exists() or path.startswith("dtrm_jax/configs") or path in own, path
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for target in re.findall(r"(?:^|`)make ([a-z]+)\b", text, re.MULTILINE):
         assert target in targets, f"make {target}"

@@ -93,7 +93,7 @@ def test_a_checkpoint_of_eight_devices_is_restored_on_one_and_the_reverse(first,
     config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 1e-4
 
     def on(devices, workdir, patch):
-        patch.setattr(loop, "_mesh", lambda packs: Mesh(np.asarray(jax.devices()[:devices]), (AXIS,)))
+        patch.setattr(loop, "mesh_of", lambda packs: Mesh(np.asarray(jax.devices()[:devices]), (AXIS,)))
         loop.train(config, str(workdir))
 
     with monkeypatch.context() as patch:
