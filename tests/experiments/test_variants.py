@@ -171,8 +171,8 @@ def test_a_fusion_changes_nothing_but_the_fusion():
 def test_a_change_that_does_not_fit_is_one_line():
     with pytest.raises(InputError, match="config.model.heads: unknown setting"):
         grid.changed(Config(), {"model.heads": 3})
-    with pytest.raises(InputError, match="config.model.fusion.kind: expected one of"):
-        grid.changed(Config(), {"model.fusion.kind": "other"})
+    with pytest.raises(InputError, match="config.model.context.utterance: expected one of"):
+        grid.changed(Config(), {"model.context.utterance": "other"})
 
 
 def test_on_meld_the_full_model_sees_no_faces():

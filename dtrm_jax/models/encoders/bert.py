@@ -69,7 +69,7 @@ class Tokens(NamedTuple):
     """
 
     sequence_ids_T: Int[Array, " T"]
-    biases: tuple[Float[Array, "R H S S"], ...] | None
+    biases: tuple[Float[Array, "_ H _ _"], ...] | None
 
 
 class BertSelfAttention(nn.Module):

@@ -83,7 +83,7 @@ def row_attention(
     *,
     position_ids_T: Int[Array, " T"] | None = None,
     bias: RowBias | None = None,
-    biases: Sequence[Float[Array, "R H S S"]] | None = None,
+    biases: Sequence[Float[Array, "_ H _ _"]] | None = None,
     reach: int | None = None,
     scale: float | None = None,
 ) -> tuple[Float[Array, "T H E"], list[Float[Array, "R H S S"]]]:
@@ -99,7 +99,7 @@ def row_attention(
         products: As in ``attend``.
         position_ids_T: Position of each token in its own sequence; needed for ``bias`` and ``reach``.
         bias: Computes what is added to the scores of rows from their queries, keys and positions; None adds nothing.
-        biases: The same for each row length, computed already.
+        biases: The same, ``[R, H, S, S]``, for each row length, computed already.
         reach: How many positions away a token sees, in both directions; None: its whole sequence.
         scale: As in ``attend``.
 
