@@ -188,7 +188,7 @@ def show(results: dict[str, dict[str, Any]]) -> None:
 
 def describe(experiment: Experiment, utterances: int, tokens: int) -> dict[str, Any]:
     """Returns what was measured, where."""
-    settings, shape = experiment.config, experiment.facts.shape
+    settings, shape = experiment.config, experiment.manifest.shape
     packages = ("jax", "flax", *(("torch", "transformers") if _PEERS.value else ()))
     return {
         "config": settings.name,

@@ -94,15 +94,17 @@ class FlaxPeer:
     """
 
     def __init__(self, experiment: setup.Experiment, examples: list[Example], batches: Sequence[Sequence[int]]):
-        config, facts = experiment.config, experiment.facts
+        config, manifest = experiment.config, experiment.manifest
         if config.model.modalities != "u" or config.model.utterance != "encoder":
             raise InputError("config.model.modalities: the FlaxBertModel peer implements the text alone")
         self.batches = [[examples[index] for index in batch] for batch in batches]
         longest = max(max(example.lengths) for batch in self.batches for example in batch)
         turns = max(sum(len(example.lengths) for example in batch) for batch in self.batches)
         self.shape = PackShape(((longest, turns),), turns)
-        model = PaddedDialogueTRM(config.model, facts.encoder, config.tokens.window, len(facts.labels), self.shape)
-        optimizer = setup.build_optimizer(config.optimizer, facts.total_steps, {"encoder"})
+        model = PaddedDialogueTRM(
+            config.model, manifest.encoder, config.tokens.window, len(manifest.labels), self.shape
+        )
+        optimizer = setup.build_optimizer(config.optimizer, manifest.total_steps, {"encoder"})
         weights_C = jnp.asarray(setup.class_weights(experiment))
         step = make_train_step(model, optimizer, experiment.task, weights_C, config.train.label_smoothing, AXIS)
         self.step, self.predictor = parallelise(step, one_device()), make_predict(model, experiment.task)

@@ -32,7 +32,7 @@ GB = 1e9
 
 def plan_memory(experiment: setup.Experiment) -> dict[str, float]:
     """Returns the bytes that a step of one pack needs on one device."""
-    shape = experiment.facts.shape
+    shape = experiment.manifest.shape
     optimizer, step = setup.pure_step(experiment)
     params = parameter_shapes(experiment.model(shape))
     state = jax.eval_shape(lambda params: initial_state(params, optimizer), params)
@@ -49,7 +49,7 @@ def main() -> int:
     """Compiles, prints and writes; returns the exit status."""
     experiment = setup.prepare(command_line.load_config(_CONFIG))
     sizes = plan_memory(experiment)
-    shape, model = experiment.facts.shape, experiment.config.model
+    shape, model = experiment.manifest.shape, experiment.config.model
     figures: dict[str, Any] = {
         "config": experiment.config.name,
         "window": experiment.config.tokens.window,

@@ -72,8 +72,8 @@ def time_epoch(config: Config, modalities: str, folder: pathlib.Path) -> dict[st
     metrics = evaluate_run(run).metrics
     speed = float(np.median([row["utterances_per_second"] for row in records]))
     return {
-        "features": dict(run.read_facts().shape.features),
-        "steps": run.read_facts().total_steps,
+        "features": dict(run.read_manifest().shape.features),
+        "steps": run.read_manifest().total_steps,
         "utterances_per_second": speed,
         "test_utterances": metrics["n"],
         "test_seconds": time.perf_counter() - began,

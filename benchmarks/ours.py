@@ -33,7 +33,7 @@ class Ours:
     def batches(self) -> Iterator[Batch]:
         """Assembles the batches of all steps, ahead of them."""
         return batches(
-            self.experiment.train, self.steps, self.experiment.facts.shape, host=0, hosts=1, prefetch=PREFETCH
+            self.experiment.train, self.steps, self.experiment.manifest.shape, host=0, hosts=1, prefetch=PREFETCH
         )
 
     def run(self) -> list[float]:

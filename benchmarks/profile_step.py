@@ -51,15 +51,15 @@ _KINDS = (
 
 def model_flops(examples: list[Example], experiment: setup.Experiment) -> float:
     """Floating-point operations that training on these conversations asks for, forward and backward."""
-    facts, config = experiment.facts, experiment.config.model
-    encoder, above = facts.encoder, config.intra_modal
+    manifest, config = experiment.manifest, experiment.config.model
+    encoder, above = manifest.encoder, config.intra_modal
     width = encoder.hidden_size
     lengths = np.concatenate([example.lengths for example in examples]).astype(float)
     per_token = 2 * (4 * width**2 + 2 * width * encoder.intermediate_size)
     forward = encoder.layers * (per_token * lengths.sum() + 4 * width * (lengths**2).sum())
     seen = experiment.config.tokens.window + 1
     per_turn = above.layers * (2 * (4 * width**2 + 2 * width * above.feed_forward) + 4 * width * seen)
-    per_turn += 2 * (width**2 + width * len(facts.labels))
+    per_turn += 2 * (width**2 + width * len(manifest.labels))
     return 3 * (forward + per_turn * len(lengths))
 
 
@@ -152,7 +152,7 @@ def shares_by_kind(seconds: collections.Counter[str], kinds: dict[str, str]) -> 
 
 def measure(experiment: setup.Experiment) -> tuple[dict[str, Any], list[str]]:
     """Returns the figures, and a line for each of the longest operations."""
-    plan, shape = experiment.plan.steps[: _STEPS.value], experiment.facts.shape
+    plan, shape = experiment.plan.steps[: _STEPS.value], experiment.manifest.shape
     ours = Ours(experiment, plan)
     steps = list(ours.batches())
     name_of = names(ours.train_step.lower(ours.state, steps[0], ours.rng).compile().as_text())

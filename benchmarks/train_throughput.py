@@ -62,7 +62,8 @@ def main() -> int:
     used = [experiment.train[index] for step in steps for pack in step for index in pack.members]
     utterances, tokens = sum(len(one.sequences) for one in used), sum(sum(one.lengths) for one in used)
     print(
-        f"{len(steps)} steps a round: {utterances} utterances, {tokens} tokens, packs of {experiment.facts.shape.rows}"
+        f"{len(steps)} steps per round: {utterances} utterances, {tokens} tokens, "
+        f"packs of {experiment.manifest.shape.rows}"
     )
     results = contest.summarise(contest.compare(peers, build, config, _STEPS.value), utterances, tokens)
     contest.show(results)

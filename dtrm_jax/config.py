@@ -20,7 +20,7 @@ OUTCOME_IS_THE_SAME = ("data.source", "data.cache", "train.log_every_steps", "tr
 _CONTEXTS = ("dependent", "free")
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class PlantedConfig:
     """Sizes of the generated conversations (``data.name="planted"``)."""
 
@@ -34,7 +34,7 @@ class PlantedConfig:
     seed: int = 0  # seed of the generator
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class DataConfig:
     """Where the conversations come from."""
 
@@ -58,7 +58,7 @@ class DataConfig:
     planted: PlantedConfig = section(PlantedConfig)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class TokensConfig:
     """The token sequence of eq. 1 and both contexts' window."""
 
@@ -69,7 +69,7 @@ class TokensConfig:
     separator: bool = True  # if False, no [SEP] between utterance and context (Table 3, "remove [SEP] tokens")
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class PackingConfig:
     """How conversations are packed into fixed shapes."""
 
@@ -83,7 +83,7 @@ class PackingConfig:
     packs_per_step: int = setting(1, low=1)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class EncoderConfig:
     """The utterance encoder: a BERT, or one of the other families of models/encoders/__init__.py."""
 
@@ -110,7 +110,7 @@ class EncoderConfig:
     chunks: int = setting(1, low=1)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class IntraModalConfig:
     """The intra-modal Transformer (section 4.1), as torch.nn.TransformerEncoderLayer's defaults."""
 
@@ -123,7 +123,7 @@ class IntraModalConfig:
     turn_distance: str = setting("none", choices=("none", "learned"))
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class ContextConfig:
     """Each modality's context setting (Table 4): dependent (eq. 3) | free (eq. 6)."""
 
@@ -132,7 +132,7 @@ class ContextConfig:
     visual: str = setting("free", choices=_CONTEXTS)  # whether visual features see earlier turns
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class FusionConfig:
     """The inter-modal fusion (section 4.2), where there are two modalities or three."""
 
@@ -149,7 +149,7 @@ class FusionConfig:
     seed: int = 0  # seed of the hashes of the bilinear fusion, which are drawn and not trained
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class ModelConfig:
     """The model."""
 
@@ -179,7 +179,7 @@ class ModelConfig:
         return tuple(name for name in names if name != "utterance" or self.utterance == "features")
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class OptimizerConfig:
     """AdamW with warm-up and linear decay to zero."""
 
@@ -195,7 +195,7 @@ class OptimizerConfig:
     gradient_clip: float = 0.0  # largest global norm of the gradients; 0 clips nothing
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class TrainConfig:
     """The training loop."""
 
@@ -217,7 +217,7 @@ class TrainConfig:
     select_by: str = setting("weighted_f1", choices=METRICS)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class Config:
     """One experiment."""
 

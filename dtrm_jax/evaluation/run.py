@@ -105,7 +105,7 @@ def restore_run(
     Raises:
         InputError: The directory is not a run, the checkpoint or the split does not exist, or the data is other data.
     """
-    config, manifest = run.read_config(), run.read_facts()
+    config, manifest = run.read_config(), run.read_manifest()
     dataset = _load(run, config, manifest.labels, source, split)
     tokenizer = run.read_tokenizer() if config.model.reads_text else None
     normalization = run.read_normalization()

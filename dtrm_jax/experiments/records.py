@@ -132,7 +132,7 @@ def write(folder: Path, variant: Variant, seed: int, run: RunDirectory) -> Recor
         seed=seed,
         corpus=metrics["corpus"],
         config=settings_of(config),
-        data=run.read_facts().data,
+        data=run.read_manifest().data,
         test=metrics,
         predicted=predicted,
         **_logged(run, config, metrics["step"]),

@@ -2,6 +2,6 @@
 
 from dtrm_jax.run_directory.checkpoints import Checkpoints, Restored, placed
 from dtrm_jax.run_directory.folder import RunDirectory
-from dtrm_jax.run_directory.manifest import RunFacts
+from dtrm_jax.run_directory.manifest import Manifest
 
-__all__ = ["Checkpoints", "Restored", "RunDirectory", "RunFacts", "placed"]
+__all__ = ["Checkpoints", "Restored", "RunDirectory", "Manifest", "placed"]

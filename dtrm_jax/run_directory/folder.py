@@ -29,7 +29,7 @@ from dtrm_jax.data.features import Normalization
 from dtrm_jax.errors import InputError
 from dtrm_jax.replacing import replacing
 from dtrm_jax.run_directory.checkpoints import Checkpoints
-from dtrm_jax.run_directory.manifest import RunFacts
+from dtrm_jax.run_directory.manifest import Manifest
 
 _NORMALIZATION = "normalization.npz"
 
@@ -74,7 +74,7 @@ class RunDirectory:
             yield
 
     def begin(
-        self, config: Config, facts: RunFacts, tokenizer: EncoderTokenizer | None, normalization: Normalization
+        self, config: Config, manifest: Manifest, tokenizer: EncoderTokenizer | None, normalization: Normalization
     ) -> None:
         """Creates the folder, or checks that the run begun here is the same.
 
@@ -85,14 +85,14 @@ class RunDirectory:
         """
         if self.exists():
             self._check_same("config.json", config_lib.to_dict(self.read_config()), config_lib.to_dict(config))
-            self._check_same("run.json", self.read_facts().to_dict(), facts.to_dict())
+            self._check_same("run.json", self.read_manifest().to_dict(), manifest.to_dict())
             _write_json(self.path / "config.json", config_lib.to_dict(config))
             return
         self.path.mkdir(parents=True, exist_ok=True)
         if tokenizer is not None:
             tokenizer.save(self.path / "tokenizer.json")
         normalization.save(self.path / _NORMALIZATION)
-        _write_json(self.path / "run.json", facts.to_dict())
+        _write_json(self.path / "run.json", manifest.to_dict())
         # Last: its presence says that the folder is complete.
         _write_json(self.path / "config.json", config_lib.to_dict(config))
 
@@ -108,13 +108,13 @@ class RunDirectory:
         except InputError as error:
             raise InputError(f"{self.path / 'config.json'}: {error}") from error
 
-    def read_facts(self) -> RunFacts:
-        """Returns the facts of the run; raises InputError if they are missing or damaged."""
+    def read_manifest(self) -> Manifest:
+        """Returns the manifest of the run; raises InputError if it is missing or damaged."""
         values = self._read_json("run.json")
         try:
-            return RunFacts.from_dict(values)
+            return Manifest.from_dict(values)
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{self.path / 'run.json'}: not the facts of a run: {error!r}") from error
+            raise InputError(f"{self.path / 'run.json'}: not the manifest of a run: {error!r}") from error
 
     def read_normalization(self) -> Normalization:
         """Returns the features' statistics; raises InputError if they are missing or damaged."""
@@ -122,7 +122,7 @@ class RunDirectory:
 
     def read_tokenizer(self) -> EncoderTokenizer:
         """Returns the tokenizer of a run that encodes text; raises InputError if it is missing or damaged."""
-        encoder = self.read_facts().encoder
+        encoder = self.read_manifest().encoder
         if encoder is None:
             raise InputError(f"{self.path / 'run.json'}: expected an encoder, found none")
         return EncoderTokenizer.load(self.path / "tokenizer.json", encoder.special)

@@ -11,8 +11,8 @@ from dtrm_jax.models.encoders.family import Encoder
 from dtrm_jax.tasks import TASKS, task_of
 
 
-@dataclasses.dataclass(frozen=True)
-class RunFacts:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Manifest:
     """What the model and the data of a run are rebuilt from, besides the config.
 
     Attributes:
@@ -32,14 +32,14 @@ class RunFacts:
     data: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the facts as nested dicts of JSON types."""
+        """Returns the manifest as nested dicts of JSON types."""
         kind = task_of(self.labels).kind
         encoder = None if self.encoder is None else encoders.to_dict(self.encoder)
         values = dataclasses.asdict(self) | {"labels": {kind: self.labels.names}, "encoder": encoder}
         return json.loads(json.dumps(values))
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "RunFacts":
+    def from_dict(cls, values: dict[str, Any]) -> "Manifest":
         """Inverts ``to_dict``."""
         (kind, names), shape = next(iter(values["labels"].items())), values["shape"]
         return cls(

@@ -29,7 +29,7 @@ from dtrm_jax.training.step import AXIS, TrainState, initial_state, parallelise
 PREFETCH = 4  # batches; one takes a millisecond to build
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(kw_only=True)
 class Progress:
     """What besides the train state must survive an interruption.
 
@@ -64,7 +64,7 @@ def train(config: Config, workdir: str) -> Progress:
     if not trainer.is_main:
         return trainer.run()
     with run.locked():
-        run.begin(config, experiment.facts, experiment.tokenizer, experiment.normalization)
+        run.begin(config, experiment.manifest, experiment.tokenizer, experiment.normalization)
         trainer.describe()
         return trainer.run()
 
@@ -86,22 +86,24 @@ class Trainer:
 
     def describe(self) -> None:
         """Prints what is about to be trained, in a few lines."""
-        facts, plan = self.experiment.facts, self.experiment.plan
+        manifest, plan = self.experiment.manifest, self.experiment.plan
         lengths = [example.lengths for example in self.experiment.train]
-        about = f"{facts.corpus}: {len(lengths)} conversations, {sum(map(len, lengths))} turns"
-        if facts.encoder is None:
-            print(f"{about} to train on, in packs of {facts.shape.utterances} turns")
+        about = f"{manifest.corpus}: {len(lengths)} conversations, {sum(map(len, lengths))} turns"
+        if manifest.encoder is None:
+            print(f"{about} to train on, in packs of {manifest.shape.utterances} turns")
         else:
-            fill = measure_fill(lengths * len(plan.epoch_ends), plan.packs, facts.shape, facts.encoder.hidden_size)
-            rows = " + ".join(f"{count} x {length}" for length, count in facts.shape.rows)
+            fill = measure_fill(
+                lengths * len(plan.epoch_ends), plan.packs, manifest.shape, manifest.encoder.hidden_size
+            )
+            rows = " + ".join(f"{count} x {length}" for length, count in manifest.shape.rows)
             print(f"{about}, {sum(map(sum, lengths))} tokens to train on")
             print(
-                f"packs of {rows} tokens and {facts.shape.utterances} turns; filled to {fill.tokens:.3f} with real "
+                f"packs of {rows} tokens and {manifest.shape.utterances} turns; filled to {fill.tokens:.3f} with real "
                 f"tokens, {fill.work:.3f} of the encoder's work is on them ({fill.attention:.3f} of its attention "
                 "scores)"
             )
-        if facts.shape.features:
-            sizes = " and ".join(f"{size} {name}" for name, size in facts.shape.features)
+        if manifest.shape.features:
+            sizes = " and ".join(f"{size} {name}" for name, size in manifest.shape.features)
             print(f"{sizes} features a turn")
         print(
             f"{self.total} steps in {len(plan.epoch_ends)} epochs on {self.mesh.size} {jax.default_backend()} device(s)"
@@ -120,7 +122,7 @@ class Trainer:
         if start == self.total or progress.stopped:
             self._say(f"this run is complete: best dev {self.config.train.select_by} {progress.best_score:.4f}")
             return progress
-        plan, shape = self.experiment.plan, self.experiment.facts.shape
+        plan, shape = self.experiment.plan, self.experiment.manifest.shape
         hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
         iterator = batches(self.experiment.train, plan.steps, shape, **hosts, prefetch=PREFETCH)
         if progress.data:
@@ -159,7 +161,7 @@ class Trainer:
         if step is None:
             rng = np.asarray(jax.random.key_data(self.rng)).tolist()
             return create(initial_params(self.experiment)), Progress(rng=rng), 0
-        params = parameter_shapes(self.experiment.model(self.experiment.facts.shape))
+        params = parameter_shapes(self.experiment.model(self.experiment.manifest.shape))
         restored = checkpoints.restore(step, placed(jax.eval_shape(create, params), everywhere))
         progress = Progress(**restored.progress)
         self.rng = jax.random.wrap_key_data(np.asarray(progress.rng, np.uint32))

@@ -26,7 +26,7 @@ from dtrm_jax.models.encoders.bert import BertConfig
 from dtrm_jax.models.encoders.family import Encoder
 from dtrm_jax.models.encoders.weights import load_params
 from dtrm_jax.models.interface import Model
-from dtrm_jax.run_directory import RunFacts
+from dtrm_jax.run_directory import Manifest
 from dtrm_jax.tasks import METRICS, Task, task_of
 from dtrm_jax.training.optimizer import build_optimizer
 from dtrm_jax.training.step import AXIS, TrainStep, make_train_step
@@ -44,7 +44,7 @@ class Experiment:
         train: The prepared training split.
         dev: The prepared dev split.
         test: The prepared test split, if training is to score it; else empty.
-        facts: What goes into the run directory besides the config.
+        manifest: What goes into the run directory besides the config.
         plan: Shape and packs of every step.
     """
 
@@ -55,7 +55,7 @@ class Experiment:
     train: list[Example]
     dev: list[Example]
     test: list[Example]
-    facts: RunFacts
+    manifest: Manifest
     plan: TrainPlan
 
     @property
@@ -65,7 +65,7 @@ class Experiment:
 
     def model(self, shape: PackShape) -> Model:
         """Builds the model for packs of ``shape``."""
-        return build_model(self.config, self.facts.encoder, len(self.dataset.labels), shape)
+        return build_model(self.config, self.manifest.encoder, len(self.dataset.labels), shape)
 
 
 def prepare(config: Config) -> Experiment:
@@ -88,7 +88,7 @@ def prepare(config: Config) -> Experiment:
         if not any((example.labels >= 0).any() or np.isfinite(example.values).any() for example in examples):
             raise InputError(f"{dataset.name}: expected labelled turns in the {split} split, found none")
     plan = plan_training(prepared["train"], config)
-    facts = RunFacts(
+    manifest = Manifest(
         corpus=dataset.name,
         labels=dataset.labels,
         encoder=encoder,
@@ -104,7 +104,7 @@ def prepare(config: Config) -> Experiment:
         train=prepared["train"],
         dev=prepared["dev"],
         test=prepared.get("test", []),
-        facts=facts,
+        manifest=manifest,
         plan=plan,
     )
 
@@ -162,14 +162,14 @@ def initial_params(experiment: Experiment) -> Any:
     Raises:
         InputError: The weights do not fit.
     """
-    config, facts = experiment.config, experiment.facts
-    model = experiment.model(facts.shape)
-    pack = build_pack([], facts.shape)
+    config, manifest = experiment.config, experiment.manifest
+    model = experiment.model(manifest.shape)
+    pack = build_pack([], manifest.shape)
     key = jax.random.fold_in(jax.random.key(config.train.seed), 0)
     params = jax.jit(lambda key, pack: model.init(key, pack, deterministic=True)["params"])(key, pack)
-    if facts.encoder is None or not config.model.encoder.pretrained or "encoder" not in params:
+    if manifest.encoder is None or not config.model.encoder.pretrained or "encoder" not in params:
         return params
-    loaded = load_params(hub.locate(config.model.encoder.pretrained), facts.encoder)
+    loaded = load_params(hub.locate(config.model.encoder.pretrained), manifest.encoder)
     initial = flax.traverse_util.flatten_dict(params["encoder"])
     stored = flax.traverse_util.flatten_dict(jax.tree.map(jnp.asarray, loaded))
     return {**params, "encoder": flax.traverse_util.unflatten_dict(initial | stored)}
@@ -178,8 +178,8 @@ def initial_params(experiment: Experiment) -> Any:
 def pure_step(experiment: Experiment) -> tuple[optax.GradientTransformation, TrainStep]:
     """Returns the experiment's optimizer and its train step, which sums over the axis ``step.AXIS`` of devices."""
     config = experiment.config
-    model, weights_C = experiment.model(experiment.facts.shape), jnp.asarray(class_weights(experiment))
-    optimizer = build_optimizer(config.optimizer, experiment.facts.total_steps, model.encoder_parts)
+    model, weights_C = experiment.model(experiment.manifest.shape), jnp.asarray(class_weights(experiment))
+    optimizer = build_optimizer(config.optimizer, experiment.manifest.total_steps, model.encoder_parts)
     smoothing = config.train.label_smoothing
     return optimizer, make_train_step(model, optimizer, experiment.task, weights_C, smoothing, axis_name=AXIS)
 

@@ -15,7 +15,7 @@ from dtrm_jax.config import Config, different_settings
 from dtrm_jax.conversation import LabelSpace, ValueSpace
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.errors import InputError
-from dtrm_jax.run_directory import Checkpoints, RunDirectory, RunFacts
+from dtrm_jax.run_directory import Checkpoints, Manifest, RunDirectory
 from tests.factories import tiny_encoder
 
 
@@ -35,6 +35,13 @@ def _save(checkpoints: Checkpoints, scores: dict[int, float | None]) -> None:
         metrics = None if score is None else {"weighted_f1": score, "accuracy": 1 - score}
         checkpoints.save(step, _state(step), {"note": step}, metrics)
         checkpoints.wait()
+
+
+def small_manifest(encoder, **settings):
+    labels = LabelSpace(("x", "y"))
+    return Manifest(
+        corpus="corpus", labels=labels, encoder=encoder, shape=PackShape((), 16), total_steps=17, **settings
+    )
 
 
 def test_best_and_latest_are_kept_and_only_they(tmp_path):
@@ -74,42 +81,42 @@ def test_of_an_error_less_is_better(tmp_path):
 @pytest.mark.parametrize("encoder", [None, tiny_encoder(Config())])
 def test_the_facts_of_a_run_come_back(tmp_path, labels, encoder):
     shape = PackShape(((64, 3), (96, 2)), 48, values=2, features=(("acoustic", 5), ("visual", 3)))
-    facts = RunFacts("avec", labels, encoder, shape, 17)
+    manifest = Manifest(corpus="avec", labels=labels, encoder=encoder, shape=shape, total_steps=17)
     run = RunDirectory(tmp_path)
     normalization = Normalization({"acoustic": np.zeros(5, np.float32)}, {"acoustic": np.ones(5, np.float32)})
-    run.begin(Config(), facts, None, normalization)
-    assert run.read_facts() == facts and run.read_normalization().sizes == (("acoustic", 5),)
+    run.begin(Config(), manifest, None, normalization)
+    assert run.read_manifest() == manifest and run.read_normalization().sizes == (("acoustic", 5),)
     assert not (tmp_path / "tokenizer.json").exists()
 
 
 def test_a_run_begun_again_keeps_where_its_data_lies_now_and_refuses_other_data(tmp_path):
     run, config = RunDirectory(tmp_path), Config()
-    facts = RunFacts("corpus", LabelSpace(("x", "y")), None, PackShape((), 16), 17, {"conversations": "1a"})
-    run.begin(config, facts, None, Normalization({}, {}))
+    manifest = small_manifest(None, data={"conversations": "1a"})
+    run.begin(config, manifest, None, Normalization({}, {}))
     config.data.source = "/moved"
-    run.begin(config, facts, None, Normalization({}, {}))
+    run.begin(config, manifest, None, Normalization({}, {}))
     assert run.read_config().data.source == "/moved"
-    other = dataclasses.replace(facts, data={"conversations": "2b"})
+    other = dataclasses.replace(manifest, data={"conversations": "2b"})
     with pytest.raises(InputError, match=r"run\.json: .* data\.conversations was '1a', is '2b'"):
         run.begin(config, other, None, Normalization({}, {}))
     config.train.epochs += 1
     with pytest.raises(InputError, match=r"config\.json: .* train\.epochs was"):
-        run.begin(config, facts, None, Normalization({}, {}))
+        run.begin(config, manifest, None, Normalization({}, {}))
     assert run.read_config().train.epochs == config.train.epochs - 1
 
 
 def test_a_run_from_before_there_were_encoder_families_is_begun_again(tmp_path):
-    run, facts = (
+    run, manifest = (
         RunDirectory(tmp_path),
-        RunFacts("c", LabelSpace(("x", "y")), tiny_encoder(Config()), PackShape((), 16), 17),
+        small_manifest(tiny_encoder(Config())),
     )
-    run.begin(Config(), facts, None, Normalization({}, {}))
+    run.begin(Config(), manifest, None, Normalization({}, {}))
     values = json.loads((tmp_path / "run.json").read_text())
     for key in ("family", "learned_segments", "first_position", "embedding_size", "relative_buckets"):
         del values["encoder"][key]
     (tmp_path / "run.json").write_text(json.dumps(values))
-    run.begin(Config(), facts, None, Normalization({}, {}))
-    assert run.read_facts() == facts
+    run.begin(Config(), manifest, None, Normalization({}, {}))
+    assert run.read_manifest() == manifest
 
 
 def test_a_setting_that_the_older_config_did_not_know_had_its_default():
@@ -173,10 +180,10 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"config.json: config.data: setting is missing"):
         run.read_config()
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(InputError, match="run.json: not the facts"):
-        run.read_facts()
-    facts = RunFacts("c", LabelSpace(("x", "y")), tiny_encoder(Config()), PackShape((), 16), 17)
-    (tmp_path / "run.json").write_text(json.dumps(facts.to_dict()))
+    with pytest.raises(InputError, match="run.json: not the manifest"):
+        run.read_manifest()
+    manifest = small_manifest(tiny_encoder(Config()))
+    (tmp_path / "run.json").write_text(json.dumps(manifest.to_dict()))
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match="tokenizer.json: expected a tokenizer"):
         run.read_tokenizer()

@@ -163,7 +163,7 @@ def test_best_is_the_best_on_dev_and_latest_is_the_last_step(whole):
     dev = _records(whole, "dev")
     scores = [record["weighted_f1"] for record in dev]
     assert saved_state(whole, "best")[0] == dev[int(np.argmax(scores))]["step"]
-    assert saved_state(whole, "latest")[0] == RunDirectory(whole).read_facts().total_steps == dev[-1]["step"]
+    assert saved_state(whole, "latest")[0] == RunDirectory(whole).read_manifest().total_steps == dev[-1]["step"]
 
 
 def test_the_log_says_what_was_trained(whole):
@@ -239,7 +239,7 @@ def test_evaluation_every_n_steps_and_at_the_end(cache, tmp_path):
     config = tiny_run_config(cache)
     config.train.epochs, config.train.evaluate_every_steps = 2, 3
     loop.train(config, str(tmp_path))
-    total = RunDirectory(tmp_path).read_facts().total_steps
+    total = RunDirectory(tmp_path).read_manifest().total_steps
     assert [record["step"] for record in _records(tmp_path, "dev")] == sorted({*range(3, total + 1, 3), total})
 
 

@@ -46,7 +46,7 @@ def config_of(folder, cache, **tokens):
 
 def test_parameters_are_the_encoders_with_segments_of_zeros(roberta, tmp_path):
     experiment = prepare(config_of(roberta, tmp_path / "cache"))
-    encoder = experiment.facts.encoder
+    encoder = experiment.manifest.encoder
     assert encoder.family == "roberta" and encoder.learned_segments
     assert {example.sequences[0].token_ids[0] for example in experiment.train} == {0}  # <s>
     arrays = explicit.weights({name: target.shape for name, target in encoder.arrays().items()})
@@ -61,7 +61,7 @@ def test_parameters_are_the_encoders_with_segments_of_zeros(roberta, tmp_path):
 def test_segments_of_zeros_can_be_declined(roberta, tmp_path):
     config = config_of(roberta, tmp_path / "cache")
     config.model.encoder.segment_embedding = False
-    assert not prepare(config).facts.encoder.learned_segments
+    assert not prepare(config).manifest.encoder.learned_segments
 
 
 def test_sequences_beyond_the_positions_are_refused(roberta, tmp_path):
@@ -72,5 +72,5 @@ def test_sequences_beyond_the_positions_are_refused(roberta, tmp_path):
 
 
 def test_an_encoder_from_scratch_has_the_segments_of_bert_and_no_others(tmp_path):
-    encoder = prepare(tiny_run_config(tmp_path / "cache")).facts.encoder
+    encoder = prepare(tiny_run_config(tmp_path / "cache")).manifest.encoder
     assert encoder.family == "bert" and encoder.segment_types == 2 and not encoder.learned_segments
