@@ -1,4 +1,4 @@
-"""The same model around transformers' FlaxBertModel: a sequence a row, every row padded to the longest.
+"""The same model around transformers' FlaxBertModel: one row per sequence, every row padded to the longest.
 
 What a JAX user has without packing: one shape for all batches, so that the program is compiled once. Everything but the
 encoder and the layout of the tokens is this project's own. Needs transformers below version 5.

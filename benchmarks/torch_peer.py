@@ -3,7 +3,7 @@
 DialogueTRM-U as one would write it with today's stock parts, eager:
 
 - ``transformers.BertModel`` (scaled dot-product attention) over the token sequences of eq. 1, a row each;
-- ``torch.nn.TransformerEncoder`` over the turns, a row a conversation, under eq. 3's causal window mask;
+- ``torch.nn.TransformerEncoder`` over the turns, one row per conversation, under eq. 3's causal window mask;
 - ``W tanh(W o)``, cross-entropy, ``torch.optim.AdamW``.
 
 A batch is a list of whole conversations. The form ``padded`` pads all its token sequences to the longest, as a data
@@ -104,7 +104,7 @@ class PeerModel(nn.Module):
         """Returns the logits of every turn, ``[sum of turns, classes]``.
 
         Args:
-            micro_batches: Padded inputs of BERT, together one row a turn.
+            micro_batches: Padded inputs of BERT, together one row per turn.
             order: ``order[i]`` is the turn, counted through the batch, of row ``i``.
             turns: Number of turns of every conversation.
         """

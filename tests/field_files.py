@@ -41,7 +41,7 @@ def dump(path: Path, value: Any) -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """A fabricated corpus; the dicts are by conversation id, with a value a turn."""
+    """A fabricated corpus; the dicts are by conversation id, with one value per turn."""
 
     splits: dict[str, list]
     speakers: dict[Any, list]

@@ -21,7 +21,7 @@ def format_shifts(analysis: dict[str, Any], task: Classes) -> str:
     Returns:
         Lines of at most 80 columns, without a newline at the end; scores are percentages.
     """
-    rows = [["emotion shift", *_titles(), "n", "a conversation"]]
+    rows = [["emotion shift", *_titles(), "n", "per conversation"]]
     for name, title in _SHIFTS.items():
         group = analysis["shifts"][name]
         rows.append([title, *_scores(group), str(group["n"]), f"{group['per_conversation']:.1f}"])
@@ -106,7 +106,7 @@ def _differences(differences: dict[str, Any], task: Classes) -> list[str]:
 
 def _both_shifts(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     titles = [cell for title in _titles() for cell in (f"{title} A", "B")]
-    rows = [["emotion shift", *titles, "n", "a conversation"]]
+    rows = [["emotion shift", *titles, "n", "per conversation"]]
     for name, title in _SHIFTS.items():
         pairs = zip(_scores(first[name]), _scores(second[name]), strict=True)
         counts = str(first[name]["n"]), f"{first[name]['per_conversation']:.1f}"
