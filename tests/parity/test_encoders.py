@@ -38,7 +38,7 @@ def folder(family, tmp_path_factory):
     with torch.no_grad():
         # Fresh weights are almost zero and fresh biases are zero: neither would show a mistake.
         for name, parameter in model.named_parameters():
-            parameter.normal_(1.0 if "orm" in name and name.endswith("weight") else 0.0, 0.3)
+            parameter.normal_(1.0 if "norm" in name.lower() and name.endswith("weight") else 0.0, 0.3)
     path = tmp_path_factory.mktemp(family)
     model.save_pretrained(path)
     return path
