@@ -213,8 +213,9 @@ class TrainConfig:
     # by the test score, as many published results do, would add.
     score_test: bool = False
     # Dev metric that selects the best checkpoint, one of tasks/metrics.py: weighted_f1 | accuracy | macro_f1 |
-    # average_recall (UAR) | micro_f1 (without data.neutral); for real values pearson_r | mae | ccc.
-    select_by: str = setting("weighted_f1", choices=METRICS)
+    # average_recall (UAR) | micro_f1 (without data.neutral); for real values pearson_r | mae | ccc. If empty, it is
+    # weighted_f1, or pearson_r for real values.
+    select_by: str = setting("", choices=METRICS, or_empty=True)
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -21,6 +21,7 @@ class Admitted:
 
     Attributes:
         choices: The values that a text may have; empty if any will do.
+        or_empty: Whether an empty text is admitted besides them.
         low: The smallest number.
         high: The largest number.
         below: What a number must be smaller than.
@@ -28,6 +29,7 @@ class Admitted:
     """
 
     choices: Collection[str] = ()
+    or_empty: bool = False
     low: float = 0
     high: float = math.inf
     below: float = math.inf
@@ -35,13 +37,15 @@ class Admitted:
 
     def problem(self, value: Any) -> str:
         """Returns what was expected instead of a value of the right type; empty if it is admitted."""
-        if self.choices and value not in self.choices:
+        if self.choices and value not in self.choices and not (self.or_empty and value == ""):
             return f"one of {', '.join(self.choices)}"
         if self.increasing and not (value and min(value) >= self.low and list(value) == sorted(set(value))):
             return f"increasing lengths of at least {self.low}"
         if isinstance(value, int | float) and not isinstance(value, bool):
             if not (self.low <= value <= self.high and value < self.below and math.isfinite(value)):
-                return f"a number from {self.low} to " + ("below 1" if self.below == 1 else f"{self.high}")
+                return f"a number from {self.low} to " + (
+                    f"below {self.below}" if self.below < self.high else f"{self.high}"
+                )
         return ""
 
 
@@ -49,6 +53,7 @@ def setting(
     default: Any,
     *,
     choices: Collection[str] = (),
+    or_empty: bool = False,
     low: float = 0,
     high: float = math.inf,
     below: float = math.inf,
@@ -60,6 +65,7 @@ def setting(
     Args:
         default: Its default.
         choices: As in ``Admitted``.
+        or_empty: As in ``Admitted``.
         low: As in ``Admitted``.
         high: As in ``Admitted``.
         below: As in ``Admitted``.
@@ -67,7 +73,7 @@ def setting(
         since: The version of the package that introduced it. A file of an older version lacks the setting, and it then
             has its default, which must be what the older version did.
     """
-    admitted = Admitted(choices=choices, low=low, high=high, below=below, increasing=increasing)
+    admitted = Admitted(choices=choices, or_empty=or_empty, low=low, high=high, below=below, increasing=increasing)
     return dataclasses.field(default=default, metadata={_ADMITS: admitted, _SINCE: since})
 
 

@@ -112,6 +112,7 @@ def tiny_config(**settings: Any) -> Config:
     """Returns a config with a tiny model and no dropout; ``model__dtype="bfloat16"`` sets ``config.model.dtype``."""
     config = Config()
     tiny = {
+        "train__select_by": "weighted_f1",
         "tokens__window": 3,
         "tokens__max_length": 29,
         "model__dropout": 0.0,

@@ -22,6 +22,10 @@ class BagOfWords(Model):
         speaker_UxD = nn.Embed(5, self.width, name="speakers")(jnp.clip(batch.speaker_U, 0, 4))
         return nn.Dense(self.outputs, name="output")(jnp.tanh(text_UxD + speaker_UxD))
 
+    @nn.nowrap
+    def summarise(self, sown, pack):
+        return {"inside_words": jnp.bincount(pack.sequence_ids_T, length=self.shape.utterances).astype(float)}
+
     @classmethod
     def build(cls, config, *, encoder, outputs, shape):
         width = config.model.encoder.hidden_size

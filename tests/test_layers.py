@@ -32,34 +32,60 @@ FLOORS = {
     "commands": 12,
     "experiments": 12,
 }
-FILES = sorted(file for file in PACKAGE.rglob("*.py") if file.name != "__init__.py")
+# The floors inside the rooms that have several; what is not named stands above all that is.
+ROOMS = {
+    "models": ("layers", "encoders", "interface", "dialogue_trm"),
+    "data": ("encoder_tokenizer", "tokenize", "features", "examples", "packing", "plans", "pipeline"),
+    "evaluation": ("aligned", "files", "analysis", "evaluator", "run"),
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def _part(file: Path) -> str:
     return file.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
-def _imports(file: Path) -> set[str]:
-    """The parts of the package that a file imports anywhere, inside functions too."""
+def _modules(file: Path) -> set[str]:
+    """The modules and packages of the project that a file imports anywhere, inside functions too."""
     names = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= (
-                {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "dtrm_jax" else {node.module}
-            )
-    return {name.split(".")[1] for name in names if name.startswith("dtrm_jax.")}
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in names if name.startswith("dtrm_jax.")}
+
+
+def _imports(file: Path) -> set[str]:
+    """The parts of the package that a file imports."""
+    return {name.split(".")[1] for name in _modules(file)} & FLOORS.keys()
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_imports_go_down(file):
     part = _part(file)
+    if part == "__init__":  # the public names, imported when they are used
+        return
     above = {other for other in _imports(file) - {part} if FLOORS[other] >= FLOORS[part] and FLOORS[part] > 1}
     assert not above, f"{part} imports {above}"
     if part in ("data", "models"):
         assert not _imports(file) & {"data", "models"} - {part}, "data and models meet at the batch alone"
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_go_down_inside_a_room(file):
+    room, *rest = file.relative_to(PACKAGE).with_suffix("").parts
+    floors = ROOMS.get(room, ())
+    if not rest or rest[0] not in floors:
+        return
+    own = floors.index(rest[0])
+    for name in _modules(file):
+        _, other_room, *other = name.split(".")
+        if other_room == room and other and other[0] in floors:
+            assert floors.index(other[0]) <= own, f"{rest[0]} imports {other[0]}"
+
+
 def test_every_part_has_a_floor():
-    assert {_part(file) for file in FILES} == FLOORS.keys()
+    assert {_part(file) for file in FILES} - {"__init__"} == FLOORS.keys()
+    for room, floors in ROOMS.items():
+        assert {name for name in floors if not list((PACKAGE / room).glob(f"{name}*"))} == set()

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tokenizers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -15,6 +15,7 @@ from dtrm_jax.conversation import Conversation
 from dtrm_jax.errors import InputError
 from dtrm_jax.special_tokens import BERT_TOKENS, SpecialTokens
 
+_OPTIONS = ("tokenize_chinese_chars", "strip_accents", "do_lower_case", "add_prefix_space")
 _FILES = "tokenizer.json, or vocab.txt (WordPiece), or vocab.json and merges.txt (byte-level BPE)"
 
 
@@ -173,7 +174,7 @@ def _word_piece(path: Path, options_path: Path, special: SpecialTokens) -> Encod
     tokenizer.normalizer = normalizers.BertNormalizer(
         clean_text=True,
         handle_chinese_chars=options.get("tokenize_chinese_chars", True),
-        strip_accents=options.get("strip_accents"),  # None: as lowercase
+        strip_accents=options.get("strip_accents"),  # if None, accents go where the text is lower-cased
         lowercase=options.get("do_lower_case", True),
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -216,7 +217,12 @@ def _check_special_tokens(path: Path, vocabulary: dict[str, int], special: Speci
         raise InputError(f"{path}: expected the tokens {', '.join(special.all)}, found no {', '.join(absent)}")
 
 
-def _read_options(path: Path) -> dict[str, Any]:
+def _read_options(path: Path) -> dict[str, bool]:
+    """Returns the options of a ``tokenizer_config.json`` that are read here, those that are given and not null.
+
+    Raises:
+        InputError: The file is damaged, or an option is not true or false.
+    """
     if not path.is_file():
         return {}
     try:
@@ -225,4 +231,8 @@ def _read_options(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: expected JSON, found {error}") from error
     if not isinstance(options, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(options).__name__}")
-    return options
+    found = {name: options[name] for name in _OPTIONS if options.get(name) is not None}
+    for name, value in found.items():
+        if type(value) is not bool:
+            raise InputError(f"{path}: {name}: expected true or false, found {value!r}")
+    return found

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Dataset
-from dtrm_jax.data import protocol
+from dtrm_jax.data import corpus, protocol
 from dtrm_jax.errors import InputError
 from dtrm_jax.experiments import grid, outcome, rendering, tables
 from dtrm_jax.experiments.grid import Folders
@@ -13,6 +13,7 @@ from dtrm_jax.experiments.variants import Variant
 from dtrm_jax.json_file import write_json
 from dtrm_jax.replacing import replacing
 from dtrm_jax.tasks import task_of
+from dtrm_jax.training.setup import with_metric
 
 
 def run(name: str, config: Config, *, seeds: Sequence[int], only: Sequence[str], folders: Folders) -> None:
@@ -29,7 +30,7 @@ def run(name: str, config: Config, *, seeds: Sequence[int], only: Sequence[str],
         InputError: The table, or a row of it, cannot be made of this data, a row is unknown, or a run fails.
         Interrupted: A signal ended a training, after a checkpoint; the same call resumes there.
     """
-    table = _table(name, config)
+    table, config = _table(name, config), _with_metric(config)
     chosen = grid.choose([row.variant for row in table.rows], only)
     _check_rows(table, config, chosen)
     grid.run_all(config, chosen, seeds, folders)
@@ -50,7 +51,7 @@ def write(name: str, config: Config, *, seeds: Sequence[int], records_folder: Pa
     Raises:
         InputError: As ``outcome.collect``, or nothing has been run.
     """
-    table = _table(name, config)
+    table, config = _table(name, config), _with_metric(config)
     dataset = protocol.load(config)
     _check_dataset(table, dataset)
     found = outcome.collect(table, config, dataset, seeds, records_folder)
@@ -89,6 +90,12 @@ def _check_dataset(table: tables.Table, dataset: Dataset) -> None:
     task = task_of(dataset.labels)
     if table.columns and not task.analysed:
         raise InputError(f"{table.name}: expected emotions that are classes, {dataset.name} has {task.emotions}")
+
+
+def _with_metric(config: Config) -> Config:
+    """Returns the config with the dev metric named that selects checkpoints, as the records of its runs have it."""
+    dataset = protocol.choose_targets(corpus.load(config.data), config.data.targets)
+    return with_metric(config, task_of(dataset.labels, config.data.neutral), dataset.name)
 
 
 def _table(name: str, config: Config) -> tables.Table:

@@ -119,7 +119,10 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
     _check_data(runs, dataset, records_folder)
     reference = next((variant for variant in table.references if runs.get(variant)), None)
     differences = {} if reference is None else _differences(runs, reference, dataset, config, records_folder)
-    columns, test = columns_of(table, task_of(dataset.labels, config.data.neutral)), dataset.splits["test"]
+    columns, test = (
+        columns_of(table, task_of(dataset.labels, config.data.neutral), config.train.select_by),
+        dataset.splits["test"],
+    )
     found = [record for by_seed in runs.values() for record in by_seed.values()]
     return Outcome(
         table=table.name,

@@ -8,6 +8,7 @@ from typing import Any
 
 from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.experiments.outcome import Outcome, RowOutcome
+from dtrm_jax.experiments.tables import Column
 from dtrm_jax.tasks import METRICS, Metric
 
 _NOTHING = "-"
@@ -78,9 +79,9 @@ def cells(outcome: Outcome) -> list[list[str]]:
     percent = _metric(outcome).percent
     columns = [["", *(row.shown for row in rows)]]
     for column in outcome.columns:
-        path = column.path
-        columns.append([column.title, *(_mean(row.scores[path], percent) for row in rows)])
-        columns.append(["paper", *(_of_paper(row, path, percent) for row in rows)])
+        path, in_percent = column.path, _in_percent(column)
+        columns.append([column.title, *(_mean(row.scores[path], in_percent) for row in rows)])
+        columns.append(["paper", *(_of_paper(row, path, in_percent) for row in rows)])
     columns += [
         ["Δ (interval)", *(_difference(row, outcome) for row in rows)],
         ["p", *(_p_value(row) for row in rows)],
@@ -94,7 +95,6 @@ def cells(outcome: Outcome) -> list[list[str]]:
 def as_csv(outcome: Outcome) -> str:
     """Returns one row per variant; scores as fractions, with their mean and standard deviation, in full precision."""
     names = [column.path.removeprefix("test.").removeprefix("per_target.") for column in outcome.columns]
-    percent = _metric(outcome).percent
     header = ["variant", "description", "seeds"]
     for name in names:
         header += [f"{name}_mean", f"{name}_deviation", f"{name}_paper"]
@@ -106,7 +106,7 @@ def as_csv(outcome: Outcome) -> str:
         line: list[Any] = [row.variant, row.shown, " ".join(map(str, row.seeds))]
         for column in outcome.columns:
             scores, paper = row.scores[column.path], (row.paper or {}).get(column.path)
-            line += [*_moments(scores), paper if paper is None or not percent else round(paper / 100, 6)]
+            line += [*_moments(scores), paper if paper is None or not _in_percent(column) else round(paper / 100, 6)]
         difference = row.difference or {}
         line += [_moments(row.dev)[0]]
         line += [difference.get(name) for name in ("difference", "low", "high", "p_value")]
@@ -117,6 +117,11 @@ def as_csv(outcome: Outcome) -> str:
 
 def _metric(outcome: Outcome) -> Metric:
     return METRICS[outcome.select_by]
+
+
+def _in_percent(column: Column) -> bool:
+    """Whether a column's metric, the last part of its path, is shown in percent."""
+    return METRICS[column.path.rpartition(".")[2]].percent
 
 
 def _reference(outcome: Outcome) -> str:

@@ -73,9 +73,12 @@ SHORT = (
 )
 
 
-def columns_of(table: Table, task: Task) -> tuple[Column, ...]:
-    """Returns the columns of a table for a kind of emotions."""
-    return table.columns or tuple(Column(f"test.{path}", title) for path, title in task.reported)
+def columns_of(table: Table, task: Task, select_by: str) -> tuple[Column, ...]:
+    """Returns the columns of a table for a kind of emotions, the metric that selects checkpoints among them."""
+    columns = table.columns or tuple(Column(f"test.{path}", title) for path, title in task.reported)
+    if select_by in {column.path.rpartition(".")[2] for column in columns}:
+        return columns
+    return (*columns, Column(f"test.{select_by}", METRICS[select_by].title))
 
 
 def table(name: str, corpus: str) -> Table:

@@ -68,7 +68,8 @@ class Model(nn.Module):
             pack: What the model was run on.
 
         Returns:
-            Name -> ``[U]``; nothing by default. The names are columns of ``predictions.csv``, which
-            ``evaluation.files.inside_columns`` lists.
+            Name -> ``[U]``, NaN where a turn has no such number; nothing by default. The names are columns of
+            ``predictions.csv``: those that ``evaluation.files.inside_columns`` lists, or any that begin with
+            ``inside_``, of which the report shows the means.
         """
         return {}

@@ -50,6 +50,11 @@ def fusion_means(turns: Sequence[PredictedTurn], classes: Sequence[str]) -> Mean
     return _means(turns, classes, lambda turn: turn.insides.fusion)
 
 
+def number_means(turns: Sequence[PredictedTurn], classes: Sequence[str]) -> Means | None:
+    """Returns the mean of every other number that the model hands out; see ``gate_means``."""
+    return _means(turns, classes, lambda turn: turn.insides.numbers)
+
+
 def attention_summaries(turns: Sequence[PredictedTurn], classes: Sequence[str], window: int) -> list[AttentionSummary]:
     """Returns where the attention of every context-dependent modality looks.
 

@@ -15,7 +15,7 @@ from dtrm_jax.replacing import replacing
 from dtrm_jax.report import plot
 from dtrm_jax.report.about import about, settings
 from dtrm_jax.report.cases import cases
-from dtrm_jax.report.gates_and_attention import attention_summaries, fusion_means, gate_means
+from dtrm_jax.report.gates_and_attention import attention_summaries, fusion_means, gate_means, number_means
 from dtrm_jax.report.kinds import Kind, kind_of
 from dtrm_jax.report.sources import Sources, by_conversation, read_sources
 from dtrm_jax.report.training import training_curves
@@ -118,12 +118,14 @@ def _insides(sources: Sources, groups: tuple[str, ...]) -> dict[str, Any]:
     """Returns what the section on gates and attention is given."""
     turns, window = sources.turns, sources.config.tokens.window
     gates, fusion = gate_means(turns, groups), fusion_means(turns, groups)
-    attention = attention_summaries(turns, groups, window)
+    attention, numbers = attention_summaries(turns, groups, window), number_means(turns, groups)
+    title = "Gates and attention" if gates else "Attention" if fusion or attention else "Insides" if numbers else ""
     return {
         "gates": gates,
         "fusion": fusion,
         "attention": attention,
-        "insides_title": "Gates and attention" if gates else "Attention" if fusion or attention else "",
+        "numbers": numbers,
+        "insides_title": title,
         "gate_names": [] if gates is None else [_pair_name(pair, " : ") for pair in gates.columns],
         "fusion_names": [] if fusion is None else [_position_name(position) for position in fusion.columns],
         "window": window,

@@ -27,11 +27,13 @@ class TurnInsides:
         attended: Letter of a modality -> where its attention looks.
         gates: Pair of letters -> share of the first.
         fusion: Position -> attention of ``e_CLS``.
+        numbers: Name -> any other number.
     """
 
     attended: Mapping[str, Attended] = dataclasses.field(default_factory=dict, hash=False)
     gates: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
     fusion: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
+    numbers: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,7 @@ def train(config: Config, workdir: str) -> Progress:
     if not trainer.is_main:
         return trainer.run()
     with run.locked():
-        run.begin(config, experiment.manifest, experiment.tokenizer, experiment.normalization)
+        run.begin(experiment.config, experiment.manifest, experiment.tokenizer, experiment.normalization)
         trainer.describe()
         return trainer.run()
 

@@ -78,7 +78,7 @@ def prepare(config: Config) -> Experiment:
     dataset = protocol.load(config)
     used = ("train", "dev", "test") if config.train.score_test else ("train", "dev")
     protocol.require_splits(dataset, used)
-    _check_metric(config, dataset)
+    config = with_metric(config, task_of(dataset.labels, config.data.neutral), dataset.name)
     tokenizer, encoder = encoder_of(config, dataset) if config.model.reads_text else (None, None)
     normalization = Normalization.fit(dataset.splits["train"], config.model.feature_modalities)
     prepared = {
@@ -109,16 +109,26 @@ def prepare(config: Config) -> Experiment:
     )
 
 
-def _check_metric(config: Config, dataset: Dataset) -> None:
-    """Checks that the dev metric is one of this kind of emotions."""
-    task, name = task_of(dataset.labels, config.data.neutral), config.train.select_by
+def with_metric(config: Config, task: Task, corpus: str) -> Config:
+    """Returns the config with the dev metric named that selects checkpoints.
+
+    Args:
+        config: Its ``train.select_by`` may be empty: the default of the task.
+        task: The kind of emotions that the corpus has.
+        corpus: Its name, for the error.
+
+    Raises:
+        InputError: The metric is not one of this kind of emotions.
+    """
+    name = config.train.select_by or task.default_metric
     names = [metric.name for metric in task.metrics]
     if name not in names:
         hint = "; name config.data.neutral for it" if METRICS[name].needs_neutral else ""
         raise InputError(
-            f"config.train.select_by: {dataset.name} has {task.emotions}, expected one of {', '.join(names)}, "
+            f"config.train.select_by: {corpus} has {task.emotions}, expected one of {', '.join(names)}, "
             f"found {name}{hint}"
         )
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, select_by=name))
 
 
 def encoder_of(config: Config, dataset: Dataset) -> tuple[EncoderTokenizer, Encoder]:
@@ -167,8 +177,12 @@ def initial_params(experiment: Experiment) -> Any:
     pack = build_pack([], manifest.shape)
     key = jax.random.fold_in(jax.random.key(config.train.seed), 0)
     params = jax.jit(lambda key, pack: model.init(key, pack, deterministic=True)["params"])(key, pack)
-    if manifest.encoder is None or not config.model.encoder.pretrained or "encoder" not in params:
+    if manifest.encoder is None or not config.model.encoder.pretrained:
         return params
+    if "encoder" not in params:
+        raise InputError(
+            f"config.model.encoder.pretrained: {config.model.architecture} has no part called encoder to load it into"
+        )
     loaded = load_params(hub.locate(config.model.encoder.pretrained), manifest.encoder)
     initial = flax.traverse_util.flatten_dict(params["encoder"])
     stored = flax.traverse_util.flatten_dict(jax.tree.map(jnp.asarray, loaded))

@@ -235,3 +235,13 @@ def test_minilm_tokenizer_agrees_with_its_own_vocabulary_file(tmp_path):
     assert built.encode(text).ids == stored.encode(text).ids
     assert built.encode(text, text).type_ids == stored.encode(text, text).type_ids
     assert len(stored.encode("yeah " * 300).ids) == 302
+
+
+@pytest.mark.parametrize("option", ["do_lower_case", "strip_accents", "tokenize_chinese_chars"])
+def test_an_option_that_is_neither_true_nor_false_is_refused(folder, option):
+    (folder / "tokenizer_config.json").write_text(json.dumps({option: "yes"}))
+    with pytest.raises(InputError) as error:
+        load(folder)
+    assert f"tokenizer_config.json: {option}: expected true or false, found 'yes'" in one_line(error)
+    (folder / "tokenizer_config.json").write_text(json.dumps({option: None}))
+    assert load(folder).encode(["Yeah"]) == [[7]]

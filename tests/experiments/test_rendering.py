@@ -168,7 +168,7 @@ def test_the_csv_has_every_number_in_full(found):
 
 
 def test_real_values_are_shown_as_correlations(found):
-    columns = tables.columns_of(tables.table("table2", "avec"), Values(ValueSpace(("valence", "power"))))
+    columns = tables.columns_of(tables.table("table2", "avec"), Values(ValueSpace(("valence", "power"))), "pearson_r")
     row = RowOutcome(
         variant="u",
         shown="U",
@@ -234,3 +234,36 @@ def test_the_stored_records_are_read():
     for file in files:
         written = json.loads(file.read_text(encoding="utf-8"))
         assert Record.from_json(written).to_json() == written
+
+
+def test_every_column_has_the_scale_of_its_own_metric():
+    """Selected by a score that is no percentage, percentages are shown as such, beside the paper's."""
+    columns = [tables.Column("test.accuracy", "accuracy"), tables.Column("test.pearson_r", "Pearson r")]
+    row = RowOutcome(
+        variant="u",
+        shown="U",
+        seeds=[0],
+        scores={"test.accuracy": [0.625], "test.pearson_r": [0.3]},
+        f1_by_class={},
+        dev=[0.3],
+        paper={"test.accuracy": 64.6, "test.pearson_r": 0.33},
+        difference=None,
+        best_test_epoch=None,
+        optimum=None,
+    )
+    outcome = Outcome(
+        table="table2",
+        title="",
+        corpus="corpus",
+        encoder="",
+        conversations=1,
+        turns=2,
+        select_by="pearson_r",
+        reference=None,
+        columns=columns,
+        rows=[row],
+        shifts=None,
+        config={"tokens": {"window": 3}},
+    )
+    assert rendering.cells(outcome)[1] == ["U", "62.5", "64.6", "0.300", "0.33"]
+    assert rendering.as_csv(outcome).splitlines()[1].split(",")[3:9] == ["0.625", "", "0.646", "0.3", "", "0.33"]

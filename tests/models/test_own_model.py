@@ -28,9 +28,9 @@ def test_it_trains_is_evaluated_and_reported(config, tmp_path):
     majority = max(row["support"] for row in metrics["per_class"].values()) / metrics["n"]
     assert metrics["accuracy"] > majority
     turns, _ = predictions.read(run.evaluation("dev") / "predictions.csv")
-    assert len(turns) == metrics["n"] and turns[0].insides == type(turns[0].insides)()
+    assert len(turns) == metrics["n"] and turns[0].insides.numbers.keys() == {"words"} and not turns[0].insides.gates
     report = (run.evaluation("dev") / "report.html").read_text(encoding="utf-8")
-    assert "bag_of_words: u" in report and "Gates" not in report
+    assert "bag_of_words: u" in report and "Gates" not in report and '<th scope="col">words</th>' in report
 
 
 def test_its_parts_learn_at_the_rates_that_it_says(config, tmp_path, monkeypatch):

@@ -11,11 +11,13 @@ a(coustic) or v(isual).
 - ``fusion_<position>``: the attention of ``e_CLS`` in MGIF's Transformer on itself (``fusion_e_CLS``) and on each
   gated vector (``fusion_ua``: the utterance's in the pair utterance, acoustic; ``fusion_au``: the acoustic one's), or,
   without gates, on each modality (``fusion_u``); empty where the turn lacks the modality.
+- ``inside_<name>``: any other number that a model's ``summarise`` hands out; empty where a turn has none.
 
 See ``models.dialogue_trm.insides`` for how they are averaged.
 """
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
@@ -26,6 +28,7 @@ from dtrm_jax.tasks.rows import Attended, TurnInsides
 ATTENDED = ("attended_turn_", "attended_weight_", "attended_self_")
 GATE = "gate_"
 FUSION = "fusion_"
+OTHER = "inside_"  # any other number that a model hands out, such as inside_memory
 
 _LETTERS = "".join(MODALITIES)
 _PAIRS = list(itertools.combinations(_LETTERS, 2))
@@ -41,7 +44,7 @@ _ROUNDING = 1e-3  # by how much a mean of low precision may exceed 1
 
 def ordered(insides: Mapping[str, np.ndarray]) -> list[str]:
     """Returns the names of the existing columns, in the order they are written in."""
-    return [name for name in COLUMNS if name in insides]
+    return [*(name for name in COLUMNS if name in insides), *(name for name in insides if name.startswith(OTHER))]
 
 
 def cells(insides_L: Mapping[str, np.ndarray], ids: Sequence[str]) -> list[list[str]]:
@@ -71,12 +74,12 @@ def _column(name: str, column_L: np.ndarray, ids: Sequence[str]) -> list[str]:
 
 def check_header(names: Sequence[str]) -> None:
     """Raises ValueError unless the names are distinct columns of this module, with all three of an attention."""
-    unknown = [name for name in names if name not in COLUMNS]
+    unknown = [name for name in names if name not in COLUMNS and not name.startswith(OTHER)]
     if unknown:
         kinds = ", ".join(f"{kind}<m>" for kind in ATTENDED)
         raise ValueError(
-            f"expected the columns {kinds}, {GATE}<xy> or {FUSION}<position> after those of the emotions, "
-            f"found {unknown[0]!r}"
+            f"expected the columns {kinds}, {GATE}<xy>, {FUSION}<position> or {OTHER}<name> after those of the "
+            f"emotions, found {unknown[0]!r}"
         )
     if len(set(names)) < len(names):
         raise ValueError(f"expected distinct columns, found {', '.join(names)}")
@@ -111,7 +114,18 @@ def parse(names: Sequence[str], fields: Sequence[str], earlier: Set[str]) -> Tur
         {name.removeprefix(kind): _share(cell) for name, cell in row.items() if name.startswith(kind) and cell}
         for kind in (GATE, FUSION)
     )
-    return TurnInsides(attended, gates, fusion)
+    numbers = {name.removeprefix(OTHER): _finite(cell) for name, cell in row.items() if name.startswith(OTHER) and cell}
+    return TurnInsides(attended=attended, gates=gates, fusion=fusion, numbers=numbers)
+
+
+def _finite(field: str) -> float:
+    try:
+        number = float(field)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"expected a number, found {field!r}")
+    return number
 
 
 def _share(field: str) -> float:

@@ -42,7 +42,7 @@ def read_encoder(folder: Path, **settings: Any) -> Encoder:
     """
     file = ConfigFile(folder / "config.json")
     found = file.values.get("model_type")
-    if found not in FAMILIES:
+    if not isinstance(found, str) or found not in FAMILIES:
         raise InputError(f"{file.path}: model_type: expected one of {', '.join(FAMILIES)}, found {found!r}")
     return FAMILIES[found].from_config(file, **settings)
 

