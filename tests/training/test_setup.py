@@ -2,15 +2,19 @@
 
 import json
 
+import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from dtrm_jax.errors import InputError
+from dtrm_jax.models import ARCHITECTURES
 from dtrm_jax.training.setup import initial_params, prepare
 from tests.encoder_families import FAMILIES
 from tests.golden import explicit
+from tests.own_model import BagOfWords
 from tests.runs import tiny_run_config
 
 VOCABULARY = 300
@@ -74,3 +78,19 @@ def test_sequences_beyond_the_positions_are_refused(roberta, tmp_path):
 def test_an_encoder_from_scratch_has_the_segments_of_bert_and_no_others(tmp_path):
     encoder = prepare(tiny_run_config(tmp_path / "cache")).manifest.encoder
     assert encoder.family == "bert" and encoder.segment_types == 2 and not encoder.learned_segments
+
+
+class WithoutWords(BagOfWords):
+    @nn.compact
+    def __call__(self, batch, *, deterministic):
+        return nn.Dense(self.outputs, name="output")(jnp.ones((self.shape.utterances, 1)))
+
+
+def test_weights_that_the_model_has_no_part_for_are_not_dropped_in_silence(tmp_path, monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "bag_of_words", WithoutWords)
+    config = tiny_run_config(tmp_path / "cache")
+    config.model.architecture = "bag_of_words"
+    experiment = prepare(config)
+    config.model.encoder.pretrained = str(tmp_path)
+    with pytest.raises(InputError, match="config.model.encoder.pretrained: bag_of_words has no part called encoder"):
+        initial_params(experiment)
