@@ -34,7 +34,7 @@ Run = Callable[[], list[float]]
 
 
 class Round(NamedTuple):
-    """What a contender reports of a round: its time, its run's figures, and the peak of its memory so far."""
+    """A contender's report of a round: its time, its run's figures, and the peak of its memory so far."""
 
     seconds: float
     figures: list[float]
@@ -187,7 +187,7 @@ def show(results: dict[str, dict[str, Any]]) -> None:
 
 
 def describe(experiment: Experiment, utterances: int, tokens: int) -> dict[str, Any]:
-    """Returns what was measured, where."""
+    """Returns the measurements and the machine that they were made on."""
     settings, shape = experiment.config, experiment.manifest.shape
     packages = ("jax", "flax", *(("torch", "transformers") if _PEERS.value else ()))
     return {

@@ -1,6 +1,6 @@
 """The same model around transformers' FlaxBertModel: one row per sequence, every row padded to the longest.
 
-What a JAX user has without packing: one shape for all batches, so that the program is compiled once. Everything but the
+A JAX user has this without packing: one shape for all batches, so that the program is compiled once. Everything but the
 encoder and the layout of the tokens is this project's own. Needs transformers below version 5.
 """
 
@@ -37,7 +37,7 @@ class PaddedDialogueTRM(nn.Module):
         sizes: Of the encoder.
         window: K.
         outputs: C.
-        shape: One row length, a row an utterance slot.
+        shape: One row length, with one row per utterance slot.
     """
 
     config: ModelConfig

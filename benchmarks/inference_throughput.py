@@ -33,7 +33,7 @@ flags.mark_flag_as_required("config")
 
 
 def prepare(config: Config, split: str) -> tuple[setup.Experiment, list[Example], Evaluator]:
-    """Returns the experiment, the split's examples, and what evaluates them.
+    """Returns the experiment, the split's examples, and their evaluator.
 
     Raises:
         InputError: There is no such split, or what ``setup.prepare`` raises.

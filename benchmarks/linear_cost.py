@@ -1,4 +1,4 @@
-"""What a turn costs in conversations of 100 to 10,000 turns: time and memory of the intra-modal Transformer.
+"""The cost per turn of conversations of 100 to 10,000 turns: time and memory of the intra-modal Transformer.
 
     python benchmarks/linear_cost.py [--turns=100,1000,10000] [--window=14] [--layers=6] [--json FILE]
 
@@ -48,9 +48,9 @@ def compile_gradient(turns: int, window: int, layers: int) -> tuple[jax.stages.C
 
 
 def measure(lengths: list[int], window: int, layers: int, rounds: int) -> dict[int, dict[str, float]]:
-    """Returns what a turn takes, for every length, in ascending order.
+    """Returns the cost per turn for every length, in ascending order.
 
-    Seconds a turn, alone and in a full pack, and how they compare with the longest conversation's in the same round;
+    Seconds per turn, alone and in a full pack, and how they compare with the longest conversation's in the same round;
     the program's temporary bytes, and those that each turn beyond the next shorter conversation adds.
     """
     alone = {turns: compile_gradient(turns, window, layers) for turns in lengths}
@@ -95,14 +95,14 @@ def main() -> int:
     command_line.prepare_process()
     results = measure(sorted(map(int, _TURNS.value)), _WINDOW.value, _LAYERS.value, _ROUNDS.value)
     print(
-        f"{'turns':>7}{'us a turn':>12}{'of longest':>12}{'in full pack':>14}{'of longest':>12}"
-        f"{'MB':>10}{'KB a turn more':>16}"
+        f"{'turns':>7}{'us per turn':>12}{'of longest':>12}{'in full pack':>14}{'of longest':>12}"
+        f"{'MB':>10}{'KB per turn more':>17}"
     )
     for turns, row in results.items():
         print(
             f"{turns:>7}{row['seconds_a_turn'] * 1e6:>12.1f}{row['time_beside_longest']:>12.2f}"
             f"{row['seconds_a_turn_in_a_full_pack'] * 1e6:>14.1f}{row['time_beside_longest_in_a_full_pack']:>12.2f}"
-            f"{row['bytes'] / 1e6:>10.0f}{row['bytes_a_further_turn'] / 1e3:>16.0f}"
+            f"{row['bytes'] / 1e6:>10.0f}{row['bytes_a_further_turn'] / 1e3:>17.0f}"
         )
     about = {"window": _WINDOW.value, "layers": _LAYERS.value, "width": WIDTH, "rounds": _ROUNDS.value}
     record.write(about | {"results": results})

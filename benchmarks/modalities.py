@@ -61,7 +61,7 @@ def fabricate(source: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def time_epoch(config: Config, modalities: str, folder: pathlib.Path) -> dict[str, Any]:
-    """Trains one epoch and evaluates on test; returns what it took."""
+    """Trains one epoch and evaluates on test; returns the measured times."""
     model = dataclasses.replace(config.model, modalities=modalities)
     train = dataclasses.replace(config.train, epochs=1, save_every_steps=0)
     data = dataclasses.replace(config.data, source=str(folder))
@@ -91,11 +91,11 @@ def main() -> int:
         fabricate(pathlib.Path(source), folder)
         turns = sum(map(len, iemocap.read(folder).splits["train"]))
         results = {modalities: time_epoch(config, modalities, folder) for modalities in _MODALITIES.value}
-    print(f"\n{config.name}, {turns} turns an epoch, median of its steps\n")
+    print(f"\n{config.name}, {turns} turns per epoch, median of its steps\n")
     for modalities, row in results.items():
         row["seconds_an_epoch"] = turns / row["utterances_per_second"]
         speed, seconds = row["utterances_per_second"], row["seconds_an_epoch"]
-        print(f"{modalities:<4}{speed:>8.1f} utterances/s{seconds:>8.0f} s an epoch")
+        print(f"{modalities:<4}{speed:>8.1f} utterances/s{seconds:>8.0f} s per epoch")
     device = {"device": jax.devices()[0].device_kind, "cpus": os.cpu_count()}
     record.write({"config": config.name, **device, "turns": turns, "results": results})
     return 0

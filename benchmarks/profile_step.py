@@ -64,7 +64,7 @@ def model_flops(examples: list[Example], experiment: setup.Experiment) -> float:
 
 
 def fastest_products(dtype: jnp.dtype) -> float:
-    """Floating-point operations a second of a large matrix product with float32 sums."""
+    """Floating-point operations per second of a large matrix product with float32 sums."""
     x, y = jnp.ones((4096, 1024), dtype), jnp.ones((1024, 4096), dtype)
     product = jax.jit(lambda x, y: jnp.matmul(x, y, preferred_element_type=jnp.float32))
     product(x, y).block_until_ready()

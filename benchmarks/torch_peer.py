@@ -1,8 +1,8 @@
-"""The same model and training step in plain PyTorch and transformers: what the throughput benchmark compares with.
+"""The same model and training step in plain PyTorch and transformers, the peer of the throughput benchmark.
 
 DialogueTRM-U as one would write it with today's stock parts, eager:
 
-- ``transformers.BertModel`` (scaled dot-product attention) over the token sequences of eq. 1, a row each;
+- ``transformers.BertModel`` (scaled dot-product attention) over the token sequences of eq. 1, one row per sequence;
 - ``torch.nn.TransformerEncoder`` over the turns, one row per conversation, under eq. 3's causal window mask;
 - ``W tanh(W o)``, cross-entropy, ``torch.optim.AdamW``.
 

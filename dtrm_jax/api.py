@@ -1,4 +1,4 @@
-"""Training and evaluation as functions: what the commands do, for use from Python.
+"""Training and evaluation as functions, for use from Python: the commands call them.
 
 ``dtrm_jax`` itself offers these names, and imports this module when one of them is first used.
 """

@@ -2,24 +2,26 @@
 
 Axis letters, used as suffixes of array names in the whole project; each has one meaning:
 
-    A    turns of a block of attention              N    turns of a split, all conversations end to end
-    B    blocks of turns                            O    token slots at which an encoder is read
-    C    classes; of outputs, classes or values     P    positions of the fusion
-    D    width of the model                         Q    packs of a step
-    E    width of an attention head                 R    rows of one row length
-    F    width of the feed-forward layer            S    slots of a row
-    G    buckets of distances between tokens        T    token slots of a pack, all rows end to end
+    A    turns of a block of attention              O    token slots at which an encoder is read
+    B    blocks of turns                            P    positions of the fusion
+    C    classes; of outputs, classes or values     Q    packs of a step
+    D    width of the model                         R    rows of one row length
+    E    width of an attention head                 S    slots of a row
+    F    width of the feed-forward layer            T    token slots of a pack, all rows end to end
     H    attention heads                            U    utterance slots of a pack
     I    inputs of a linear layer                   V    real-valued targets
     J    conversations of a split                   W    turns that a block of turns sees
     K    window of context, in turns                X    positions of any kind
     L    turns of a conversation                    Y    outputs of a linear layer
     M    dimensions of a feature                    Z    entries of bilinear fusion's sketch
+    N    turns of a split, all end to end
 
-    Bs   samples of the bootstrap                   Sh   what voice and face can show (planted)
-    Ki   kinds of turns (planted)                   Su   sums that a score is computed from
-    Pr   predictions that are compared              Di   distances that occur in rows (DeBERTa)
-    Xq   queries of attention                       Xk   keys of attention
+    Bs   samples of the bootstrap                   Pr   predictions that are compared
+    Di   distances that occur in rows (DeBERTa)     Sh   what voice and face can show (planted)
+    E2   pairs of rotary positions, E / 2           Su   sums that a score is computed from
+    Ew   width of embeddings before a projection    Xk   keys of attention
+    K1   distances between turns, 0 to K            Xq   queries of attention
+    Ki   kinds of turns (planted)
 
 A *pack* holds whole conversations. Its token axis is cut into rows of fixed lengths (``PackShape.rows``); a row holds
 one or more token sequences of eq. 1, and attention never leaves a sequence. Its utterance axis holds one entry per

@@ -1,4 +1,4 @@
-"""What the scripts share: one-line errors, exit codes, the compilation cache."""
+"""The parts that the commands share: one-line errors, exit codes, the compilation cache."""
 
 import os
 import re
@@ -24,13 +24,13 @@ def run(main: Callable[..., int | None], commands: Sequence[str] = (), module: s
 
     Args:
         main: The program. If there are commands, it is given the one that was named.
-        commands: What the one argument besides the flags may be; none if empty.
+        commands: The values that the one argument besides the flags may have. If empty, there is no such argument.
         module: Name of the module that defines the command's flags. ``--help`` shows its docstring and its flags.
     """
 
     def wrapped(arguments: list[str]) -> int | None:
         if not _DEBUG.value:
-            logging.set_verbosity(logging.ERROR)  # the libraries' notices are no news to the user
+            logging.set_verbosity(logging.ERROR)  # the libraries' notices do not concern the user
         prepare_process()
 
         def command() -> int | None:
@@ -92,7 +92,7 @@ class _ConfigByName(flags.ArgumentParser):
         return self._of_path.parse(str(config_files.find(argument)))
 
     def flag_type(self) -> str:
-        """Returns what ``--help`` calls the flag's value."""
+        """Returns the name of the flag's value in ``--help``."""
         return self._of_path.flag_type()
 
 
@@ -100,7 +100,7 @@ def define_config(description: str) -> flags.FlagHolder:
     """Defines the flag ``--config``, which takes a name or a path, and ``--config.section.setting`` for every setting.
 
     Args:
-        description: What ``--help`` says of it.
+        description: Its text in ``--help``.
 
     Returns:
         The flag, for ``load_config``.

@@ -157,7 +157,7 @@ class ModelConfig:
     # Modalities of the model, of u(tterance), a(coustic) and v(isual), in this order: u is DialogueTRM-U, uav is
     # DialogueTRM-M.
     modalities: str = setting("u", choices=("u", "a", "v", "ua", "uv", "av", "uav"))
-    # What represents an utterance: encoder (a BERT reads its text, eq. 1) | features (pre-extracted vectors instead).
+    # What represents an utterance: encoder (reads its text, eq. 1) | features (pre-extracted vectors instead).
     utterance: str = setting("encoder", choices=("encoder", "features"))
     encoder: EncoderConfig = section(EncoderConfig)
     intra_modal: IntraModalConfig = section(IntraModalConfig)

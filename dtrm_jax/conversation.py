@@ -121,7 +121,7 @@ class ValueSpace:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Everything a reader delivers.
+    """Everything that a reader delivers.
 
     Attributes:
         name: The corpus.

@@ -8,14 +8,14 @@ from dtrm_jax.errors import InputError
 
 
 def join(meeting: str) -> None:
-    """Joins this process with the others of its run; to be called before JAX is used.
+    """Joins this process with the others of its run; call it before JAX is used.
 
     Args:
         meeting: "auto" where JAX finds the others by itself (TPU pods, Slurm, Open MPI), otherwise
             "HOST:PORT,PROCESSES,NUMBER": where process 0 listens, how many there are, and which of them this is.
 
     Raises:
-        InputError: It is neither, or there is nothing that JAX could find the others by.
+        InputError: The text has neither form, or JAX cannot find the other processes.
     """
     if meeting == "auto":
         try:

@@ -35,7 +35,7 @@ def exit_status(command: Callable[[], int | None]) -> int:
     """Runs a command; bad input becomes one line on standard error.
 
     Args:
-        command: Returns its exit status, None for success.
+        command: Returns its exit status, or None for success.
 
     Returns:
         The command's status; 2 for bad input, an OSError included: it names the file that could not be used; 130 after

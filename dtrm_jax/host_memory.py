@@ -1,4 +1,4 @@
-"""Memory of the host: what a step has freed is kept for the next one.
+"""Memory of the host: memory that a step has freed is kept for the next one.
 
 XLA's CPU backend allocates the temporaries of a program anew every time that it runs. glibc maps large blocks from the
 kernel and unmaps them when they are freed, so that every step of training would fault all its pages in again: with
@@ -18,7 +18,7 @@ _USER_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_MMAP_MAX_
 def keep_freed_memory() -> bool:
     """Makes glibc's allocator keep freed memory, for the rest of the process.
 
-    To be called before there are threads: they share one arena then. Does nothing where the C library is another one,
+    Call it before there are threads, so that they share one arena. Does nothing where the C library is another one,
     or where the user has set one of glibc's own variables (``MALLOC_MMAP_MAX_``, ...).
 
     Returns:

@@ -14,7 +14,7 @@ def read_json(path: str | os.PathLike, what: str) -> Any:
 
     Args:
         path: The file.
-        what: What it should be, for errors: "the results of eval.py".
+        what: What it should be, for errors: "the results of an evaluation".
 
     Raises:
         InputError: It is missing or not JSON.

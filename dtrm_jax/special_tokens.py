@@ -11,8 +11,8 @@ class SpecialTokens:
         first: Before the utterance; its state represents the utterance (eq. 1's [CLS]).
         between: Between utterance and context. The first of them ends segment 0.
         last: After the context, or after the utterance if there is no context.
-        padding: What unused slots hold.
-        unknown: What stands for anything outside the vocabulary.
+        padding: The token in unused slots.
+        unknown: The token that stands for anything outside the vocabulary.
     """
 
     first: str

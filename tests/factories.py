@@ -43,7 +43,7 @@ def make_tokenizer(vocabulary: int = VOCABULARY) -> EncoderTokenizer:
 def make_conversation(
     speakers: str, texts: Sequence[str], labels: Sequence[str | None], name: str = "c"
 ) -> Conversation:
-    """Returns a conversation; ``speakers`` has one letter a turn."""
+    """Returns a conversation; ``speakers`` has one letter per turn."""
     rows = enumerate(zip(speakers, texts, labels, strict=True))
     return Conversation(name, tuple(Turn(str(i), *row) for i, row in rows))
 
@@ -51,7 +51,7 @@ def make_conversation(
 def random_conversation(
     random: np.random.Generator, turns: int, words: int = 5, speakers: str = "ABC", unlabelled: float = 0.2
 ) -> Conversation:
-    """Returns a conversation of 1 to ``words`` words a turn."""
+    """Returns a conversation of 1 to ``words`` words per turn."""
     texts = [
         " ".join(f"w{word}" for word in random.integers(len(SPECIAL), VOCABULARY, random.integers(1, words + 1)))
         for _ in range(turns)

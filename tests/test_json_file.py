@@ -47,8 +47,8 @@ def test_what_json_cannot_hold_are_refused(tmp_path, bad):
 
 
 def test_what_cannot_be_read_is_one_line(tmp_path):
-    with pytest.raises(InputError, match=r"a\.json: expected the results of eval.py: No such file"):
-        read_json(tmp_path / "a.json", "the results of eval.py")
+    with pytest.raises(InputError, match=r"a\.json: expected the results of an evaluation: No such file"):
+        read_json(tmp_path / "a.json", "the results of an evaluation")
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(InputError, match=r"a\.json: not valid JSON"):
-        read_json(tmp_path / "a.json", "the results of eval.py")
+        read_json(tmp_path / "a.json", "the results of an evaluation")

@@ -1,7 +1,7 @@
 """A cache of parsed corpora: conversations are read once and kept as ArrayRecord files.
 
 Prepared data lies in ``<cache>/<corpus>/<fingerprint>/``. The fingerprint covers everything that the conversations
-depend on (``readers.reader.Source``), so that other data is never taken for it. The files are written and read with
+depend on (``readers.reader.Source``), so that it is never mistaken for other data. The files are written and read with
 TensorFlow Datasets, which needs no TensorFlow for that. Real values and features are kept in single precision.
 """
 
@@ -130,7 +130,7 @@ def _build(dataset: Dataset, folder: pathlib.Path, records: pathlib.Path) -> Non
     count = sum(len(conversations) for conversations in dataset.splits.values())
     print(f"preparing {dataset.name.upper()}: {count} conversations", file=sys.stderr)
     try:
-        with _quiet_tfds(), tempfile.TemporaryDirectory() as downloads:  # TFDS wants a folder for them; none come
+        with _quiet_tfds(), tempfile.TemporaryDirectory() as downloads:  # TFDS needs a download folder; it stays empty
             folder.mkdir(parents=True, exist_ok=True)
             _builder_class()(dataset=dataset, data_dir=folder).download_and_prepare(download_dir=downloads)
     except OSError as error:

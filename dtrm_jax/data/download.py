@@ -25,7 +25,7 @@ def download_meld(folder: pathlib.Path) -> pathlib.Path:
     its checksum is right.
 
     Raises:
-        InputError: There is no network, or what came is not the published file; says which files to put where.
+        InputError: There is no network, or the downloaded file is not the published one; says which files to put where.
     """
     for name, checksum in SHA256.items():
         try:

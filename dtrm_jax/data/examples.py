@@ -57,7 +57,7 @@ def make_examples(
     Args:
         conversations: The split.
         labels: Its label space.
-        tokenizer: The encoder's; None if the model reads no text.
+        tokenizer: The encoder's. If None, the model reads no text.
         normalization: Statistics of the features that the model takes.
         config: Window, limits and Table 3's switches.
     """

@@ -42,7 +42,7 @@ def batches(
     """Returns a checkpointable iterator over the steps' batches, each ``Batch`` with a leading axis of packs.
 
     Args:
-        examples: What the plan's indices point to.
+        examples: The conversations that the plan's indices point to.
         steps: Those of a plan; every step has the same number of packs.
         shape: Shape of every pack.
         host: This process's index.

@@ -1,4 +1,4 @@
-"""What an experiment uses of a corpus: its dev split, its targets, its features (paper, section 5.1)."""
+"""The parts of a corpus that an experiment uses: dev split, targets, features (paper, section 5.1)."""
 
 import dataclasses
 from collections.abc import Callable, Iterable

@@ -58,7 +58,7 @@ def tokenize(
     """Tokenises conversations; every utterance is encoded once, however many contexts it is in.
 
     Args:
-        conversations: What to tokenise.
+        conversations: The conversations to tokenise.
         tokenizer: The encoder's.
         config: Window, limits and switches.
 

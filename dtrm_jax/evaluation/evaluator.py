@@ -86,17 +86,17 @@ class Evaluator:
         )
 
     def outputs(self, params: Any) -> list[np.ndarray]:
-        """Returns ``[turns, C]`` float32 probabilities or real values of every conversation, in the split's order.
+        """Returns ``[L, C]`` float32 probabilities or real values of every conversation, in the split's order.
 
         Raises:
-            RuntimeError: A turn was predicted not exactly once: a defect of the packing.
+            RuntimeError: A turn was not predicted exactly once, which is a defect of the packing.
         """
         return self._by_conversation(lambda pack: self.predict(params, pack))
 
     def outputs_and_insides(self, params: Any) -> tuple[list[np.ndarray], list[dict[str, np.ndarray]]]:
-        """Returns what ``outputs`` does and, for every conversation, the model's summary of its turns.
+        """Returns the result of ``outputs`` and, for every conversation, the model's summary of its turns.
 
-        Both come from the same pass. The summary maps names to ``[turns]``.
+        Both come from the same pass. The summary maps names to ``[L]``.
         """
         both = self._by_conversation(lambda pack: self.inspect(params, pack))
         return [outputs for outputs, _ in both], [insides for _, insides in both]

@@ -21,7 +21,7 @@ from dtrm_jax.run_directory import RunDirectory
 def inspect_conversation(
     run: RunDirectory, split: str, conversation: str, *, checkpoint: str = "best", source: str | None = None
 ) -> dict[str, np.ndarray]:
-    """Returns what ``read_out`` does for one conversation of a trained run, with its ``L`` turns only.
+    """Returns the result of ``read_out`` for one conversation of a trained run, with its ``L`` turns only.
 
     Args:
         run: The run directory.
@@ -54,8 +54,8 @@ def read_out(model: Model, params: Any, pack: Batch) -> dict[str, np.ndarray]:
     Returns:
         Path in the model -> array, for instance ``fusion/gate_ua/value`` ``[U, D]``, the share of the utterance in the
         pair utterance, acoustic; ``fusion/transformer/layer_0/attention/weights`` ``[U, H, P, P]`` over
-        ``models.inter_modal.positions``; ``intra_modal/transformer/layer_0/attention/weights`` ``[B, H, C, S]`` by
-        block of turns (``models.attention.banded_attention``), or ``[U, H, 1]`` where it is context-free. The
+        ``MGIF.positions``; ``intra_modal/transformer/layer_0/attention/weights`` ``[B, H, A, W]`` by
+        block of turns (``models.layers.attention``), or ``[U, H, 1]`` where it is context-free. The
         encoder's attention comes as one array per row length: ``.../weights/0``.
     """
     apply = jax.jit(

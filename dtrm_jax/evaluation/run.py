@@ -49,12 +49,12 @@ class RestoredRun:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
-        task: What was predicted.
+        task: The kind of emotions that was predicted.
         metrics: The content of ``metrics.json``.
-        analysis: The content of ``analysis.json``; None if the task has none.
+        analysis: The content of ``analysis.json``. If None, the task has none.
         folder: Where both are, with ``predictions.csv``.
     """
 
@@ -103,7 +103,8 @@ def restore_run(
         source: Folder of the raw files, if it is not the one the run was trained with.
 
     Raises:
-        InputError: The directory is not a run, the checkpoint or the split does not exist, or the data is other data.
+        InputError: The directory is not a run, the checkpoint or the split does not exist, or the data is not
+            the data that the run was trained on.
     """
     config, manifest = run.read_config(), run.read_manifest()
     dataset = _load(run, config, manifest.labels, source, split)

@@ -10,7 +10,7 @@ from dtrm_jax.tasks import Task
 
 
 def format_evaluation(evaluation: Evaluation) -> str:
-    """Returns what was evaluated, its scores and, if it was analysed, those of turns with an emotion shift."""
+    """Returns a title, the scores and, if it was analysed, those of turns with an emotion shift."""
     metrics, analysis = evaluation.metrics, evaluation.analysis
     about = f"{metrics['corpus']} {metrics['split']}, checkpoint of step {metrics['step']} ({metrics['checkpoint']})"
     parts = [about, format_metrics(metrics, evaluation.task)]

@@ -14,8 +14,8 @@ from dtrm_jax.experiments.tables import NAMES
 
 _CONFIG = command_line.define_config("The experiment that the rows change: a config's name or file.")
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Runs of each row, with train.seed 0, 1, ...", lower_bound=1)
-_ONLY = flags.DEFINE_list("only", [], "Names of the rows to run; all if empty.")
-_ONLY_SEEDS = flags.DEFINE_list("only_seeds", [], "Seeds to run, of those there are; all if empty.")
+_ONLY = flags.DEFINE_list("only", [], "Names of the rows to run. If empty, all are run.")
+_ONLY_SEEDS = flags.DEFINE_list("only_seeds", [], "Seeds to run, below --seeds. If empty, all are run.")
 _COLLECT = flags.DEFINE_bool("collect", False, "Run nothing: print the table of what is finished.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where runs are kept; default runs/experiments/<config name>.")
 _RECORDS = flags.DEFINE_string("records", None, "Where the small records of finished runs are; default the workdir.")
@@ -23,7 +23,7 @@ flags.mark_flag_as_required("config")
 
 
 def main(table: str) -> int:
-    """Runs what is not done yet, prints the table and writes it; returns the exit status."""
+    """Runs everything that is not done yet, prints the table and writes it; returns the exit status."""
     config = command_line.load_config(_CONFIG)
     runs = Path(_WORKDIR.value or f"runs/experiments/{config.name}")
     records_folder, seeds = Path(_RECORDS.value or runs), range(_SEEDS.value)

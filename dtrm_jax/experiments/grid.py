@@ -1,4 +1,4 @@
-"""Runs a table's variants under several seeds; what is finished is not run again."""
+"""Runs a table's variants under several seeds; finished runs are not run again."""
 
 import copy
 import dataclasses
@@ -59,19 +59,20 @@ def run_all(
     folders: Folders,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Runs what has no record yet: all variants with the first seed, then with the next, so that a table fills evenly.
+    """Runs everything that has no record yet.
 
-    A run that was interrupted is resumed.
+    All variants are run with the first seed, then with the next, so that a table fills evenly. A run that was
+    interrupted is resumed.
 
     Args:
-        config: What the variants change.
+        config: The config that the variants change.
         variants: To run.
         seeds: To run each with.
         folders: Where run directories and records are kept.
         say: Is given a line before each run: which of how many, and the time left.
 
     Raises:
-        InputError: As ``loop.train``, or a record that is there is of other settings.
+        InputError: As ``loop.train``, or an existing record is of other settings.
         Interrupted: A signal ended a training, after a checkpoint.
     """
     wanted = [(variant, seed, run_config(config, variant, seed)) for seed in seeds for variant in variants]

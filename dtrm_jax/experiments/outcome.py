@@ -55,7 +55,7 @@ class RowOutcome:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What the records of a table come to.
+    """The summary of a table's records.
 
     Attributes:
         table: The table's name.
@@ -179,7 +179,7 @@ def _check_data(runs: Runs, dataset: Dataset, records_folder: Path) -> None:
 
 
 def _encoder(config: Config) -> str:
-    """Says what an utterance is read by."""
+    """Names the encoder."""
     if not config.model.reads_text:
         return "text as features" if "u" in config.model.modalities else "no text"
     return config.model.encoder.pretrained or "an encoder from scratch"

@@ -1,4 +1,4 @@
-"""What is kept of a finished run of a table: a small JSON file, enough for every table, with no text of the corpus.
+"""The record of a finished run of a table: a small JSON file, enough for every table, without text of the corpus.
 
     {"variant": "u", "seed": 0, "corpus": "meld", "config": {...}, "data": digests of conversations and features,
      "test": metrics.json, "dev": the scores that chose the checkpoint, "shifts" and "short": of analysis.json,
@@ -30,7 +30,7 @@ from dtrm_jax.tasks import METRICS, Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-    """What is kept of a run.
+    """The record of a run.
 
     Attributes:
         variant: Name of the variant that was run.
@@ -59,7 +59,7 @@ class Record:
     predicted: Mapping[str, list[Any]] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the content of the file; what is None is left out."""
+        """Returns the content of the file; fields that are None are left out."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
     @classmethod
@@ -95,7 +95,7 @@ def read(folder: Path, variant: Variant, seed: int, config: Config | None = None
         folder: Of the records.
         variant: Of the run.
         seed: Of the run.
-        config: What the run must have been trained with. A setting that did not exist then had its default.
+        config: The settings of the run must equal these. A setting that did not exist then had its default.
 
     Raises:
         InputError: The file is not a record, or of a run with other settings.

@@ -1,4 +1,4 @@
-"""What the rows of the paper's tables change in a config. A row that stands in several tables is one variant."""
+"""The rows of the paper's tables as changes of a config. A row that stands in several tables is one variant."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ class Variant:
 
     Attributes:
         name: Short, for file names and ``--only``.
-        shown: What a table calls it.
+        shown: Its name in tables.
         changes: Setting's path in the config -> value.
     """
 

@@ -1,4 +1,4 @@
-"""All that training, evaluation and experiments know of a model: it maps a pack to one row of outputs per turn."""
+"""The interface of models for training, evaluation and experiments: a pack to one row of outputs per turn."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -56,7 +56,7 @@ class Model(nn.Module):
 
     @classmethod
     def describe(cls, config: Config) -> str:
-        """Returns what the model is, in one line for people."""
+        """Describes the model in one line for people."""
         return f"{config.model.architecture}: {', '.join(config.model.modalities)}"
 
     @nn.nowrap
@@ -65,7 +65,7 @@ class Model(nn.Module):
 
         Args:
             sown: The collection "intermediates" of a run without dropout.
-            pack: What the model was run on.
+            pack: The pack that the model was run on.
 
         Returns:
             Name -> ``[U]``, NaN where a turn has no such number; nothing by default. The names are columns of

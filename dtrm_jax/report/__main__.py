@@ -13,7 +13,7 @@ from dtrm_jax.run_directory import RunDirectory
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes ``eval/<split>/report.html``; returns the exit status."""
     parser = argparse.ArgumentParser("python -m dtrm_jax.report", description="Draws a report anew.")
-    parser.add_argument("run", help="the run directory, after eval.py")
+    parser.add_argument("run", help="the run directory, after an evaluation")
     parser.add_argument("--split", default="test", choices=SPLITS)
     parsed = parser.parse_args(arguments)
     return exit_status(lambda: print(f"written to {write_report(RunDirectory(parsed.run), parsed.split)}"))

@@ -11,7 +11,7 @@ from dtrm_jax.report.training import Training
 from dtrm_jax.settings import flat
 from dtrm_jax.tasks import METRICS
 
-# Settings that tell of the machine, not of the experiment.
+# Settings that describe the machine, not the experiment.
 _PLACES = ("data.source", "data.cache")
 
 
@@ -34,7 +34,7 @@ def about(sources: Sources, training: Training | None) -> dict[str, str]:
 
 
 def settings(config: Config) -> list[tuple[str, str]]:
-    """Returns the names and values of all settings but those that tell of the machine."""
+    """Returns the names and values of all settings except those that describe the machine."""
     values = flat(to_dict(config)).items()
     return [(name, "(empty)" if value == "" else str(value)) for name, value in values if name not in _PLACES]
 
@@ -43,7 +43,7 @@ def _checkpoint(sources: Sources, training: Training | None) -> str:
     step, checkpoint = sources.metrics["step"], sources.metrics["checkpoint"]
     metric = METRICS[sources.config.train.select_by]
     if checkpoint != "best":
-        return f"step {step}, {'the latest' if checkpoint == 'latest' else 'as asked for'}, not chosen by any score"
+        return f"step {step}, {'the latest' if checkpoint == 'latest' else 'as requested'}, not chosen by any score"
     found = ""
     if training is not None and training.chosen is not None:
         found = f" ({metric.shown(training.chosen)})"

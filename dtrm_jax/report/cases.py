@@ -62,7 +62,7 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class _Marked:
-    """What is known of all turns of the split before a conversation of it is shown."""
+    """Facts about all turns of the split, which every conversation of it needs."""
 
     kind: Kind
     errors: Keys

@@ -1,4 +1,4 @@
-"""What a page shows of each kind of emotions, beside what it shows of all.
+"""The contents of a page that differ between kinds of emotions.
 
 The parts of the page that differ are in ``templates/<kind>/``; a kind without such a folder has none of them.
 """
@@ -13,13 +13,13 @@ from dtrm_jax.report.plot import Plot, Series, make_plot
 from dtrm_jax.report.sources import Sources
 from dtrm_jax.tasks import METRICS, Classes, ClassTurn, PredictedTurn, Task, ValueTurn
 
-WORST = 0.1  # share of the turns with real values that count as errors: those furthest off
+WORST = 0.1  # share of the turns with real values that count as errors, those that are furthest off
 
 Keys = set[tuple[str, str]]
 
 
 class Kind:
-    """A kind of emotions of which nothing more is known than that they are predicted and scored.
+    """Any other kind of emotions: only predictions and scores are shown.
 
     Attributes:
         sections: Of the page, besides those that every page has: id -> heading.
@@ -34,7 +34,7 @@ class Kind:
         return ()
 
     def content(self, sources: Sources) -> dict[str, Any]:
-        """Returns what the kind's own templates are given."""
+        """Returns the values that the kind's own templates receive."""
         return {}
 
     def errors(self, turns: Sequence[PredictedTurn]) -> Keys:
@@ -122,12 +122,12 @@ KINDS = {"classes": ClassKind(), "values": ValueKind()}
 
 
 def kind_of(task: Task) -> Kind:
-    """Returns what the page shows of a task's kind of emotions."""
+    """Returns the kind of emotions of a task."""
     return KINDS.get(task.kind, Kind())
 
 
 def _majority(sources: Sources) -> dict[str, Any]:
-    """Returns the split's most frequent class, and what always answering it would score."""
+    """Returns the split's most frequent class, and the scores of always predicting it."""
     task: Classes = sources.task
     support = {name: row["support"] for name, row in sources.metrics["per_class"].items()}
     label = max(support, key=support.get)
@@ -139,7 +139,7 @@ def _majority(sources: Sources) -> dict[str, Any]:
 def _reliability(analysis: dict[str, Any]) -> Plot:
     bins = [one for one in analysis["calibration"]["bins"] if one["n"]]
     series = [
-        Series("as it should be", "dashed", [(0, 0), (100, 100)]),
+        Series("perfect calibration", "dashed", [(0, 0), (100, 100)]),
         Series("found", "dotted", [(100 * one["confidence"], 100 * one["accuracy"]) for one in bins]),
     ]
     return make_plot("Accuracy by confidence, percent", "confidence", series)

@@ -16,7 +16,7 @@ Points = Sequence[tuple[float, float]]
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """What is drawn of one quantity.
+    """The points of one quantity, and how they are drawn.
 
     Attributes:
         name: For the legend.
@@ -49,7 +49,7 @@ class Plot:
         x_ticks: ``(coordinate, text)``.
         y_ticks: The same of the vertical axis.
         series: What is drawn.
-        mark: Coordinate and text of a vertical line, None if there is none.
+        mark: Coordinate and text of a vertical line. If None, there is none.
     """
 
     title: str

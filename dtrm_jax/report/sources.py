@@ -51,14 +51,14 @@ def read_sources(run: RunDirectory, split: str) -> Sources:
     turns, task = predictions.read(folder / "predictions.csv")
     task = task.with_neutral(metrics.get("neutral", ""))
     if task.default_metric not in metrics:
-        raise InputError(f"{folder / 'metrics.json'}: expected {task.default_metric}, found none; run eval.py again")
+        raise InputError(f"{folder / 'metrics.json'}: expected {task.default_metric}, found none; evaluate again")
     analysis = _read(folder / "analysis.json", _ANALYSIS) if task.analysed else None
     scored = sum(turn.labelled for turn in turns)
     for name, counted in {"metrics.json": metrics, "analysis.json": analysis}.items():
         if counted is not None and counted["n"] != scored:
             raise InputError(
                 f"{folder / name}: expected the {scored} labelled turns of predictions.csv, found {counted['n']}; "
-                "run eval.py again"
+                "evaluate again"
             )
     return Sources(
         folder=run.path,
@@ -81,8 +81,8 @@ def by_conversation(turns: Sequence[PredictedTurn]) -> list[list[PredictedTurn]]
 
 
 def _read(file: Path, expected: Sequence[str]) -> dict[str, Any]:
-    values = read_json(file, "the results of eval.py")
+    values = read_json(file, "the results of an evaluation")
     missing = [name for name in expected if not isinstance(values, dict) or name not in values]
     if missing:
-        raise InputError(f"{file}: expected {', '.join(missing)}, found none; run eval.py again")
+        raise InputError(f"{file}: expected {', '.join(missing)}, found none; evaluate again")
     return values

@@ -35,12 +35,12 @@ class DevRow:
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What is shown of a training.
+    """The plots and the table of a training.
 
     Attributes:
         plots: Of the losses, and of the dev scores.
         rows: The evaluations on dev.
-        score: What the dev score is called.
+        score: Title of the dev score.
         chosen: The score of the evaluated checkpoint on dev, if it was logged.
     """
 

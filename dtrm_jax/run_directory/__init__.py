@@ -1,4 +1,4 @@
-"""What a run keeps on disk: its folder, its checkpoints, and what its model is rebuilt from."""
+"""A run on disk: its folder, its checkpoints, and the manifest that its model is rebuilt from."""
 
 from dtrm_jax.run_directory.checkpoints import Checkpoints, Restored, placed
 from dtrm_jax.run_directory.folder import RunDirectory

@@ -37,7 +37,7 @@ class Checkpoints:
     def __init__(self, path: Path, select_by: str, read_only: bool):
         self._path, self._select_by = path, select_by
         if read_only and not path.is_dir():
-            raise InputError(f"{path}: no checkpoints, expected a run directory of train.py")
+            raise InputError(f"{path}: no checkpoints, expected a run directory of a training")
         keep_best = ocp.checkpoint_managers.BestN(get_metric_fn=self._rank, n=1, keep_checkpoints_without_metrics=False)
         policy = ocp.checkpoint_managers.AnyPreservationPolicy([ocp.checkpoint_managers.LatestN(1), keep_best])
         options = ocp.CheckpointManagerOptions(

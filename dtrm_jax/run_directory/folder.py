@@ -1,10 +1,10 @@
-"""What a run keeps on disk.
+"""The folder of a run on disk.
 
     config.json        the resolved config
-    run.json           what else the model is rebuilt from: label names, encoder sizes, the packs' shape
+    run.json           the rest that the model is rebuilt from: label names, encoder sizes, the packs' shape
     tokenizer.json     the tokenizer, in the format of Hugging Face tokenizers, if text is encoded
     normalization.npz  mean and standard deviation of every acoustic, visual or utterance feature in the training split
-    metrics.jsonl      one JSON object a line
+    metrics.jsonl      one JSON object per line
     tensorboard/       the same as event files
     checkpoints/       Orbax: parameters, optimizer state, step, rng, and the position in the data
     eval/<split>/      results
@@ -136,7 +136,7 @@ class RunDirectory:
         try:
             return json.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
-            raise InputError(f"{file}: expected a run directory of train.py: {error.strerror}") from error
+            raise InputError(f"{file}: expected a run directory of a training: {error.strerror}") from error
         except ValueError as error:
             raise InputError(f"{file}: not valid JSON: {error}") from error
 

@@ -1,4 +1,4 @@
-"""``metrics.jsonl``: what training logged, one JSON object per line."""
+"""``metrics.jsonl``: the log of training, one JSON object per line."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""``run.json``: what the model and the data of a run are rebuilt from, besides the config."""
+"""``run.json``: the facts, besides the config, from which the model and the data of a run are rebuilt."""
 
 import dataclasses
 import json
@@ -13,12 +13,12 @@ from dtrm_jax.tasks import TASKS, task_of
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What the model and the data of a run are rebuilt from, besides the config.
+    """The facts, besides the config, from which the model and the data of a run are rebuilt.
 
     Attributes:
         corpus: Name of the dataset.
         labels: Its label space: classes, or real values.
-        encoder: Sizes of the utterance encoder; None if no text is encoded.
+        encoder: Sizes of the utterance encoder. If None, no text is encoded.
         shape: Shape of a training pack.
         total_steps: Steps of the whole run.
         data: ``fingerprint`` of the dataset; empty in runs from before it was kept.

@@ -1,4 +1,4 @@
-"""What the parts of the reader agree on: refusals, unfinished values, and how a value is named in a message."""
+"""Definitions that the parts of the reader share: refusals, unfinished values, and names of values in messages."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ class Unbuilt:
 
     Attributes:
         finish: Makes the value of its state.
-        value: The value, None before its state is given.
+        value: The value. It is None before its state is given.
     """
 
     __slots__ = ("finish", "value")

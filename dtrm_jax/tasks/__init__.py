@@ -1,4 +1,4 @@
-"""Kinds of emotions: what is learned, predicted, scored and written of each.
+"""Kinds of emotions: how each is learned, predicted, scored and written.
 
 Importing this is cheap: JAX is imported only by what computes with it.
 """
@@ -18,7 +18,7 @@ def task_of(labels: LabelSpace | ValueSpace, neutral: str = "") -> Task:
     """Returns the task of predicting these emotions.
 
     Args:
-        labels: What a dataset's emotions are.
+        labels: The emotions of a dataset.
         neutral: The class that stands for no emotion (``config.data.neutral``); empty if no class is named so.
 
     Raises:

@@ -74,7 +74,7 @@ class Classes(Task):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Those from confusion matrices; ``micro_f1`` only where a neutral class is named."""
+        """The metrics of confusion matrices; ``micro_f1`` only where a neutral class is named."""
         found = (metric for metric in table.METRICS.values() if metric.of_counts is not None)
         return tuple(metric for metric in found if self.neutral or not metric.needs_neutral)
 
@@ -126,8 +126,8 @@ class Classes(Task):
         Precision, recall and F1 are 0 where their denominator is 0. No class is left out, unless a metric says so.
 
         Args:
-            labels: ``[n]`` integers, the true class of every scored utterance.
-            outputs: ``[n]`` integers, the predicted classes, or ``[n, C]`` floats, one probability per class, of which
+            labels: ``[N]`` integers, the true class of every scored utterance.
+            outputs: ``[N]`` integers, the predicted classes, or ``[N, C]`` floats, one probability per class, of which
                 the largest is the prediction (the first of equals).
             loss: Mean loss of the scored utterances; reported as ``loss`` if given.
 
@@ -254,7 +254,7 @@ class Classes(Task):
         }
 
     def _predictions(self, outputs: np.ndarray) -> np.ndarray:
-        """Returns the ``[n]`` predicted classes."""
+        """Returns the ``[N]`` predicted classes."""
         outputs = np.asarray(outputs)
         if outputs.ndim != 2:
             return self._checked(outputs, "prediction")
@@ -266,7 +266,7 @@ class Classes(Task):
         return outputs.argmax(axis=1)
 
     def _checked(self, classes: np.ndarray, what: str) -> np.ndarray:
-        """Returns ``[n]`` class indices, after checking that they are."""
+        """Returns ``[N]`` class indices, after checking that they are."""
         classes = np.asarray(classes)
         if classes.ndim != 1:
             raise ValueError(f"expected one {what} per utterance, found an array of shape {classes.shape}")

@@ -1,6 +1,6 @@
-"""What a kind of emotions is: all that data, training, evaluation and reports must know of it.
+"""The interface of a kind of emotions for data, training, evaluation and reports.
 
-``Classes`` and ``Values`` are the two there are. A third is one file with a subclass of ``Task`` and one line in
+``Classes`` and ``Values`` implement it. A third kind is one file with a subclass of ``Task`` and one line in
 ``tasks/__init__.py``.
 
 Axes are those of ``batch.py``: N turns of a split, L turns of a conversation, J conversations that have an annotated
@@ -21,7 +21,7 @@ from dtrm_jax.tasks.rows import PredictedTurn
 
 
 class Targets(NamedTuple):
-    """What is to be predicted of the turns of a conversation, or of a whole split.
+    """The targets of the turns of a conversation, or of a whole split.
 
     Attributes:
         labels: int32 ``[L]``; -1 where a turn has no class.
@@ -33,7 +33,7 @@ class Targets(NamedTuple):
 
 
 class Breakdown(NamedTuple):
-    """Scores of each emotion, in print: the names of the columns, and one row per emotion, its name first."""
+    """Scores of each emotion, as text: the names of the columns, and one row per emotion, its name first."""
 
     columns: list[str]
     rows: list[list[str]]
@@ -45,11 +45,11 @@ class Task(abc.ABC):
 
     Attributes:
         kind: Its name in files, and of the report's templates.
-        emotions: What its emotions are called in messages.
+        emotions: Name of its emotions in messages.
         space: The type of its ``labels``.
-        default_metric: What checkpoints are selected by if nothing else is said; the first of those shown.
+        default_metric: The metric that selects checkpoints by default; it is shown first.
         analysed: Whether an evaluation has an ``analysis.json``.
-        columns: What its columns in ``predictions.csv`` are called, for messages.
+        columns: Names of its columns in ``predictions.csv``, for messages.
         labels: The emotions, in the order of the model's outputs.
     """
 
@@ -88,7 +88,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def targets(self, conversation: Conversation) -> Targets:
-        """Returns what is to be predicted of every turn of a conversation."""
+        """Returns the targets of every turn of a conversation."""
 
     def output_weights(self, labels_N: np.ndarray, balance: float) -> np.ndarray:
         """Returns float32 ``[C]`` weights of the outputs in the loss.
@@ -104,7 +104,7 @@ class Task(abc.ABC):
         """Returns the sum of a pack's losses and their number, to be divided after all sums over packs and devices.
 
         Args:
-            output_UxC: What the model makes of the pack.
+            output_UxC: The model's outputs for the pack.
             pack: The ``Batch``, without a leading axis.
             weights_C: From ``output_weights``.
             label_smoothing: ``config.train.label_smoothing``.
@@ -122,7 +122,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def finish(self, output_UxC: Any) -> Any:
-        """Returns what is predicted, from the model's outputs: probabilities, or the values themselves."""
+        """Returns the predictions from the model's outputs: probabilities, or the values themselves."""
 
     # From predictions to numbers.
 
@@ -200,7 +200,7 @@ class Task(abc.ABC):
 
         Args:
             cells: The task's cells of one row.
-            turn: What every row has: the other fields of ``PredictedTurn``.
+            turn: The fields of ``PredictedTurn`` that every row has.
 
         Raises:
             ValueError: A cell is not what its column holds.

@@ -1,4 +1,4 @@
-"""The one table of metrics: what each is called, how it is shown, which way is better, and how it is computed.
+"""The one table of metrics: the name, the display, the direction and the computation of each.
 
 A metric is computed from sums over turns, so that one formula serves a single evaluation and ten thousand resampled
 ones: confusion matrices (``Confusions``) for classes, sums and products (``Moments``) for real values. Everything else
@@ -23,11 +23,11 @@ SUMS = ("n", "x", "y", "xx", "yy", "xy", "off", "ahead")
 
 @dataclasses.dataclass(frozen=True)
 class Confusions:
-    """Confusion matrices, and what metrics of classes are made of.
+    """Confusion matrices, and the counts that metrics of classes are made of.
 
     Attributes:
         counts: ``[..., C, C]``, one row per true class, one column per predicted class; no matrix is all zeros.
-        neutral: The index of the class that stands for no emotion, None if no class was named so.
+        neutral: The index of the class that stands for no emotion. If None, no class was named so.
     """
 
     counts: np.ndarray
@@ -71,7 +71,7 @@ class Confusions:
 
 @dataclasses.dataclass(frozen=True)
 class Moments:
-    """Sums over turns with an annotation x and a prediction y, and what metrics of real values are made of.
+    """Sums over turns with an annotation x and a prediction y, and the moments that metrics of real values need.
 
     Attributes:
         sums: ``[..., V, Su]``: for each target the number of annotated turns and the sums of x, y, x^2, y^2, x y,
@@ -115,7 +115,7 @@ class Metric:
 
     Attributes:
         name: In files and settings.
-        title: In print.
+        title: Name in tables and reports.
         percent: Whether it is a fraction that is shown in percent.
         larger_is_better: False for an error.
         of_counts: For classes: its ``[...]`` values from ``Confusions``.
@@ -132,16 +132,16 @@ class Metric:
     needs_neutral: bool = False
 
     def signed(self, value: float) -> float:
-        """Returns a score of which more is better: the negative of an error, anything else as it is."""
+        """Returns a score for which larger is better: the negative of an error, any other score unchanged."""
         return value if self.larger_is_better else -value
 
     @property
     def scale(self) -> int:
-        """What a score is multiplied by before it is shown."""
+        """The factor that turns a score into the number that is shown."""
         return 100 if self.percent else 1
 
     def shown(self, value: float | None, sign: str = "") -> str:
-        """Returns a score in print: in percent with two decimals, or with four; "-" if it is None.
+        """Returns a score as text: in percent with two decimals, or with four; "-" if it is None.
 
         Args:
             value: The score.

@@ -67,7 +67,7 @@ class Values(Task):
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Those from moments."""
+        """The metrics of moments."""
         return tuple(metric for metric in table.METRICS.values() if metric.of_moments is not None)
 
     def targets(self, conversation: Conversation) -> Targets:

@@ -1,4 +1,4 @@
-"""What training writes for people: ``metrics.jsonl``, TensorBoard event files, a progress bar."""
+"""The logs of training for people: ``metrics.jsonl``, TensorBoard event files, a progress bar."""
 
 import json
 import sys

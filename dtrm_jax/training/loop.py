@@ -31,7 +31,7 @@ PREFETCH = 4  # batches; one takes a millisecond to build
 
 @dataclasses.dataclass(kw_only=True)
 class Progress:
-    """What besides the train state must survive an interruption.
+    """The part of a training, besides the train state, that must survive an interruption.
 
     Attributes:
         best_score: Best dev score so far, or None before the first evaluation.
@@ -104,7 +104,7 @@ class Trainer:
             )
         if manifest.shape.features:
             sizes = " and ".join(f"{size} {name}" for name, size in manifest.shape.features)
-            print(f"{sizes} features a turn")
+            print(f"{sizes} features per turn")
         print(
             f"{self.total} steps in {len(plan.epoch_ends)} epochs on {self.mesh.size} {jax.default_backend()} device(s)"
         )

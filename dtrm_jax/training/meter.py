@@ -1,4 +1,4 @@
-"""What training measures of itself: the mean loss of steps, learning rates, throughput."""
+"""Measurements of training: the mean loss of steps, learning rates, throughput."""
 
 import bisect
 import time
@@ -19,7 +19,7 @@ from dtrm_jax.training.step import Sums
 def runs_ahead() -> bool:
     """Whether a step is dispatched before the sums of the one before it are read.
 
-    An accelerator then never waits for the host. On the CPU both are the same cores: it would save no time, and every
+    An accelerator then never waits for the host. On the CPU both use the same cores: it would save no time, and every
     step in flight has temporaries of its own, gigabytes of them.
     """
     return jax.default_backend() != "cpu"

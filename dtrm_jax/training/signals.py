@@ -16,7 +16,7 @@ class Interrupted(Exception):
 
 @contextlib.contextmanager
 def collected_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM instead of dying of them; a second SIGINT is the usual KeyboardInterrupt."""
+    """Collects SIGINT and SIGTERM instead of ending the process; a second SIGINT is the usual KeyboardInterrupt."""
     received: list[int] = []
 
     def note(number: int, _frame: Any) -> None:
@@ -27,7 +27,7 @@ def collected_signals() -> Iterator[list[int]]:
     numbers = (signal.SIGINT, signal.SIGTERM)
     try:
         before = {number: signal.signal(number, note) for number in numbers}
-    except ValueError:  # not the main thread: signals are somebody else's
+    except ValueError:  # not the main thread, which alone may handle signals
         yield received
         return
     try:

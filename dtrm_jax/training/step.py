@@ -23,7 +23,7 @@ AXIS = "data"
 
 @flax.struct.dataclass
 class TrainState:
-    """What a step changes.
+    """The state that a step changes.
 
     Attributes:
         step: Steps done.
@@ -76,7 +76,7 @@ def make_train_step(
         task: What is predicted; has the loss.
         class_weights_C: For the loss.
         label_smoothing: For the loss.
-        axis_name: The device axis to sum over; None on a single device.
+        axis_name: The device axis to sum over. If None, there is a single device.
     """
 
     def loss_sum(params: Any, pack: Batch, rng: Key[Array, ""]) -> tuple[Array, Sums]:

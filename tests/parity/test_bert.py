@@ -91,10 +91,10 @@ def pack(sequences, layout):
     return [x.reshape(-1) for x in (tokens, positions, segments, owners)], ((length, count),), slots
 
 
-def run(ours, arrays, rows, read_U=None):
+def run(ours, arrays, rows, read_O=None):
     """Returns our states, dropout off."""
     module, params = ours
-    forward = jax.jit(lambda params: module.apply({"params": params}, *arrays, rows, read_U=read_U, deterministic=True))
+    forward = jax.jit(lambda params: module.apply({"params": params}, *arrays, rows, read_O=read_O, deterministic=True))
     return np.asarray(forward(params))
 
 
@@ -162,7 +162,7 @@ def test_gradients_equal_pytorch(ours, theirs, sequences, tmp_path):
     read = np.array([slots[m][0] for m in members], np.int32)
 
     def ours_loss(params):
-        states = module.apply({"params": params}, *arrays, rows, read_U=read, deterministic=True)
+        states = module.apply({"params": params}, *arrays, rows, read_O=read, deterministic=True)
         return (states * weights[members]).sum()
 
     found = jax.jit(jax.grad(ours_loss))(params)

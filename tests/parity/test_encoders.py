@@ -90,7 +90,7 @@ def test_every_hidden_state_equals_pytorch_on_each_sequence_alone(family, ours, 
 def test_states_read_at_some_slots_only(family, ours, theirs):
     arrays, rows, slots = pack(sequences(family), LAYOUTS["in rows of two lengths"])
     read = np.array([slots[member][-1] for member in range(len(LENGTHS))], np.int32)
-    states = states_of(ours, arrays, rows, read_U=read)
+    states = states_of(ours, arrays, rows, read_O=read)
     with torch.no_grad():
         expected = np.stack([alone(family, theirs, one)[-1].numpy() for one in sequences(family)])
     np.testing.assert_allclose(states, expected, rtol=0, atol=TOLERANCE)
@@ -103,7 +103,7 @@ def test_gradients_equal_pytorch(family, ours, theirs, folder, tmp_path):
     read = np.array([slots[member][0] for member in range(len(LENGTHS))], np.int32)
 
     def loss(params):
-        return (module.apply({"params": params}, *arrays, rows, read_U=read, deterministic=True) * weights).sum()
+        return (module.apply({"params": params}, *arrays, rows, read_O=read, deterministic=True) * weights).sum()
 
     found = jax.jit(jax.grad(loss))(params)
     theirs.zero_grad()

@@ -91,8 +91,8 @@ def test_states_read_at_some_slots_and_a_padded_batch_of_theirs(folders):
     sequences = sequences_of(LENGTHS, SIZES["vocab_size"])
     arrays, rows, slots = pack(sequences, LAYOUTS["in rows of two lengths"])
     first = np.array([slots[member][0] for member in range(len(LENGTHS))])
-    read_U = np.concatenate([first, [slots[3][-1]]]).astype(np.int32)
-    forward = jax.jit(lambda p: module.apply({"params": p}, *arrays, rows, read_U=read_U, deterministic=True))
+    read_O = np.concatenate([first, [slots[3][-1]]]).astype(np.int32)
+    forward = jax.jit(lambda p: module.apply({"params": p}, *arrays, rows, read_O=read_O, deterministic=True))
     ids, _, mask = (torch.tensor(x) for x in padded(sequences))
     with torch.no_grad():
         states = theirs(input_ids=ids, attention_mask=mask).last_hidden_state.numpy()
@@ -105,10 +105,10 @@ def test_gradients_equal_pytorch(folders, tmp_path):
     sequences = sequences_of(LENGTHS, SIZES["vocab_size"])
     arrays, rows, slots = pack(sequences, LAYOUTS["in rows of two lengths"])
     weights = np.random.default_rng(1).normal(size=(len(LENGTHS), SIZES["hidden_size"])).astype(np.float32)
-    read_U = np.array([slots[member][0] for member in range(len(LENGTHS))], np.int32)
+    read_O = np.array([slots[member][0] for member in range(len(LENGTHS))], np.int32)
 
     def loss(params):
-        return (module.apply({"params": params}, *arrays, rows, read_U=read_U, deterministic=True) * weights).sum()
+        return (module.apply({"params": params}, *arrays, rows, read_O=read_O, deterministic=True) * weights).sum()
 
     found = jax.jit(jax.grad(loss))(params)
     sum(

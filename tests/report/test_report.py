@@ -87,9 +87,9 @@ def evaluated(path, turns, labels=LABELS, insides=None, records=RECORDS):
     ]
     predictions.write(folder / "predictions.csv", conversations, probabilities, Classes(labels), insides)
     read, task = predictions.read(folder / "predictions.csv")
-    facts = {"corpus": "made up", "split": "test", "step": 4, "checkpoint": "best"}
+    about = {"corpus": "made up", "split": "test", "step": 4, "checkpoint": "best"}
     metrics = task.scores(*task.arrays(labelled(read)), 0.7)
-    return _finished(run, facts | metrics, analyse(read, task), records), read
+    return _finished(run, about | metrics, analyse(read, task), records), read
 
 
 def valued(path, count=23):
@@ -105,10 +105,10 @@ def valued(path, count=23):
     run = RunDirectory(path)
     split = [Conversation("one", turns[:7]), Conversation("two", turns[7:])]
     predictions.write(run.evaluation("test") / "predictions.csv", split, [outputs[:7], outputs[7:]], Values(TARGETS))
-    facts = {"corpus": "avec", "split": "test", "step": 4, "checkpoint": "latest"}
+    about = {"corpus": "avec", "split": "test", "step": 4, "checkpoint": "latest"}
     records = [RECORDS[0], {"step": 4, "split": "dev", "loss": 1.0, "pearson_r": 0.5, "mae": 0.25}]
     metrics = Values(TARGETS).score(Targets(np.full(count, -1), values), outputs)
-    return _finished(run, facts | metrics, None, records), values, outputs
+    return _finished(run, about | metrics, None, records), values, outputs
 
 
 def _finished(run, metrics, analysis, records):
@@ -195,7 +195,7 @@ def test_it_says_what_was_measured(full):
             {"model__modalities": "av", "model__context__visual": "dependent", "model__fusion__kind": "gmu"},
             "4",
             "DialogueTRM: acoustic (context-free), visual (context-dependent); fusion gmu; context of 3 turns",
-            "step 4, as asked for, not chosen by any score",
+            "step 4, as requested, not chosen by any score",
         ),
         (
             {"model__modalities": "uav", "model__utterance": "features", "train__select_by": "macro_f1"},
@@ -376,12 +376,15 @@ def _edit(path, **changes):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / "metrics.json").unlink(), "metrics.json: expected the results of eval.py: No such"),
+        (
+            lambda folder: (folder / "metrics.json").unlink(),
+            "metrics.json: expected the results of an evaluation: No such",
+        ),
         (lambda folder: (folder / "metrics.json").write_text("{"), "metrics.json: not valid JSON"),
         (lambda folder: (folder / "metrics.json").write_text("[]"), "metrics.json: expected corpus, split"),
         (lambda folder: _edit(folder / "metrics.json", step=None), "metrics.json: expected step, found none"),
         (lambda folder: (folder / "predictions.csv").unlink(), "predictions.csv: cannot be read"),
-        (lambda folder: (folder / "analysis.json").unlink(), "analysis.json: expected the results of eval.py"),
+        (lambda folder: (folder / "analysis.json").unlink(), "analysis.json: expected the results of an evaluation"),
         (lambda folder: _edit(folder / "metrics.json", n=3), "metrics.json: expected the 4 labelled turns"),
         (lambda folder: _edit(folder / "analysis.json", n=3), "analysis.json: expected the 4 labelled turns"),
         (lambda folder: os.remove(folder.parents[1] / "config.json"), "config.json: expected a run directory"),

@@ -79,7 +79,7 @@ def test_of_an_error_less_is_better(tmp_path):
 
 @pytest.mark.parametrize("labels", [LabelSpace(("x", "y")), ValueSpace(("valence", "power"))])
 @pytest.mark.parametrize("encoder", [None, tiny_encoder(Config())])
-def test_the_facts_of_a_run_come_back(tmp_path, labels, encoder):
+def test_the_manifest_of_a_run_comes_back(tmp_path, labels, encoder):
     shape = PackShape(((64, 3), (96, 2)), 48, values=2, features=(("acoustic", 5), ("visual", 3)))
     manifest = Manifest(corpus="avec", labels=labels, encoder=encoder, shape=shape, total_steps=17)
     run = RunDirectory(tmp_path)

@@ -44,7 +44,7 @@ def build_planned(examples: Sequence[Example], pack: PlannedPack, shape: PackSha
     """Builds a pack of a plan.
 
     Args:
-        examples: What the plan's indices point to.
+        examples: The conversations that the plan's indices point to.
         pack: The pack.
         shape: Its shape.
     """
@@ -62,7 +62,7 @@ def _place(conversations: Sequence[Example], shape: PackShape) -> list[list[int]
 
 
 def _put_turns(pack: Batch, turns: slice, conversation: Example) -> None:
-    """Writes what lies on the utterance axis."""
+    """Fills the arrays of the utterance axis."""
     pack.turn_U[turns] = np.arange(turns.stop - turns.start)
     pack.speaker_U[turns], pack.label_U[turns] = conversation.speakers, conversation.labels
     pack.value_UxV[turns] = np.nan_to_num(conversation.values)

@@ -23,7 +23,7 @@ from dtrm_jax.errors import InputError
 LABELS = LabelSpace(("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"))
 FILES = {"train": "train_sent_emo.csv", "dev": "dev_sent_emo.csv", "test": "test_sent_emo.csv"}
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
-# What the field's pickles add to the Dialogue_ID of each split.
+# The number that the field's pickles add to the Dialogue_ID of each split.
 OFFSETS = {"train": 0, "dev": 1039, "test": 1153}
 
 _ID = re.compile(r"\d{1,9}", re.ASCII)
@@ -32,7 +32,7 @@ _UTTERANCE_KEY = re.compile(r"(\d{1,9})_(\d{1,9})", re.ASCII)
 _REPAIR = {
     byte: character for byte in range(0x80, 0xA0) if (character := bytes([byte]).decode("cp1252", errors="ignore"))
 }
-# What the authors' own vectors are, by the start of the file name.
+# The features that the authors' own vectors are, by the start of the file name.
 _AUTHORS = {"audio": "acoustic", "text": "utterance"}
 
 

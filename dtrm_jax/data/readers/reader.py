@@ -1,4 +1,4 @@
-"""What a corpus is to the rest of the project: a fingerprint of where it comes from, and a way to read it."""
+"""The interface of a corpus: a fingerprint of its source, and a way to read it."""
 
 import dataclasses
 import hashlib
@@ -40,7 +40,7 @@ class Reader(Protocol):
 
 
 class DownloadingReader(Reader, Protocol):
-    """The module of a reader whose files can be had from the network by anybody."""
+    """The module of a reader whose files can be downloaded freely."""
 
     def download(self, folder: pathlib.Path) -> pathlib.Path:
         """Makes sure that the files are in ``folder`` and returns it.

@@ -148,7 +148,7 @@ def _label(table: _Table, number: int, row: dict[str, Any]) -> str | None:
 
 
 def _features(path: pathlib.Path, table: _Table) -> dict[str, np.ndarray]:
-    """Returns feature name -> float32 ``[rows, dim]``, NaN throughout where a row lacks it."""
+    """Returns feature name -> float32 ``[N, M]``, NaN throughout where a row lacks it."""
     found = {name: _feature_column(table, name) for name in FEATURES if name in table.columns}
     if path.is_file():
         for name, array in _read_npz(path).items():

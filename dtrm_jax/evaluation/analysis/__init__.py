@@ -1,1 +1,1 @@
-"""What lies behind the scores: emotion shifts, short utterances, intervals, calibration, two predictions compared."""
+"""Analyses behind the scores: emotion shifts, short utterances, intervals, calibration, two predictions compared."""

@@ -51,7 +51,7 @@ def calibration(turns: Sequence[ClassTurn], task: Classes, bins: int = BINS) -> 
 
 
 def _probabilities(turns: Sequence[ClassTurn]) -> np.ndarray:
-    """Returns ``[n, C]`` probabilities, after checking that they are."""
+    """Returns ``[N, C]`` probabilities, after checking that they are."""
     result = np.asarray([turn.probabilities for turn in turns], np.float64)
     wrong = ((result < 0) | (result > 1 + _ROUNDING)).any(axis=1)
     if wrong.any():

@@ -5,7 +5,7 @@ never leave the device. ``evaluation.intermediates`` returns them whole, for one
 
 Attention is averaged over the heads and layers of a Transformer: each head of each layer is a distribution over the
 same positions, and so is their mean. Above the first layer a position also holds what that turn has seen of others. The
-mean therefore says where a turn looks, not what its prediction is due to.
+mean therefore says where a turn looks, not why it predicts what it does.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ def attended(
         config: The model's settings.
         window: K.
         sown: The model's "intermediates".
-        pack: What it was run on.
+        pack: The pack that it was run on.
         present_U: Modality -> whether the turn has it.
 
     Returns:
@@ -73,7 +73,7 @@ def weights_by_distance(
 
     Args:
         weights_BxHxAxW: By block; with look-back, the keys of the block before come first.
-        conversation_U: Conversation ids, negative where there is none.
+        conversation_U: Conversation ids, negative in slots without a conversation.
         turn_U: Turn indices; the turns of a conversation lie side by side, in order.
         window: K.
 

@@ -93,7 +93,7 @@ class DialogueTRM(Model):
 
     @classmethod
     def check(cls, config: Config) -> None:
-        """Raises InputError for a fusion that there is not."""
+        """Raises InputError if the fusion does not exist."""
         chosen(FUSIONS, config.model.fusion.kind, "config.model.fusion.kind")
 
     @classmethod
@@ -134,7 +134,7 @@ class DialogueTRM(Model):
 
     @nn.nowrap
     def summarise(self, sown: Mapping[str, Any], pack: Batch) -> dict[str, Array]:
-        """Returns where attention looks (``insides.attended``) and what the fusion says of itself."""
+        """Returns where attention looks (``insides.attended``) and the fusion's own summary."""
         present_U = presence(self.config, pack)
         result = attended(self.config, self.window, sown, pack, present_U)
         if len(present_U) > 1:

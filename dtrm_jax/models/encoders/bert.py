@@ -39,7 +39,7 @@ class BertEmbeddings(nn.Module):
         position_ids_T: Int[Array, " T"],
         segment_ids_T: Int[Array, " T"],
         deterministic: bool,
-    ) -> Float[Array, "T D"]:
+    ) -> Float[Array, "T Ew"]:
         """Returns the embedding of every token slot."""
         sizes = self.config
         tables = [
@@ -52,20 +52,20 @@ class BertEmbeddings(nn.Module):
         if sizes.learned_segments and sizes.segment_types < 2:
             tables.append(("learned_segment_embeddings", 2, segment_ids_T, nn.initializers.zeros))
         width = sizes.embedding_size or sizes.hidden_size
-        x_TxD = sum(
+        x_TxEw = sum(
             nn.Embed(rows, width, embedding_init=init, dtype=self.dtype, name=name)(ids)
             for name, rows, ids, init in tables
         )
-        x_TxD = nn.LayerNorm(sizes.layer_norm_eps, dtype=self.dtype, name="LayerNorm")(x_TxD)
-        return Dropout(sizes.dropout)(x_TxD, deterministic)
+        x_TxEw = nn.LayerNorm(sizes.layer_norm_eps, dtype=self.dtype, name="LayerNorm")(x_TxEw)
+        return Dropout(sizes.dropout)(x_TxEw, deterministic)
 
 
 class Tokens(NamedTuple):
-    """What attention needs to know of the token slots.
+    """The facts about the token slots that attention needs.
 
     Attributes:
-        sequence_ids_T: Which sequence each belongs to.
-        biases: For each row length, what is added to the scores of its rows, ``[R, H, S, S]``; None adds nothing.
+        sequence_ids_T: The sequence that each token slot belongs to.
+        biases: For each row length, ``[R, H, S, S]`` to add to the scores of its rows. If None, nothing is added.
     """
 
     sequence_ids_T: Int[Array, " T"]
@@ -106,11 +106,11 @@ class BertOutput(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x_XxF: Float[Array, "X F"], residual_XxD: Float[Array, "X D"], deterministic: bool
+        self, x_XxI: Float[Array, "X I"], residual_XxD: Float[Array, "X D"], deterministic: bool
     ) -> Float[Array, "X D"]:
         """Returns ``LayerNorm(residual + dropout(W x + b))``."""
-        kernel, bias = Weights(self.config.hidden_size, _INIT, name="dense")(x_XxF.shape[-1])
-        x_XxD = affine(x_XxF, kernel, bias, self.dtype, self.config.products)
+        kernel, bias = Weights(self.config.hidden_size, _INIT, name="dense")(x_XxI.shape[-1])
+        x_XxD = affine(x_XxI, kernel, bias, self.dtype, self.config.products)
         x_XxD = residual_XxD + Dropout(self.config.dropout)(x_XxD, deterministic)
         return nn.LayerNorm(self.config.layer_norm_eps, dtype=self.dtype, name="LayerNorm")(x_XxD)
 
@@ -198,7 +198,7 @@ class BertLayers(nn.Module):
 
 
 class BertEncoder(nn.Module):
-    """The layers, under "layer" as in the Hugging Face tree, and what they share."""
+    """The layers, under "layer" as in the Hugging Face tree, and the parameters that they share."""
 
     config: BertSizes
     dtype: DTypeLike
@@ -245,7 +245,7 @@ class Bert(nn.Module):
         sequence_ids_T: Int[Array, " T"],
         rows: Rows,
         *,
-        read_U: Int[Array, " O"] | None = None,
+        read_O: Int[Array, " O"] | None = None,
         deterministic: bool,
     ) -> Float[Array, "O D"]:
         """Returns last hidden states.
@@ -256,21 +256,23 @@ class Bert(nn.Module):
             segment_ids_T: Segments.
             sequence_ids_T: Sequence of each slot; attention stays inside a sequence and inside its row.
             rows: ``PackShape.rows``: how the token axis is cut into rows.
-            read_U: Slots whose states are wanted, such as the [CLS]s; None: all. The work of the last layer that other
-                slots would need is not done.
+            read_O: Slots whose states are wanted, such as those of the [CLS] tokens. If None, all are. The last layer
+                does no work that only other slots would need.
             deterministic: No dropout.
 
         Returns:
-            ``[O, D]``, or ``[T, D]`` without ``read_U``.
+            ``[O, D]``, or ``[T, D]`` without ``read_O``.
         """
         sizes = self.config
         embed = BertEmbeddings(sizes, self.dtype, name="embeddings")
-        x_TxD = embed(token_ids_T, position_ids_T, segment_ids_T, deterministic)
+        x_TxEw = embed(token_ids_T, position_ids_T, segment_ids_T, deterministic)
         if sizes.embedding_size:
             kernel, bias = Weights(sizes.hidden_size, _INIT, name="embeddings_project")(sizes.embedding_size)
-            x_TxD = affine(x_TxD, kernel, bias, self.dtype, sizes.products)
+            x_TxD = affine(x_TxEw, kernel, bias, self.dtype, sizes.products)
+        else:
+            x_TxD = x_TxEw
         encoder = BertEncoder(sizes, self.dtype, self.remat, name="encoder")
-        return encoder(x_TxD, position_ids_T, sequence_ids_T, read_U, rows, deterministic)
+        return encoder(x_TxD, position_ids_T, sequence_ids_T, read_O, rows, deterministic)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

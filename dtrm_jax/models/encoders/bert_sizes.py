@@ -18,7 +18,7 @@ class BertSizes(Encoder):
     Attributes:
         intermediate_size: Width of the feed-forward layer, F.
         max_positions: Rows of the position embedding.
-        segment_types: Rows of the segment (token type) embedding. Segments are told apart only by 2 or more; the one
+        segment_types: Rows of the segment (token type) embedding. Only 2 or more tell segments apart; the one
             row of RoBERTa's is added to every token.
         layer_norm_eps: Added to the variance in every layer norm.
         first_position: The row of the position embedding that a sequence begins with.
@@ -42,11 +42,6 @@ class BertSizes(Encoder):
     def longest(self) -> int:
         """The longest token sequence: RoBERTa's 514 positions are 512."""
         return self.max_positions - self.first_position
-
-    @property
-    def tells_segments(self) -> bool:
-        """Whether there are segment embeddings that tell the utterance from its context."""
-        return self.segment_types > 1 or self.learned_segments
 
     @classmethod
     def from_config(cls, file: ConfigFile, **settings: Any) -> "BertSizes":

@@ -3,7 +3,7 @@
 The score of a query and a key is the sum of up to three products: content with content, content with the embedding of
 the distance (c2p), and the embedding of the distance with content (p2c). Far distances share an embedding.
 
-All that is known of the family stands here: the sizes with how ``config.json`` is read, the names in a weight file, and
+Everything about the family stands here: the sizes with how ``config.json`` is read, the names in a weight file, and
 the module.
 """
 
@@ -46,13 +46,13 @@ class DebertaV2Config(BertConfig):
         absolute_positions: Whether the embeddings hold the absolute position as well.
         longest_distance: The distance from which on all distances are the same.
         distance_buckets: Distances up to half of it have an embedding each, and farther ones share embeddings on a
-            logarithmic scale; 0: every distance below ``longest_distance`` has its own.
+            logarithmic scale. If 0, every distance below ``longest_distance`` has its own.
         content_to_position: Whether the scores have the term c2p.
         position_to_content: Whether the scores have the term p2c.
         share_projections: Whether the embeddings of distances are projected as the content is, or by weights of their
             own.
         norm_distances: Whether the embeddings of distances pass through a layer norm.
-        convolution: Width of the convolution beside the first layer, odd; 0: there is none.
+        convolution: Width of the convolution beside the first layer, odd. If 0, there is none.
         convolution_act: Its activation, "gelu" or "tanh".
     """
 
@@ -82,7 +82,7 @@ class DebertaV2Config(BertConfig):
 
     @property
     def scale(self) -> float:
-        """What every term of the scores is multiplied by."""
+        """The factor of every term of the scores."""
         terms = 1 + self.content_to_position + self.position_to_content
         return (self.hidden_size // self.heads * terms) ** -0.5
 
@@ -138,7 +138,7 @@ class DebertaV2Config(BertConfig):
         distance = np.arange(1 - length, length)
         if self.distance_buckets:
             middle = self.distance_buckets // 2
-            # In float32, so that distances at the border of a bucket fall where they fell in pre-training.
+            # In float32, so that a distance at the border of a bucket falls into the same bucket as in pre-training.
             far = np.maximum(abs(distance), middle).astype(np.float32) / np.float32(middle)
             share = np.log(far) / np.log(np.float32((self.longest_distance - 1) / middle))
             bucket = np.sign(distance) * (np.ceil(share * np.float32(middle - 1)).astype(int) + middle)
@@ -240,7 +240,7 @@ class Embeddings(nn.Module):
         sizes = self.config
         width = sizes.embedding_size or sizes.hidden_size
 
-        def embed(name: str, rows: int, ids_T: Int[Array, " T"]) -> Float[Array, "T I"]:
+        def embed(name: str, rows: int, ids_T: Int[Array, " T"]) -> Float[Array, "T Ew"]:
             return nn.Embed(rows, width, embedding_init=_INIT, dtype=self.dtype, name=name)(ids_T)
 
         x = embed("word_embeddings", sizes.vocab_size, token_ids_T)
@@ -330,7 +330,7 @@ class Attention(nn.Module):
     def _bias(
         self, distance_DixD: Float[Array, "Di D"], content: dict[str, tuple[Array, Array]], rows: Rows
     ) -> RowBias:
-        """Returns what computes the terms c2p and p2c for rows of one length."""
+        """Returns the function that computes the terms c2p and p2c for rows of one length."""
         sizes = self.config
         shared = sizes.share_projections
         keys_DixHxE = queries_DixHxE = None
@@ -407,7 +407,7 @@ class Convolution(nn.Module):
             layer_OxD: The output of the first layer, at every slot or at ``read_O``.
             position_ids_T: Positions in each sequence.
             sequence_ids_T: Sequence of each slot.
-            read_O: Slots whose states are wanted; None: all.
+            read_O: Slots whose states are wanted. If None, all are.
             deterministic: No dropout.
         """
         sizes = self.config
@@ -498,7 +498,7 @@ class DebertaV2(nn.Module):
         sequence_ids_T: Int[Array, " T"],
         rows: Rows,
         *,
-        read_U: Int[Array, " O"] | None = None,
+        read_O: Int[Array, " O"] | None = None,
         deterministic: bool,
     ) -> Float[Array, "O D"]:
         """Returns last hidden states; arguments and result are those of ``bert.Bert``."""
@@ -508,7 +508,7 @@ class DebertaV2(nn.Module):
         distance_DixD = Distances(sizes, self.dtype, name="distances")(rows)
         layer = nn.remat(Layer, static_argnums=(6, 7)) if self.remat else Layer
         for index in range(sizes.layers):
-            read = read_U if index == sizes.layers - 1 else None
+            read = read_O if index == sizes.layers - 1 else None
             x_TxD = layer(sizes, self.dtype, name=f"layer_{index}")(
                 x_TxD, distance_DixD, position_ids_T, sequence_ids_T, read, rows, deterministic
             )

@@ -1,4 +1,4 @@
-"""What every family of utterance encoders provides; its file in this folder holds all that is known of the family.
+"""The interface of a family of utterance encoders; the family's file in this folder holds everything about it.
 
 A family is a frozen dataclass of sizes, an ``Encoder``. It says how its ``config.json`` is read, which special tokens
 its tokenizer writes around a pair of texts, which module computes it and where each array of its weight file goes.
@@ -33,9 +33,9 @@ class Encoder:
     """The sizes and settings of an encoder, hashable, of JSON types.
 
     Attributes:
-        family: Its ``model_type`` in ``config.json``; ``run.json`` names it so too.
-        special: What its tokenizer writes around a pair of texts.
-        prefixes: What the names of arrays in weight files may begin with, such as ``bert.``.
+        family: Its ``model_type`` in ``config.json``, which is also its name in ``run.json``.
+        special: The tokens that its tokenizer writes around a pair of texts.
+        prefixes: Possible beginnings of the names of arrays in weight files, such as ``bert.``.
         extras: Beginnings of the names of arrays that an encoder has no use for, such as heads of pre-training.
         vocab_size: Rows of the word embedding.
         hidden_size: Width of the hidden states, D; a multiple of ``heads``.
@@ -43,7 +43,7 @@ class Encoder:
         heads: Attention heads of a layer, H.
         dropout: Rate on hidden states.
         attention_dropout: Rate on attention weights.
-        products: Type that matrix products take their inputs in: "float32" or "bfloat16".
+        products: Input dtype of matrix products: "float32" or "bfloat16".
         learned_segments: Whether a family without segment embeddings has learned ones, which begin as zeros.
     """
 

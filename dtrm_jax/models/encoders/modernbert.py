@@ -1,6 +1,6 @@
 """ModernBERT over packed token sequences: pre-layer-norm, rotary positions, gated feed-forward, mostly local attention.
 
-All that is known of the family stands here: the sizes with how ``config.json`` is read, the names in a weight file, and
+Everything about the family stands here: the sizes with how ``config.json`` is read, the names in a weight file, and
 the module. Modules are named as transformers names them.
 """
 
@@ -80,7 +80,7 @@ class ModernBertConfig(Encoder):
         hidden_size, heads = file.size("hidden_size"), file.size("num_attention_heads")
         if hidden_size % (2 * heads):
             file.refuse("hidden_size", f"a multiple of twice the {heads} attention heads")
-        # Without a base of their own, local layers take that of the others.
+        # If local layers have no base of their own, they take that of the others.
         local_theta = "global_rope_theta" if file.values.get("local_rope_theta") is None else "local_rope_theta"
         sizes = {
             "vocab_size": file.size("vocab_size"),
@@ -194,8 +194,8 @@ class Attention(nn.Module):
         """Returns the output at every slot, or only at ``read_O``."""
         sizes = self.config
         width, heads = sizes.hidden_size, sizes.heads
-        qkv_Tx3D = Linear(3 * width, sizes.attention_bias, sizes, self.dtype, name="Wqkv")(x_TxD)
-        q, k, v = (x.reshape(-1, heads, width // heads) for x in jnp.split(qkv_Tx3D, 3, axis=-1))
+        qkv_TxY = Linear(3 * width, sizes.attention_bias, sizes, self.dtype, name="Wqkv")(x_TxD)
+        q, k, v = (x.reshape(-1, heads, width // heads) for x in jnp.split(qkv_TxY, 3, axis=-1))
         theta = sizes.local_theta if self.local else sizes.global_theta
         q, k = (rotate(x, position_ids_T, theta) for x in (q, k))
         dropout = Dropout(sizes.attention_dropout)
@@ -311,14 +311,14 @@ class ModernBert(nn.Module):
         sequence_ids_T: Int[Array, " T"],
         rows: Rows,
         *,
-        read_U: Int[Array, " O"] | None = None,
+        read_O: Int[Array, " O"] | None = None,
         deterministic: bool,
     ) -> Float[Array, "O D"]:
         """Returns last hidden states; arguments and result are those of ``bert.Bert``."""
         x_TxD = Embeddings(self.config, self.dtype, name="embeddings")(token_ids_T, segment_ids_T, deterministic)
         layer = nn.remat(Layer, static_argnums=(5, 6)) if self.remat else Layer
         for index in range(self.config.layers):
-            read = read_U if index == self.config.layers - 1 else None
+            read = read_O if index == self.config.layers - 1 else None
             x_TxD = layer(self.config, self.dtype, index, name=f"layers_{index}")(
                 x_TxD, position_ids_T, sequence_ids_T, read, rows, deterministic
             )

@@ -1,4 +1,4 @@
-"""From the states of tokens to one vector per utterance: ``f_i`` of eq. 1."""
+"""From the states of tokens to one vector per utterance, ``f_i`` of eq. 1."""
 
 import flax.linen as nn
 import jax
@@ -33,14 +33,14 @@ def encode_utterances(
         f_TxD = in_chunks(encoder, tokens, shape.rows, config.chunks, deterministic)
         return f_TxD[batch.cls_U] if by_cls else mean_of_utterance(f_TxD, utterance_of_own(batch), shape.utterances)
     if by_cls:
-        return encoder(*tokens, shape.rows, read_U=batch.cls_U, deterministic=deterministic)
+        return encoder(*tokens, shape.rows, read_O=batch.cls_U, deterministic=deterministic)
     read_O, utterance_O = own_tokens(batch, shape)
-    f_OxD = encoder(*tokens, shape.rows, read_U=read_O, deterministic=deterministic)
+    f_OxD = encoder(*tokens, shape.rows, read_O=read_O, deterministic=deterministic)
     return mean_of_utterance(f_OxD, utterance_O, shape.utterances)
 
 
 def utterance_of_own(batch: Batch) -> Int[Array, " T"]:
-    """Returns the utterance slot whose own token (``Batch.own_T``) each token is; U for all other tokens."""
+    """Returns each own token's (``Batch.own_T``) utterance slot, and U for all other tokens."""
     return jnp.where(batch.own_T, batch.sequence_ids_T, batch.turn_U.shape[0])
 
 
@@ -59,7 +59,7 @@ def mean_of_utterance(
 ) -> Float[Array, "U D"]:
     """Returns the mean state of each utterance.
 
-    Sentence encoders such as all-MiniLM-L6-v2 are trained to be read by their mean; nothing has trained their [CLS].
+    Sentence encoders such as all-MiniLM-L6-v2 are trained for their mean state to be used; their [CLS] is untrained.
 
     Args:
         x_OxD: States.

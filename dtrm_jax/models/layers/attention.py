@@ -45,7 +45,7 @@ def attend(
         mask: Which keys each query sees.
         drop: Applied to the weights. If None, there is no dropout.
         bias: Added to the scores.
-        products: Type that the products take their inputs in, "float32" (as they come) or "bfloat16".
+        products: Input dtype of matrix products, "float32" (the dtype is left as it is) or "bfloat16".
         scale: Of the scores. If None, it is ``1 / sqrt(E)``.
 
     Returns:
@@ -61,7 +61,7 @@ def attend(
 def _attend_in_place(
     q: Array, k: Array, v: Array, mask: Array, drop: Drop, bias: Array | None, scale: float
 ) -> tuple[Array, Array]:
-    """Products of strided matrices; what is not seen gets the lowest score."""
+    """Products of strided matrices; hidden keys get the lowest score."""
     scores = jnp.einsum("...qhe,...she->...hqs", q * scale, k).astype(jnp.float32)
     if bias is not None:
         scores = scores + bias
@@ -117,8 +117,8 @@ def row_attention(
         drop: Applied to the attention weights. If None, there is no dropout.
         products: As in ``attend``.
         position_ids_T: Position of each token in its own sequence; needed for ``bias`` and ``reach``.
-        bias: Computes what is added to the scores of rows from their queries, keys and positions; None adds nothing.
-        biases: The same, ``[R, H, S, S]``, for each row length, computed already.
+        bias: Computes a bias of the scores of rows from their queries, keys and positions. If None, there is none.
+        biases: The same for each row length, ``[R, H, S, S]``, already computed. If None, there is none.
         reach: How many positions away a token sees, in both directions. If None, it sees its whole sequence.
         scale: As in ``attend``.
 
@@ -168,8 +168,8 @@ def banded_attention(
         turn_U: Turn indices.
         window: K.
         drop: Applied to the attention weights.
-        distance_bias_HxK1: Added to the scores by distance ``i - j`` in turns, 0 to K.
-        seen_U: Which turns may be seen; all if None. A turn that sees none gets zeros.
+        distance_bias_HxK1: Added to the scores by distance ``i - j`` in turns, 0 to K. If None, nothing is added.
+        seen_U: Which turns may be seen. If None, all may. A turn that sees no turn gets zeros.
 
     Returns:
         The attended values, and the weights by block.
@@ -194,7 +194,7 @@ def banded_attention(
         mask &= cut.keys(seen_U, False, look_back)[:, None, :]
     output, weights = attend(q, k, v, mask, drop, bias)
     if seen_U is not None:
-        # The softmax over no key at all is uniform over what is hidden.
+        # A softmax over no visible key is uniform over the hidden ones.
         sees = mask.any(axis=-1)
         output, weights = jnp.where(sees[:, :, None, None], output, 0), jnp.where(sees[:, None, :, None], weights, 0)
     return output.reshape(-1, *output.shape[2:])[:utterances], weights

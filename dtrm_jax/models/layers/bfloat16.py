@@ -3,8 +3,8 @@
 Products are most of the encoder's work. Some CPUs with AVX-512 bfloat16 do twice as many of them in that type, others
 half; sums stay in float32, and so does everything that is not a product, which is what TPUs do by default.
 
-XLA's fast bfloat16 product on a CPU takes neither a transposed first factor nor more than one batch axis, and XLA would
-take a transposition back into the product; padding keeps it out.
+XLA's fast bfloat16 product on a CPU takes neither a transposed first factor nor more than one batch axis. XLA would
+fold the transpose back into the dot; padding prevents that.
 """
 
 import functools
@@ -46,7 +46,7 @@ def _product(x: Array, y: Array, contract_x: int, contract_y: int) -> Array:
     if x.ndim == 2:
         return _dot(x, y, contract_x % 2, contract_y % 2)
     flat_x, flat_y = (z.reshape(-1, *z.shape[-2:]) for z in (x, y))
-    with jax.named_scope("batched"):  # what a profile knows it by
+    with jax.named_scope("batched"):  # its name in a profile
         product = _dot(flat_x, flat_y, contract_x % 3, contract_y % 3, batch=(0,))
     return product.reshape(*x.shape[:-2], *product.shape[1:])
 
@@ -69,7 +69,7 @@ def _over_positions_on_cpu(x: Array, g: Array) -> Array:
 
 
 def _padded_product(x: Array, y: Array) -> Array:
-    """Returns ``x^T y``, of a padded ``x^T``."""
+    """Returns ``x^T y``, computed from a padded ``x^T``."""
     padding = [(0, 0)] * (x.ndim - 2) + [(0, _ALIGN), (0, 0)]
     return _product(jnp.pad(jnp.swapaxes(x, -2, -1), padding), y, -1, -2)[..., : x.shape[-1], :]
 

@@ -1,4 +1,4 @@
-"""The encoder over one part of a pack's rows after another, where the activations of all would not fit into memory."""
+"""Encodes a pack's rows part by part, for packs whose activations would not fit into memory at once."""
 
 import flax.linen as nn
 import jax.numpy as jnp

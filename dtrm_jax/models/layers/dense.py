@@ -40,7 +40,7 @@ def affine(
         kernel_IxY: W.
         bias_Y: b.
         dtype: Of the result.
-        products: Type that the product takes its inputs in: "float32", which takes them in ``dtype``, or "bfloat16".
+        products: Input dtype of matrix products: "float32", which stands for ``dtype``, or "bfloat16".
     """
     if products == "bfloat16" and runs_in_bfloat16():
         product = bfloat16_product(x_XxI, kernel_IxY).astype(dtype)

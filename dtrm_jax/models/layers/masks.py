@@ -15,7 +15,7 @@ def sequence_mask(ids: Int[Array, "... S"]) -> Bool[Array, "... S S"]:
         0 0 1 0
         0 0 0 1
 
-    Unused slots (-1) see each other, which keeps their softmax finite; nobody reads them.
+    Unused slots (-1) see each other, which keeps their softmax finite; nothing reads them.
     """
     return ids[..., :, None] == ids[..., None, :]
 

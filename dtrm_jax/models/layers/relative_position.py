@@ -1,4 +1,4 @@
-"""Relative position biases: what the distance between two tokens adds to the score of attention."""
+"""Relative position biases: the distance between two tokens adds a bias to the score of attention."""
 
 import math
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def distance_bucket(distance: Int[Array, "..."], buckets: int, farthest: int = 1
     """Returns the bucket of a distance from query to key, as T5 and MPNet define it.
 
     Half of the buckets are for keys before the query and half for those after it. Half of each is for exact distances,
-    the rest grows logarithmically up to ``farthest``; what is beyond falls into the last.
+    the rest grows logarithmically up to ``farthest``; greater distances fall into the last bucket.
 
     Args:
         distance: Position of the key minus position of the query.

@@ -45,10 +45,10 @@ class Attention(nn.Module):
         """Projects, attends as ``arrangement`` says, projects back.
 
         Args:
-            x: What the queries are of.
+            x: The states that queries are computed from.
             arrangement: Who sees whom.
             deterministic: Without dropout.
-            source: What the keys and values are of; None: ``x``, self-attention.
+            source: The states that keys and values are computed from. If None, it is ``x``, and this is self-attention.
         """
         source = x if source is None else source
         width = x.shape[-1]
@@ -133,7 +133,7 @@ class Transformer(nn.Module):
 
 
 def mean_over_layers(sown: Mapping[str, Any], of_layer: Callable[[Array], Array]) -> Array:
-    """Returns the mean of what ``of_layer`` makes of the attention weights of each layer of a ``Transformer``.
+    """Applies ``of_layer`` to the attention weights of each layer of a ``Transformer``; returns the mean over layers.
 
     Args:
         sown: The "intermediates" of the module whose ``Transformer`` is called "transformer".

@@ -284,7 +284,7 @@ def test_states_read_at_cls_equal_those_gathered_from_all():
     @jax.jit
     def both(params):
         everything = encoder.apply({"params": params}, *tokens, deterministic=True)
-        return everything, encoder.apply({"params": params}, *tokens, read_U=pack.cls_U, deterministic=True)
+        return everything, encoder.apply({"params": params}, *tokens, read_O=pack.cls_U, deterministic=True)
 
     everything, read = both(params)
     assert everything.shape == (SHAPE.tokens, 14) and read.shape == (47, 14)

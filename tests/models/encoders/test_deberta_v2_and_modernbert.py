@@ -77,9 +77,9 @@ def test_equals_pytorch_however_sequences_are_packed(name, layout):
 def test_states_at_read_slots_are_those_of_the_whole_axis(name):
     module, params = build(name)
     everywhere, slots = run(module, params)
-    read_U = np.array([slots[2][3], slots[0][0], slots[2][3]], np.int32)
-    found, _ = run(module, params, read_U=read_U)
-    np.testing.assert_allclose(found, everywhere[read_U], rtol=0, atol=1e-6)
+    read_O = np.array([slots[2][3], slots[0][0], slots[2][3]], np.int32)
+    found, _ = run(module, params, read_O=read_O)
+    np.testing.assert_allclose(found, everywhere[read_O], rtol=0, atol=1e-6)
 
 
 def test_no_gradient_crosses_from_one_sequence_of_a_row_to_another(name):

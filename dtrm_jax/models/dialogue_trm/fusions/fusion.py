@@ -1,4 +1,4 @@
-"""What every fusion is, what it is given, and what its file says of it."""
+"""The interface of fusions, the types of their inputs, and helpers that they share."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -37,7 +37,7 @@ class Fusion(nn.Module):
     A modality that a turn lacks takes no part in its fusion.
 
     Attributes:
-        title: What tables call it.
+        title: Its name in tables.
         has_heads: Whether its attention has ``config.heads`` heads, which then must divide the width.
         sees_other_turns: Whether it looks at earlier turns, whatever the context settings are.
         config: Sizes.

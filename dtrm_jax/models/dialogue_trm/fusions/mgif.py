@@ -1,8 +1,8 @@
 """Inter-modal emotion dynamics (section 4.2): the multi-grained interactive fusion, MGIF, and its ablations (Table 5).
 
 Modalities are handled in one fixed order, utterance, acoustic, visual, and so are their pairs. A turn may lack a
-modality. The gate of a pair of which one is absent has nothing to weigh and lets the other pass whole, and the absent
-one's gated vector is masked in the Transformer. A turn that lacks all of them is left with ``e_CLS``.
+modality. If one modality of a pair is absent, the gate passes the other unchanged, and the gated vector of the absent
+one is masked in the Transformer. A turn that lacks all modalities is left with ``e_CLS``.
 """
 
 import itertools
@@ -56,7 +56,7 @@ class Gate(nn.Module):
         )
         hx_UxD, hy_UxD = jnp.tanh(x_map(x_UxD)), jnp.tanh(y_map(y_UxD))
         z_UxD = jax.nn.sigmoid(z_map(jnp.concatenate([x_UxD, y_UxD], axis=-1)))
-        # Where one of the two is absent, the other passes whole.
+        # Where one of the two is absent, the other passes unchanged.
         z_UxD = jnp.where(has_y_U[:, None], z_UxD, 1.0)
         z_UxD = jnp.where(has_x_U[:, None], z_UxD, 0.0).astype(self.dtype)
         self.sow("intermediates", "value", z_UxD)
@@ -129,7 +129,7 @@ class MGIF(Fusion):
 
 
 class UngatedMGIF(MGIF):
-    """MGIF "w/o prototype dependency" (Table 5): the sequence is ``e r_u r_a r_v``, the representations as they are."""
+    """MGIF "w/o prototype dependency" (Table 5): the sequence is ``e r_u r_a r_v``, the representations unchanged."""
 
     title = "MGIF w/o prototype dependency"
     gates = False
@@ -151,8 +151,8 @@ class GatedConcat(Fusion):
     ) -> Float[Array, "U D"]:
         """Returns the projected gated vectors; those of absent modalities are zeros."""
         vectors, present = gated(r_UxD, present_U, self.dtype)
-        h_UxPD = jnp.concatenate([jnp.where(has[:, None], h, 0) for h, has in zip(vectors, present, strict=True)], -1)
-        return nn.Dense(vectors[0].shape[-1], dtype=self.dtype, kernel_init=LINEAR_INIT, name="project")(h_UxPD)
+        h_UxI = jnp.concatenate([jnp.where(has[:, None], h, 0) for h, has in zip(vectors, present, strict=True)], -1)
+        return nn.Dense(vectors[0].shape[-1], dtype=self.dtype, kernel_init=LINEAR_INIT, name="project")(h_UxI)
 
     @nn.nowrap
     def summarise(self, sown: Mapping[str, Any], present_U: Presence) -> dict[str, Float[Array, " U"]]:
@@ -163,7 +163,7 @@ class GatedConcat(Fusion):
 def gated(
     r_UxD: Representations, present_U: Presence, dtype: DTypeLike
 ) -> tuple[list[Float[Array, "U D"]], list[Bool[Array, " U"]]]:
-    """Returns the two gated vectors of every pair (eq. 12 to 14) and where each is there.
+    """Returns the two gated vectors of every pair (eq. 12 to 14) and where each is present.
 
     The gates, ``gate_ua`` and so on, are the calling module's.
     """
@@ -190,7 +190,7 @@ def pairs(modalities: Iterable[str]) -> list[tuple[str, str]]:
 def mean_gates(sown: Mapping[str, Any], present_U: Presence) -> dict[str, Float[Array, " U"]]:
     """Returns ``gate_xy`` for every pair: the mean over neurons of its gate (eq. 11), the share of the first.
 
-    They are float32, and NaN where a turn lacks one of the two, because there is then nothing to weigh.
+    They are float32, and NaN where a turn lacks one of the two, because the gate then has nothing to weigh.
     """
     result = {}
     for x, y in pairs(present_U):
