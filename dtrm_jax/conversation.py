@@ -30,6 +30,7 @@ class Turn:
     id: str
     speaker: str
     text: str
+    _: dataclasses.KW_ONLY
     label: str | None = None
     values: tuple[float | None, ...] = ()
 

@@ -45,7 +45,7 @@ def make_conversation(
 ) -> Conversation:
     """Returns a conversation; ``speakers`` has one letter per turn."""
     rows = enumerate(zip(speakers, texts, labels, strict=True))
-    return Conversation(name, tuple(Turn(str(i), *row) for i, row in rows))
+    return Conversation(name, tuple(Turn(str(i), speaker, text, label=label) for i, (speaker, text, label) in rows))
 
 
 def random_conversation(

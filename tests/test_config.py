@@ -4,12 +4,14 @@ import dataclasses
 import json
 import runpy
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
-from dtrm_jax.config import Config, from_dict, to_dict, validate
+from dtrm_jax import settings
+from dtrm_jax.config import Config, TokensConfig, from_dict, to_dict, validate
 from dtrm_jax.errors import InputError
-from dtrm_jax.settings import admitted
+from dtrm_jax.settings import admitted, section
 from dtrm_jax.settings import leaves as all_leaves
 from dtrm_jax.tasks import METRICS
 
@@ -20,19 +22,26 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 
 def set_path(values, path, value):
     *sections, name = path.split(".")
-    for section in sections:
-        values = values[section]
+    for part in sections:
+        values = values[part]
     values[name] = value
+
+
+def delete_path(values, path):
+    *sections, name = path.split(".")
+    for part in sections:
+        values = values[part]
+    del values[name]
 
 
 def configured(path, value):
     config = Config()
     *sections, name = path.split(".")
-    section = config
+    changed = config
     for part in sections:
-        section = getattr(section, part)
-    assert hasattr(section, name)
-    setattr(section, name, value)
+        changed = getattr(changed, part)
+    assert hasattr(changed, name)
+    setattr(changed, name, value)
     return config
 
 
@@ -97,11 +106,7 @@ def test_unknown_keys_are_refused(path):
 @pytest.mark.parametrize("path", ["name", "model.encoder", "data.planted.seed"])
 def test_missing_keys_are_refused(path):
     values = to_dict(Config())
-    *sections, name = path.split(".")
-    section = values
-    for part in sections:
-        section = section[part]
-    del section[name]
+    delete_path(values, path)
     with pytest.raises(InputError, match=rf"config\.{path}: setting is missing"):
         from_dict(values)
 
@@ -245,15 +250,42 @@ def test_ranges(path):
             validate(configured(path, hint(value)))
 
 
-@pytest.mark.parametrize("path", ["model.architecture"])
-def test_a_file_of_an_older_version_has_the_defaults_of_what_came_later(path):
+def came_later(kind, prefix=""):
+    """Yields the paths of the settings, and of the sections, that files of older versions lack."""
+    hints = get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        path = prefix + field.name
+        if field.metadata.get("since"):
+            yield path
+        if dataclasses.is_dataclass(hints[field.name]):
+            yield from came_later(hints[field.name], path + ".")
+
+
+LATER = tuple(came_later(Config))
+
+
+@pytest.mark.parametrize("path", LATER)
+def test_a_file_of_an_older_version_has_the_default_of_what_came_later(path):
     values = to_dict(Config())
-    *sections, name = path.split(".")
-    section = values
-    for part in sections:
-        section = section[part]
-    del section[name]
+    delete_path(values, path)
     assert from_dict(values) == Config()
+
+
+def test_a_file_of_the_first_version_lacks_all_that_came_later():
+    assert {"data.neutral", "model.architecture", "model.encoder.segment_embedding"} <= set(LATER)
+    values = to_dict(Config())
+    for path in sorted(LATER, key=len, reverse=True):  # what a section holds before the section
+        delete_path(values, path)
+    assert from_dict(values) == Config()
+
+
+def test_a_section_may_have_come_later_as_well():
+    @dataclasses.dataclass(kw_only=True)
+    class Newer:
+        tokens: TokensConfig = section(TokensConfig, since="0.2.0")
+
+    assert list(came_later(Newer)) == ["tokens"]
+    assert settings.from_dict({}, Newer) == Newer()
 
 
 @pytest.mark.parametrize("lengths", [(), (7,), (64, 64), (128, 64)])

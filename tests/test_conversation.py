@@ -112,12 +112,12 @@ def test_all_conversations_of_a_dataset_have_the_same_features():
 
 
 def test_targets_are_indices_or_numbers_and_what_is_not_annotated_is_marked():
-    turns = (Turn("0", "a", "", "sad"), Turn("1", "b", ""), Turn("2", "a", "", "calm"))
+    turns = (Turn("0", "a", "", label="sad"), Turn("1", "b", ""), Turn("2", "a", "", label="calm"))
     classes = LabelSpace(("calm", "sad")).of(Conversation("c", turns))
     assert classes.dtype == np.int32 and classes.tolist() == [1, -1, 0]
     with pytest.raises(ValueError, match="unknown label 'sad'"):
         LabelSpace(("calm",)).of(Conversation("c", turns))
-    turns = (Turn("0", "a", "", None, (0.5, None)), Turn("1", "a", "", None, (None, -2.0)))
+    turns = (Turn("0", "a", "", values=(0.5, None)), Turn("1", "a", "", values=(None, -2.0)))
     values = ValueSpace(("x", "y")).of(Conversation("c", turns))
     assert values.dtype == np.float32
     np.testing.assert_array_equal(values, [[0.5, np.nan], [np.nan, -2.0]])

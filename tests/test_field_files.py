@@ -67,7 +67,10 @@ FORMATS = {
     "IEMOCAP features": ("iemocap", lambda f: field_files.iemocap_features(f / "x.pkl", iemocap()), "uav", "features"),
     "IEMOCAP text and features": ("iemocap", iemocap_joined, "uav", "encoder"),
     "COSMIC's transcripts": (
-        *("iemocap", lambda f: field_files.cosmic(f / "iemocap.pkl", iemocap(IEMOCAP_DEV)), "u", "encoder"),
+        "iemocap",
+        lambda f: field_files.cosmic(f / "iemocap.pkl", iemocap(IEMOCAP_DEV)),
+        "u",
+        "encoder",
     ),
     "COSMIC's RoBERTa": (
         "iemocap",
@@ -84,7 +87,10 @@ FORMATS = {
     "MELD csv and audio": ("meld", meld_csv_and_audio, "ua", "encoder"),
     "MELD features": ("meld", lambda f: field_files.meld_features_raw(f / "x.pkl", meld()), "ua", "features"),
     "MELD features with faces": (
-        *("meld", lambda f: field_files.meld_features_raw1(f / "x.pkl", meld()), "uav", "features"),
+        "meld",
+        lambda f: field_files.meld_features_raw1(f / "x.pkl", meld()),
+        "uav",
+        "features",
     ),
     "13 fields": (
         "meld",

@@ -40,7 +40,7 @@ class Example:
         return [len(sequence) for sequence in self.sequences] or [0] * len(self.labels)
 
     @property
-    def own_tokens(self) -> int:
+    def own_count(self) -> int:
         """Tokens of the utterances themselves, without their contexts, over all turns."""
         return sum(sequence.first_segment for sequence in self.sequences)
 

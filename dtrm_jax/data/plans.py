@@ -115,7 +115,7 @@ def pack_shape(examples: Sequence[Example], config: Config) -> PackShape:
 
 def _with_own_tokens(shape: PackShape, packs: Iterable[PlannedPack], examples: Sequence[Example]) -> PackShape:
     """Returns the shape with the smallest bound on own tokens that holds for all packs of a plan."""
-    own = [example.own_tokens for example in examples]
+    own = [example.own_count for example in examples]
     needed = max((sum(own[index] for index in pack.members) for pack in packs), default=0)
     return dataclasses.replace(shape, own_tokens=min(aligned(needed), shape.tokens))
 

@@ -58,7 +58,7 @@ def _sample_conversation(config: PlantedConfig, rules: Rules, split: str, index:
         burst = kind in (laws.VOICE_BURST, laws.FACE_BURST)
         text = _sample_text(None if burst else state, rules, streams[_TEXT])
         label = PLANTED_LABELS.names[laws.label_of(kind, state, shown[turn])]
-        turns.append(Turn(str(turn), laws.SPEAKERS[speaker], text, label))
+        turns.append(Turn(str(turn), laws.SPEAKERS[speaker], text, label=label))
     voice, face = zip(*map(laws.shown_by, kinds, shown), strict=True)
     features = {
         "acoustic": _sample_features(voice, config.acoustic, "acoustic", rules, streams[_ACOUSTIC]),

@@ -85,7 +85,7 @@ def test_everything_a_conversation_can_hold_comes_back(tmp_path):
         Conversation(
             f"Konversation {n}’",
             tuple(
-                Turn(f"t{i}", ("Zoë", "Joey/Drake", "")[i % 3], text, (None, *labels.names)[(n + i) % 4])
+                Turn(f"t{i}", ("Zoë", "Joey/Drake", "")[i % 3], text, label=(None, *labels.names)[(n + i) % 4])
                 for i, text in enumerate(["", "two\nlines\t\0", "naïve “’” \U0001f600", "x" * 5000][: n % 4 + 1])
             ),
         )
@@ -106,7 +106,7 @@ def test_features_and_real_values_come_back(tmp_path):
 
     def made(number):
         values = [(0.5, None), (None, None), (-(2.0**-60), 3.25)][: number % 3 + 1]
-        turns = tuple(Turn(str(i), "a", "", None, row) for i, row in enumerate(values))
+        turns = tuple(Turn(str(i), "a", "", values=row) for i, row in enumerate(values))
         matrices = {name: random.normal(size=(len(turns), size)) for name, size in (("visual", 7), ("acoustic", 4))}
         features = {name: matrix.astype(np.float32) for name, matrix in matrices.items()}
         features["acoustic"][0] = np.nan
@@ -215,7 +215,7 @@ def test_an_unknown_corpus_is_refused_with_those_there_are(tmp_path):
 
 def test_a_new_reader_is_a_module_and_a_line(tmp_path, monkeypatch):
     reader = types.ModuleType("reader_of_lines")
-    dataset = Dataset("lines", LabelSpace(("x",)), {"train": (Conversation("c", (Turn("0", "a", "hi", "x"),)),)})
+    dataset = Dataset("lines", LabelSpace(("x",)), {"train": (Conversation("c", (Turn("0", "a", "hi", label="x"),)),)})
     reader.files = lambda folder: (folder / "lines.txt",)
     reader.read = lambda folder: dataset
     monkeypatch.setitem(sys.modules, "reader_of_lines", reader)

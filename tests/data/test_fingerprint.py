@@ -10,7 +10,7 @@ from dtrm_jax.data.fingerprint import fingerprint
 
 
 def dataset(text="hello", label="x", split="train", name="a", acoustic=0.5, labels=("x", "y"), number=0):
-    turns = (Turn("1", "A", text, label), Turn("2", "B", "bye"))
+    turns = (Turn("1", "A", text, label=label), Turn("2", "B", "bye"))
     matrices = {"acoustic": np.full((2, 3), acoustic, np.float32), "visual": np.ones((2, 1), np.float32)}
     matrices["visual"][1] = np.nan
     return Dataset("corpus", LabelSpace(labels), {split: (Conversation(f"{name}{number}", turns, matrices),)})

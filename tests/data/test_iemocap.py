@@ -41,9 +41,9 @@ def test_reads_the_published_layout_from_folder_or_file(tmp_path):
     assert dataset.splits["train"][1] == Conversation(
         "b",
         (
-            Turn("0", "M", "b says 0.", "happy"),
-            Turn("1", "F", "b says 1.", "sad"),
-            Turn("2", "M", "b says 2.", "neutral"),
+            Turn("0", "M", "b says 0.", label="happy"),
+            Turn("1", "F", "b says 1.", label="sad"),
+            Turn("2", "M", "b says 2.", label="neutral"),
         ),
     )
     labels = [turn.label for conversation in dataset.splits["train"] for turn in conversation.turns]

@@ -55,19 +55,19 @@ def test_reads_the_published_layout(source):
         Conversation(
             "2",
             (
-                Turn("0", "Ann", "First\nof two lines", "surprise"),
-                Turn("3", "Joey/Drake", "He said “no”", "joy"),
-                Turn("10", "Ann", "I’d… go", "sadness"),
+                Turn("0", "Ann", "First\nof two lines", label="surprise"),
+                Turn("3", "Joey/Drake", "He said “no”", label="joy"),
+                Turn("10", "Ann", "I’d… go", label="sadness"),
             ),
         ),
-        Conversation("10", (Turn("0", "Bob", "One, two", "anger"),)),
+        Conversation("10", (Turn("0", "Bob", "One, two", label="anger"),)),
     )
 
 
 def test_columns_may_be_more_and_elsewhere(source):
     header = ["Old_Dialogue_ID", "Utterance_ID", "Dialogue_ID", "Emotion", "Speaker", "Utterance"]
     write(source / "dev_sent_emo.csv", [[9, 1, 4, "fear", "Bob", "Oh no!"]], header)
-    assert meld.read(source).splits["dev"] == (Conversation("4", (Turn("1", "Bob", "Oh no!", "fear"),)),)
+    assert meld.read(source).splits["dev"] == (Conversation("4", (Turn("1", "Bob", "Oh no!", label="fear"),)),)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])

@@ -16,7 +16,7 @@ SIZES = {"utterance": 3, "utterance2": 3, "acoustic": 5}
 
 
 def conversation(name, features=True):
-    turns = tuple(Turn(str(index), "A", "hello", "x") for index in range(2))
+    turns = tuple(Turn(str(index), "A", "hello", label="x") for index in range(2))
     made = {key: np.full((2, size), number + 1, np.float32) for number, (key, size) in enumerate(SIZES.items())}
     return Conversation(name, turns, made if features else {})
 
@@ -74,8 +74,8 @@ def test_what_cannot_be_drawn_is_one_line():
 
 def avec():
     turns = (
-        Turn("0", "user", "hi", None, (0.1, -0.2, 0.3, 4.0)),
-        Turn("1", "operator", "ho", None, (0.5, None, 0.7, 8.0)),
+        Turn("0", "user", "hi", values=(0.1, -0.2, 0.3, 4.0)),
+        Turn("1", "operator", "ho", values=(0.5, None, 0.7, 8.0)),
     )
     return Dataset("avec", VALUES, {"train": (Conversation("c", turns),)})
 

@@ -8,8 +8,10 @@ import sys
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 from sklearn.metrics import cohen_kappa_score
 
+from dtrm_jax import api
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import DataConfig
 from dtrm_jax.conversation import LabelSpace
@@ -18,14 +20,21 @@ from dtrm_jax.data.packing import build_pack
 from dtrm_jax.data.readers import READERS
 from dtrm_jax.data.readers.reader import Files
 from dtrm_jax.errors import InputError
+from dtrm_jax.evaluation.files import predictions
+from dtrm_jax.evaluation.run import evaluate_run
+from dtrm_jax.evaluation.terminal import format_evaluation
 from dtrm_jax.models import ARCHITECTURES, build_model, encoders
 from dtrm_jax.models.dialogue_trm.fusions import FUSIONS
 from dtrm_jax.models.encoders import FAMILIES
+from dtrm_jax.models.encoders.weights import load_params
 from dtrm_jax.tasks import metrics, task_of
 from tests.encoder_families import FAMILIES as FAMILY_FILES
 from tests.factories import LABELS, random_examples, tiny_config, tiny_encoder
 from tests.fusions import TRIPLE, built, everywhere, representations
-from tests.runs import ROOT
+from tests.golden import explicit
+from tests.own_model import BagOfWords
+from tests.packed import pack, sequences_of
+from tests.runs import ROOT, saved_state, tiny_run_config
 
 BLOCK = re.compile(r"^```python (\S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 REGISTRIES = {"FUSIONS": FUSIONS, "FAMILIES": FAMILIES, "READERS": READERS, "ARCHITECTURES": ARCHITECTURES}
@@ -80,6 +89,19 @@ def test_an_encoder_family(extended, tmp_path):
     encoder = encoders.read_encoder(tmp_path, dropout=0.0, attention_dropout=0.0)
     assert encoder.family == "camembert" and encoder.longest == 33 and encoder.special.first == "<s>"
     assert encoders.from_dict(encoders.to_dict(encoder)) == encoder
+    weights = explicit.weights({name: target.shape for name, target in encoder.arrays().items()})
+    safetensors.numpy.save_file(weights, tmp_path / "model.safetensors")
+    arrays, rows, _ = pack(sequences_of((3, 12, 33), 29), ((17, ((0, 1),)), (33, ((2,),))))
+
+    def states(encoder):
+        module, params = encoder.module(np.float32, remat=False, name=None), load_params(tmp_path, encoder)
+        return jax.jit(lambda params: module.apply({"params": params}, *arrays, rows, deterministic=True))(params)
+
+    found = states(encoder)
+    (tmp_path / "config.json").write_text(json.dumps(FAMILY_FILES["roberta"].config))
+    roberta = encoders.read_encoder(tmp_path, dropout=0.0, attention_dropout=0.0)
+    assert roberta.family == "roberta" and np.std(found) > 0.1
+    np.testing.assert_array_equal(found, states(roberta))
 
 
 @pytest.fixture
@@ -105,7 +127,7 @@ def test_a_reader(extended, dailydialog, tmp_path):
         corpus.load(config)
 
 
-def test_a_model(extended):
+def test_a_model_hears_who_speaks(extended):
     extended("A model")
     config = tiny_config(model__architecture="speaker_aware", model__encoder__pooling="mean")
     examples = random_examples(0, (5, 3), config)
@@ -120,11 +142,32 @@ def test_a_model(extended):
     assert (np.abs(others - logits).max(axis=1)[:8] > 1e-4).all()
 
 
-def test_a_metric(monkeypatch):
+def test_a_model_trains_and_is_evaluated_and_reported(extended, tmp_path):
+    extended("A model")
+    config = tiny_run_config(tmp_path / "cache")
+    config.model.architecture, config.model.encoder.layers, config.train.epochs = "speaker_aware", 1, 1
+    config.optimizer.weight_decay = 0.0
+    run = api.train(config, tmp_path / "run")
+    logged = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    step, state = saved_state(tmp_path / "run")
+    assert step > 1 and logged
+    # Biases begin as zeros.
+    assert np.abs(state["['params']['output']['bias']"]).max() > 1e-3
+    scores = api.evaluate(run, split="dev")
+    assert scores["n"] > 0 and 0 <= scores["weighted_f1"] <= 1
+    assert "speaker_aware: u" in (run.evaluation("dev") / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def metric(monkeypatch):
     ((kind, code),) = section("A metric")
     assert kind == "entry"
     metric = eval(code, {"Metric": metrics.Metric, "np": np})
     monkeypatch.setitem(metrics.METRICS, metric.name, metric)
+    return metric
+
+
+def test_a_metric_is_computed_from_counts(metric):
     labels = LabelSpace(("x", "y", "z"))
     task = task_of(labels)
     assert metric in task.metrics
@@ -135,3 +178,17 @@ def test_a_metric(monkeypatch):
     assert task.scores_of(counts)["kappa"] == pytest.approx(cohen_kappa_score(true, predicted))
     perfect = np.diag([3.0, 4.0, 5.0])
     assert task.scores_of(np.stack([counts, perfect]))["kappa"][1] == pytest.approx(1)
+
+
+def test_a_metric_selects_and_is_reported(metric, monkeypatch, tmp_path):
+    monkeypatch.setitem(ARCHITECTURES, "bag_of_words", BagOfWords)  # which compiles in a second
+    config = tiny_run_config(tmp_path / "cache")
+    config.model.architecture, config.train.select_by = "bag_of_words", "kappa"
+    config.optimizer.learning_rate = config.optimizer.encoder_learning_rate = 2e-2
+    run = api.train(config, tmp_path / "run")
+    evaluation = evaluate_run(run, split="dev", checkpoint="best", source=None)
+    found = evaluation.metrics["kappa"]
+    turns, _ = predictions.read(run.evaluation("dev") / "predictions.csv")
+    assert found == pytest.approx(cohen_kappa_score(*zip(*((t.label, t.prediction) for t in turns), strict=True)))
+    table = format_evaluation(evaluation)
+    assert metric.title in table and metric.shown(found) in table

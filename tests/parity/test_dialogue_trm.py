@@ -46,7 +46,7 @@ def make_conversations():
         for turn in range(turns):
             text = " ".join(random.choice(WORDS, size=random.integers(0, 31)))
             label = None if random.random() < 0.2 else str(random.choice(meld.LABELS.names))
-            made.append(Turn(str(turn), str(random.choice(["Ann", "Bob", "Cal"])), text, label))
+            made.append(Turn(str(turn), str(random.choice(["Ann", "Bob", "Cal"])), text, label=label))
         conversations.append(Conversation(f"c{number}", tuple(made)))
     assert any(turn.label is None for turn in conversations[0].turns)
     return conversations

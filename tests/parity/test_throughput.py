@@ -18,10 +18,15 @@ from tests.factories import random_examples, random_params, tiny_config, tiny_mo
 from tests.test_benchmarks import check, run  # noqa: E402
 
 SETTINGS = (
-    *("configs/meld_minilm.py", "--config.data.name=planted", "--config.packing.row_lengths=(64,)"),
-    *("--config.model.intra_modal.layers=1", "--config.model.intra_modal.turn_distance=none"),
-    *("--config.train.label_smoothing=0.0", "--config.train.class_balance=0.0"),
-    *("--rounds=1", "--peers=padded,sorted,flax"),
+    "configs/meld_minilm.py",
+    "--config.data.name=planted",
+    "--config.packing.row_lengths=(64,)",
+    "--config.model.intra_modal.layers=1",
+    "--config.model.intra_modal.turn_distance=none",
+    "--config.train.label_smoothing=0.0",
+    "--config.train.class_balance=0.0",
+    "--rounds=1",
+    "--peers=padded,sorted,flax",
 )
 
 

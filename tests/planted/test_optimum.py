@@ -51,7 +51,9 @@ def conversation(speakers, seed):
     random = np.random.default_rng(seed)
     names = {letter: planted.SPEAKERS[index] for index, letter in enumerate("abcd")}
     texts = [*REPLIES[:1], "the.", "furious.", "glad house.", "lonely crying a.", "was it.", "wow hate.", "list."]
-    turns = tuple(Turn(str(i), names[speaker], str(random.choice(texts)), "joy") for i, speaker in enumerate(speakers))
+    turns = tuple(
+        Turn(str(i), names[speaker], str(random.choice(texts)), label="joy") for i, speaker in enumerate(speakers)
+    )
     features = {
         "acoustic": random.normal(planted.ACOUSTIC_OFFSET, planted.ACOUSTIC_SCALE, (len(turns), 8)),
         "visual": random.normal(size=(len(turns), 6)),
@@ -198,6 +200,6 @@ def test_more_information_is_worth_more_and_the_expectation_is_met(generated):
 
 @pytest.mark.parametrize("text", ["yeah", "hello there.", "the the the the the the the the the.", "", "the  a it."])
 def test_a_text_that_the_rules_cannot_produce_is_refused(text):
-    one = Conversation("c", (Turn("0", "ann", text, "joy"),), conversation("a", 0).features)
+    one = Conversation("c", (Turn("0", "ann", text, label="joy"),), conversation("a", 0).features)
     with pytest.raises(ValueError, match="expected a text that the rules can produce, found"):
         posteriors(one, CONFIG, Information("u", "u"))

@@ -81,7 +81,7 @@ def evaluated(path, turns, labels=LABELS, insides=None, records=RECORDS):
     """A run directory with the files of an evaluation of classes."""
     run = RunDirectory(path)
     folder = run.evaluation("test")
-    conversations = grouped(turns, lambda row: Turn(row.turn, row.speaker, row.utterance, row.label))
+    conversations = grouped(turns, lambda row: Turn(row.turn, row.speaker, row.utterance, label=row.label))
     probabilities = [
         np.asarray([turn.probabilities for turn in turns if turn.dialogue_id == one.id]) for one in conversations
     ]
@@ -99,7 +99,7 @@ def valued(path, count=23):
     values[3] = np.nan
     values[5, 1] = np.nan
     turns = tuple(
-        Turn(str(index), "xy"[index % 2], f"turn {index}", None, tuple(None if np.isnan(v) else float(v) for v in row))
+        Turn(str(index), "xy"[index % 2], f"turn {index}", values=tuple(None if np.isnan(v) else float(v) for v in row))
         for index, row in enumerate(values)
     )
     run = RunDirectory(path)
@@ -423,7 +423,10 @@ def test_means_are_over_the_turns_that_have_the_number():
     table = gate_means(turns, LABELS.names)
     assert table.columns == ["ua", "uv"]
     assert table.rows == [
-        *(("all", 3, [0.75, 0.5]), ("a", 1, [0.5, 0.25]), ("b", 1, [None, 0.75]), ("c", 0, [None, None])),
+        ("all", 3, [0.75, 0.5]),
+        ("a", 1, [0.5, 0.25]),
+        ("b", 1, [None, 0.75]),
+        ("c", 0, [None, None]),
     ]
     assert fusion_means(turns, ()).rows == [("all", 3, [1.0])]
     assert gate_means([a, b], LABELS.names) is None

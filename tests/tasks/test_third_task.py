@@ -55,7 +55,7 @@ def test_a_third_task_is_one_subclass_and_one_entry(tmp_path, monkeypatch):
     monkeypatch.setitem(TASKS, "ordinal", Ordinal)
     task = task_of(Scale(("calm", "tense", "furious")))
     assert isinstance(task, Ordinal) and isinstance(task_of(LabelSpace(("x", "y"))), Classes)
-    turns = tuple(Turn(str(n), "A", f"turn {n}", label) for n, label in enumerate(("calm", None, "tense")))
+    turns = tuple(Turn(str(n), "A", f"turn {n}", label=label) for n, label in enumerate(("calm", None, "tense")))
     conversation, outputs = Conversation("c", turns), np.eye(3, dtype=np.float32)[[0, 1, 2]]
     run = RunDirectory(tmp_path)
     folder = run.evaluation("test")

@@ -116,8 +116,8 @@ def test_the_table():
 
 def test_predictions_have_a_label_and_a_prediction_a_target(tmp_path):
     turns = (
-        Turn("0", "user", 'so, "yes"', None, (0.25, None, -1.0)),
-        Turn("1", "other", "no", None, (0.5, 0.125, None)),
+        Turn("0", "user", 'so, "yes"', values=(0.25, None, -1.0)),
+        Turn("1", "other", "no", values=(0.5, 0.125, None)),
     )
     outputs = np.array([[0.1, 0.2, 0.3], [-0.4, 0.5, 1e-7]], np.float32)
     path = tmp_path / "predictions.csv"
@@ -125,7 +125,10 @@ def test_predictions_have_a_label_and_a_prediction_a_target(tmp_path):
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
-        *("dialogue_id", "turn", "speaker", "utterance"),
+        "dialogue_id",
+        "turn",
+        "speaker",
+        "utterance",
         *(f"{kind}_{name}" for name in SPACE.names for kind in ("label", "prediction")),
     ]
     assert rows[0]["utterance"] == 'so, "yes"' and rows[0]["label_arousal"] == "" and rows[1]["label_power"] == ""

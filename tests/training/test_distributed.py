@@ -14,11 +14,18 @@ from tests.runs import ROOT, environment, saved_state
 # Packs of uneven fill; three steps of two packs, then checkpoints and a dev evaluation.
 SETTINGS = (
     "--config=configs/demo.py",
-    *("--config.data.planted.train=24", "--config.data.planted.dev=4", "--config.data.planted.test=1"),
-    *("--config.model.modalities=u", "--config.model.encoder.layers=1", "--config.model.intra_modal.layers=1"),
-    *("--config.packing.packs_per_step=2", "--config.packing.tokens=1024", "--config.train.epochs=1"),
+    "--config.data.planted.train=24",
+    "--config.data.planted.dev=4",
+    "--config.data.planted.test=1",
+    "--config.model.modalities=u",
+    "--config.model.encoder.layers=1",
+    "--config.model.intra_modal.layers=1",
+    "--config.packing.packs_per_step=2",
+    "--config.packing.tokens=1024",
+    "--config.train.epochs=1",
     # A step of Adam moves every parameter by about the rate: a hundred times the tolerance.
-    *("--config.optimizer.learning_rate=1e-4", "--config.optimizer.encoder_learning_rate=1e-4"),
+    "--config.optimizer.learning_rate=1e-4",
+    "--config.optimizer.encoder_learning_rate=1e-4",
 )
 
 

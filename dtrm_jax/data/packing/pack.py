@@ -24,7 +24,7 @@ def build_pack(
     Raises:
         ValueError: The conversations do not fit.
     """
-    own_tokens = sum(conversation.own_tokens for conversation in conversations)
+    own_tokens = sum(conversation.own_count for conversation in conversations)
     if own_tokens > (shape.own_tokens or shape.tokens):
         raise ValueError(f"expected at most {shape.own_tokens} own tokens in a pack, found {own_tokens}")
     if starts is None:

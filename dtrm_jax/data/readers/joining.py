@@ -94,7 +94,7 @@ def _conversations(corpus: PickledCorpus, labels: LabelSpace) -> dict[str, Conve
         ):
             if not text:
                 raise InputError(f"{corpus.where(id, index)}: sentence is empty or not valid Unicode")
-            turns.append(Turn(str(index), speaker, text, _class_name(corpus.where(id, index), label, labels)))
+            turns.append(Turn(str(index), speaker, text, label=_class_name(corpus.where(id, index), label, labels)))
         result[id] = Conversation(id, tuple(turns))
     return result
 

@@ -203,4 +203,4 @@ def _turn(path: pathlib.Path, line: int, row: dict[str, str], utterance: int) ->
     if emotion not in LABELS.names:
         expected = ", ".join(LABELS.names)
         raise InputError(f"{path}, line {line}: expected an Emotion of {expected}, found {emotion[:40]!r}")
-    return Turn(str(utterance), speaker.strip(), text, emotion)
+    return Turn(str(utterance), speaker.strip(), text, label=emotion)

@@ -34,7 +34,7 @@ def encode_utterances(
         return f_TxD[batch.cls_U] if by_cls else mean_of_utterance(f_TxD, utterance_of_own(batch), shape.utterances)
     if by_cls:
         return encoder(*tokens, shape.rows, read_O=batch.cls_U, deterministic=deterministic)
-    read_O, utterance_O = own_tokens(batch, shape)
+    read_O, utterance_O = own_slots(batch, shape)
     f_OxD = encoder(*tokens, shape.rows, read_O=read_O, deterministic=deterministic)
     return mean_of_utterance(f_OxD, utterance_O, shape.utterances)
 
@@ -44,7 +44,7 @@ def utterance_of_own(batch: Batch) -> Int[Array, " T"]:
     return jnp.where(batch.own_T, batch.sequence_ids_T, batch.turn_U.shape[0])
 
 
-def own_tokens(batch: Batch, shape: PackShape) -> tuple[Int[Array, " O"] | None, Int[Array, " O"]]:
+def own_slots(batch: Batch, shape: PackShape) -> tuple[Int[Array, " O"] | None, Int[Array, " O"]]:
     """Returns the token slots of all own tokens, or None for all slots, and their utterances; U in unused places."""
     utterance_T = utterance_of_own(batch)
     if shape.own_tokens in (0, shape.tokens):

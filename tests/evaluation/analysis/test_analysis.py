@@ -27,7 +27,7 @@ def write(path, turns, labels=LABELS):
     conversations, probabilities = [], []
     for name in dict.fromkeys(turn.dialogue_id for turn in turns):
         rows = [turn for turn in turns if turn.dialogue_id == name]
-        spoken = tuple(Turn(row.turn, row.speaker, row.utterance, row.label) for row in rows)
+        spoken = tuple(Turn(row.turn, row.speaker, row.utterance, label=row.label) for row in rows)
         conversations.append(Conversation(name, spoken))
         probabilities.append(np.asarray([row.probabilities for row in rows]))
     predictions.write(path, conversations, probabilities, Classes(labels))

@@ -14,9 +14,9 @@ def ids(turns):
     return [turn.dialogue_id + turn.turn for turn in turns]
 
 
-#                     turn      0123456789
-FIRST = conversation("d", *("xyyxxzxyzz", "abbabbb-ca", "abaabcbccb"))
-SECOND = conversation("e", *("xxz", "-ab", "bbb"))
+#               turn      0123456789
+FIRST = conversation("d", "xyyxxzxyzz", "abbabbb-ca", "abaabcbccb")
+SECOND = conversation("e", "xxz", "-ab", "bbb")
 
 
 def test_intra_shifts_by_hand():

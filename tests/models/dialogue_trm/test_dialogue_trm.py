@@ -305,7 +305,11 @@ def test_the_parts_are_composed_as_in_figure_2():
     def composed(params):
         states = Bert(tiny_encoder(config, layers=1)).apply(
             {"params": params["encoder"]},
-            *(pack.token_ids_T, pack.position_ids_T, pack.segment_ids_T, pack.sequence_ids_T, SIMPLE.rows),
+            pack.token_ids_T,
+            pack.position_ids_T,
+            pack.segment_ids_T,
+            pack.sequence_ids_T,
+            SIMPLE.rows,
             deterministic=True,
         )
         above = IntraModal(config.model.intra_modal, "dependent", config.tokens.window, jnp.float32).apply(

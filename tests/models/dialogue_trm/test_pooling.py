@@ -39,7 +39,7 @@ def test_pooling_changes_the_outcome_and_context_reaches_the_mean_through_attent
 
 def test_the_last_layer_need_not_finish_what_nobody_reads(pack):
     examples = random_examples(3, (5, 1, 3), tiny_config())
-    own = dataclasses.replace(SHAPE, own_tokens=sum(example.own_tokens for example in examples) + 3)
+    own = dataclasses.replace(SHAPE, own_tokens=sum(example.own_count for example in examples) + 3)
     assert own.own_tokens < SHAPE.tokens / 2
     config = tiny_config(model__encoder__pooling="mean")
     params = random_params(tiny_model(config, SHAPE))
@@ -61,7 +61,7 @@ def test_the_last_layer_need_not_finish_what_nobody_reads(pack):
 
 def test_a_pack_with_more_own_tokens_than_there_is_room_for_is_refused():
     examples = random_examples(3, (5, 1, 3), tiny_config())
-    needed = sum(example.own_tokens for example in examples)
+    needed = sum(example.own_count for example in examples)
     build_pack(examples, dataclasses.replace(SHAPE, own_tokens=needed))
     with pytest.raises(ValueError, match=f"at most {needed - 1} own tokens in a pack, found {needed}"):
         build_pack(examples, dataclasses.replace(SHAPE, own_tokens=needed - 1))

@@ -1,4 +1,4 @@
-"""What DeBERTa-v2 and ModernBERT have of their own, the convolution of DeBERTa included; see test_families.py too."""
+"""What DeBERTa-v2 and ModernBERT have of their own; test_families.py tests what all families have."""
 
 import json
 import pathlib
@@ -6,147 +6,25 @@ import tempfile
 
 import jax
 import jax.extend.core
-import jax.numpy as jnp
 import numpy as np
 import pytest
-import safetensors.numpy
-from flax.traverse_util import flatten_dict
 
 from dtrm_jax.errors import InputError
 from dtrm_jax.models import encoders
 from dtrm_jax.models.encoders.deberta_v2 import neighbours
 from dtrm_jax.models.encoders.modernbert import rotate
-from dtrm_jax.models.encoders.weights import load_params
 from tests.golden import explicit
 from tests.packed import pack
 
-GOLDEN = pathlib.Path(__file__).parents[2] / "golden"
-TOLERANCE = 1e-5
 CONFIGS = {"deberta_v2": explicit.DEBERTA_V2_CONFIG, "modernbert": explicit.MODERNBERT_CONFIG}
-RATES = {"dropout": 0.1, "attention_dropout": 0.1}
-SEQUENCES = [(sequence.token_ids, sequence.segment_ids) for sequence in explicit.SEQUENCES]
-# Row lengths, and the sequences of each row.
-LAYOUTS = {
-    "one sequence per row": ((8, ((0,), (1,), (2,), (3,), (4,))),),
-    "packed in one row": ((31, ((4, 0, 1, 2, 3),)),),
-    "packed in rows of two lengths": ((9, ((1, 3),)), (13, ((2, 0), (4,)))),
-}
-PACKED = LAYOUTS["packed in rows of two lengths"]
 
 
-def read(name, change=(), **settings):
+def read(name, change=()):
     """Returns the golden's sizes, with changes to its ``config.json``."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder)
         (path / "config.json").write_text(json.dumps(CONFIGS[name] | dict(change)))
-        return encoders.read_encoder(path, **RATES | settings)
-
-
-def build(name, *, remat=False, **settings):
-    """Returns a module of the golden's sizes and the golden's parameters."""
-    encoder = read(name, **settings)
-    weights = explicit.weights({name: target.shape for name, target in encoder.arrays().items()})
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder)
-        safetensors.numpy.save_file(weights, path / "model.safetensors")
-        params = load_params(path, encoder)
-    return encoder.module(np.float32, remat=remat, name=None), params
-
-
-def run(module, params, layout=PACKED, **settings):
-    arrays, rows, slots = pack(SEQUENCES, layout)
-    settings = {"deterministic": True, **settings}
-    states = jax.jit(lambda params: module.apply({"params": params}, *arrays, rows, **settings))(params)
-    return np.asarray(states), slots
-
-
-@pytest.fixture(params=CONFIGS)
-def name(request):
-    return request.param
-
-
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-def test_equals_pytorch_however_sequences_are_packed(name, layout):
-    states, slots = run(*build(name), layout)
-    with np.load(GOLDEN / f"{name}.npz", allow_pickle=False) as file:
-        expected = file["states"]
-    found = np.concatenate([states[slots[member]] for member in range(len(SEQUENCES))])
-    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
-
-
-def test_states_at_read_slots_are_those_of_the_whole_axis(name):
-    module, params = build(name)
-    everywhere, slots = run(module, params)
-    read_O = np.array([slots[2][3], slots[0][0], slots[2][3]], np.int32)
-    found, _ = run(module, params, read_O=read_O)
-    np.testing.assert_allclose(found, everywhere[read_O], rtol=0, atol=1e-6)
-
-
-def test_no_gradient_crosses_from_one_sequence_of_a_row_to_another(name):
-    """Each sequence has words of its own, so that the gradient in the word embeddings tells them apart."""
-    module, params = build(name)
-    words = {0: range(1, 8), 1: range(8, 17), 2: range(17, 20)}
-    sequences = [(np.array(ids), np.arange(len(ids)) > 2) for ids in words.values()]
-    arrays, rows, slots = pack(sequences, ((20, ((0, 1, 2),)),))
-    (word_embedding,) = [key for key in params["embeddings"] if key in ("word_embeddings", "tok_embeddings")]
-
-    @jax.jit
-    def gradient(weight_TxD):
-        def total(params):
-            return (module.apply({"params": params}, *arrays, rows, deterministic=True) * weight_TxD).sum()
-
-        return jax.grad(total)(params)["embeddings"][word_embedding]["embedding"]
-
-    for member, ids in words.items():
-        weight_TxD = np.zeros((20, 12), np.float32)
-        weight_TxD[slots[member]] = explicit.array((len(ids), 12), 7)
-        used = np.flatnonzero(np.asarray(gradient(weight_TxD)).any(axis=1))
-        assert set(used) == set(ids)
-
-
-def test_a_deberta_with_segments_of_its_own_learns_no_others():
-    module, params = build("deberta_v2", learned_segments=True)
-    arrays, rows, _ = pack(SEQUENCES, PACKED)
-    fresh = jax.eval_shape(lambda: module.init(jax.random.key(0), *arrays, rows, deterministic=True)["params"])
-    assert flatten_dict(fresh).keys() == flatten_dict(params).keys()
-
-
-def test_recomputing_layers_changes_no_gradient(name):
-    arrays, rows, _ = pack(SEQUENCES, PACKED)
-    weight_TxD = explicit.array((len(arrays[0]), 12), 3)
-
-    def gradient(remat):
-        module, params = build(name, remat=remat)
-        rngs = {"dropout": jax.random.key(1)}
-
-        def total(params):
-            return (module.apply({"params": params}, *arrays, rows, deterministic=False, rngs=rngs) * weight_TxD).sum()
-
-        assert ("remat" in str(jax.make_jaxpr(total)(params))) == remat
-        return jax.jit(jax.grad(total))(params)
-
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-4), gradient(False), gradient(True))
-
-
-def test_states_in_bfloat16_are_near(name):
-    module, params = build(name)
-    expected, slots = run(module, params)
-    found, _ = run(module.clone(dtype=jnp.bfloat16), params)
-    assert found.dtype == jnp.bfloat16
-    used = np.concatenate(list(slots.values()))
-    assert 1e-4 < np.abs(found.astype(np.float32) - expected)[used].max() < 0.3
-
-
-@pytest.mark.parametrize("rate", ["dropout", "attention_dropout"])
-def test_both_rates_of_dropout_arrive(name, rate):
-    _, params = build(name)
-    sizes = {r: read(name, **{"dropout": 0.0, "attention_dropout": 0.0, rate: r}) for r in (0.0, 0.5)}
-    expected, _ = run(*build(name))
-    for r, of_rate in sizes.items():
-        module = of_rate.module(np.float32, remat=False, name=None)
-        found, slots = run(module, params, deterministic=False, rngs={"dropout": jax.random.key(0)})
-        used = np.concatenate(list(slots.values()))
-        assert np.allclose(found[used], expected[used], atol=1e-5) == (r == 0.0)
+        return encoders.read_encoder(path, dropout=0.1, attention_dropout=0.1)
 
 
 def sizes_of_values(jaxpr):
@@ -157,16 +35,19 @@ def sizes_of_values(jaxpr):
             yield from sizes_of_values(inner)
 
 
+@pytest.mark.parametrize("name", CONFIGS)
 def test_memory_grows_linearly_with_the_number_of_rows(name):
-    module, params = build(name)
+    module = read(name).module(np.float32, remat=False, name=None)
+    sequence = explicit.SEQUENCES[2]
 
     def largest(count):
-        arrays, rows, _ = pack([SEQUENCES[2]], ((8, ((0,), *[()] * (count - 1))),))
+        arrays, rows, _ = pack([(sequence.token_ids, sequence.segment_ids)], ((8, ((0,), *[()] * (count - 1))),))
+        shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *arrays, rows, deterministic=True)["params"])
 
         def total(params):
             return module.apply({"params": params}, *arrays, rows, deterministic=True).sum()
 
-        return max(sizes_of_values(jax.make_jaxpr(jax.grad(total))(params).jaxpr))
+        return max(sizes_of_values(jax.make_jaxpr(jax.grad(total))(shapes).jaxpr))
 
     assert largest(200) <= 2 * largest(100)
 

@@ -1,34 +1,97 @@
 """Every encoder family: what its config.json admits, its tree, packing, and what it does with segments."""
 
 import dataclasses
+import functools
 import json
 import pathlib
+import tempfile
+from collections.abc import Callable
+from typing import Any
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
 
 from dtrm_jax.errors import InputError
 from dtrm_jax.models import encoders
+from dtrm_jax.models.encoders.family import Encoder
 from dtrm_jax.models.encoders.weights import load_params
 from tests.encoder_families import FAMILIES
-from tests.factories import random_params_like
 from tests.golden import explicit
-from tests.packed import pack, sequences_of
+from tests.packed import pack
 
 SETTINGS = {"dropout": 0.0, "attention_dropout": 0.0}
-LENGTHS = (3, 12, 1, 16, 5, 2)
-TOGETHER = ((9, ((0, 4), (5, 2))), (17, ((1,), (3,))))
-ALONE = ((16, tuple((member,) for member in range(len(LENGTHS)))),)
 TOLERANCE = 1e-5
 GOLDEN = pathlib.Path(__file__).parents[2] / "golden"
-GOLDEN_LAYOUTS = (((31, ((4, 0, 1, 2, 3),)),), ((9, ((1, 3),)), (13, ((2, 0), (4,)))))
+# What is computed: a config.json, and the file of the states that transformers' class computes of each sequence alone,
+# with weights from a formula.
+CASES = {
+    **{name: (family.config, f"family_{name}") for name, family in FAMILIES.items()},
+    "deberta-v2 with a convolution": (explicit.DEBERTA_V2_CONFIG, "deberta_v2"),
+    "modernbert of four layers": (explicit.MODERNBERT_CONFIG, "modernbert"),
+}
+# One case of every module, and BERT's once more with a relative position bias.
+MODULES = ("bert", "mpnet", "deberta-v2 with a convolution", "modernbert of four layers")
+# Every sequence is there twice: in rows that it shares with few others, and in one row with all of them. The first and
+# the last row are full, so that sequences of two rows meet without a gap.
+SEQUENCES = [(np.array(one.token_ids), np.array(one.segment_ids)) for one in (*explicit.SEQUENCES, *explicit.SEQUENCES)]
+LAYOUT = ((12, ((2, 0), (4,), (1, 3))), (27, ((9, 5, 6, 7, 8),)))
+ARRAYS, ROWS, SLOTS = pack(SEQUENCES, LAYOUT)
+USED = np.concatenate([SLOTS[member] for member in range(len(SEQUENCES))])
+HIDDEN = 12
+WEIGHT = np.zeros((len(ARRAYS[0]), HIDDEN), np.float32)
+WEIGHT[USED] = explicit.array((len(USED), HIDDEN), 3)
 
 
-@pytest.fixture(params=FAMILIES)
-def family(request):
-    return request.param
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+    """An encoder that was asked for learned segments, with the golden's weights.
+
+    Attributes:
+        expected: The golden's states of the used slots.
+        encoder: The sizes.
+        params: The weights; learned segments are the zeros that they begin as.
+        program: Compiled once for all tests; see ``run``.
+    """
+
+    expected: np.ndarray
+    encoder: Encoder
+    params: Any
+    program: Callable
+
+    def run(self, params: Any = None, segments: np.ndarray = ARRAYS[2], weight: np.ndarray = WEIGHT) -> tuple:
+        """Returns the states of all slots, and the gradient of their sum weighted by ``weight``."""
+        tokens, positions, _, sequences = ARRAYS
+        arrays = (tokens, positions, segments, sequences)
+        states, gradient = self.program(params or self.params, arrays, weight)
+        return np.asarray(states), jax.tree.map(np.asarray, gradient)
+
+    @property
+    def learns_segments(self) -> bool:
+        """Whether there are learned segments besides the family's own arrays."""
+        return "learned_segment_embeddings" in self.params["embeddings"]
+
+    def changed(self, *, dtype=np.float32, **changes) -> np.ndarray:
+        """Returns the states of the used slots in training, with changes to the encoder."""
+        module = dataclasses.replace(self.encoder, **changes).module(dtype, remat=False, name=None)
+        rngs = {"dropout": jax.random.key(0)}
+        apply = jax.jit(lambda p: module.apply({"params": p}, *ARRAYS, ROWS, deterministic=False, rngs=rngs))
+        states = apply(self.params)
+        assert states.dtype == dtype
+        return np.asarray(states.astype(np.float32))[USED]
+
+
+def states_and_gradient(module: nn.Module, **settings: Any) -> Callable:
+    """Returns ``(params, arrays, weight_TxD) -> (states, gradient)``, compiled."""
+
+    def program(params, arrays, weight_TxD):
+        states, pull_back = jax.vjp(lambda p: module.apply({"params": p}, *arrays, ROWS, **settings), params)
+        return states, pull_back(weight_TxD)[0]
+
+    return jax.jit(program)
 
 
 def written(folder, family, **changes):
@@ -41,26 +104,52 @@ def read(folder, family, **settings):
     return encoders.read_encoder(written(folder, family), **{**SETTINGS, **settings})
 
 
-def built(encoder):
-    """The module and random parameters."""
+def initial(encoder, of=lambda params: params):
+    """Returns a function that makes the encoder's initial parameters and returns what ``of`` takes from them."""
+    module, ids = encoder.module(np.float32, remat=False, name=None), np.zeros(8, np.int32)
+    return lambda: of(module.init(jax.random.key(0), ids, ids, ids, ids, ((8, 1),), deterministic=True)["params"])
+
+
+@functools.cache
+def case_of(name: str) -> Case:
+    values, golden = CASES[name]
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder)
+        (path / "config.json").write_text(json.dumps(values))
+        encoder = encoders.read_encoder(path, **SETTINGS, learned_segments=True)
+        weights = explicit.weights({name: target.shape for name, target in encoder.arrays().items()})
+        safetensors.numpy.save_file(weights, path / "model.safetensors")
+        params = load_params(path, encoder)
+    table = jax.eval_shape(initial(encoder))["embeddings"].get("learned_segment_embeddings")
+    if table is not None:
+        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), table)
+        params = {**params, "embeddings": {**params["embeddings"], "learned_segment_embeddings": zeros}}
+    with np.load(GOLDEN / f"{golden}.npz", allow_pickle=False) as file:
+        expected = np.concatenate([file["states"]] * 2)
     module = encoder.module(np.float32, remat=False, name=None)
-    ids = np.zeros(8, np.int32)
-    shapes = jax.eval_shape(
-        lambda: module.init(jax.random.key(0), ids, ids, ids, ids, ((8, 1),), deterministic=True)["params"]
-    )
-    return module, random_params_like(shapes)
+    program = states_and_gradient(module, deterministic=True)
+    return Case(expected=expected, encoder=encoder, params=params, program=program)
 
 
-def states_of(module, params, layout, **changes):
-    arrays, rows, slots = pack(sequences_of(LENGTHS, 29), layout)
-    arrays = {**dict(zip(("tokens", "positions", "segments", "sequences"), arrays, strict=True)), **changes}
-    apply = jax.jit(lambda params, *arrays: module.apply({"params": params}, *arrays, rows, deterministic=True))
-    states = np.asarray(apply(params, *arrays.values()))
-    return [states[slots[member]] for member in range(len(LENGTHS))]
+@pytest.fixture(params=FAMILIES)
+def family(request):
+    return request.param
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    return case_of(request.param)
+
+
+@pytest.fixture(params=MODULES)
+def module_case(request):
+    return case_of(request.param)
 
 
 def test_every_family_is_tested_here():
     assert FAMILIES.keys() == encoders.FAMILIES.keys()
+    modules = {name: type(case_of(name).encoder.module(np.float32, remat=False, name=None)) for name in CASES}
+    assert set(modules.values()) == {modules[name] for name in MODULES}
 
 
 def test_a_file_of_the_family_is_read_and_kept_as_json(family, tmp_path):
@@ -78,93 +167,76 @@ def test_a_run_from_before_there_were_families_has_a_bert():
     assert encoders.to_dict(encoders.from_dict(old)).items() >= {"family": "bert", **old}.items()
 
 
-def test_every_parameter_has_an_array_and_the_other_way_round(family, tmp_path):
-    encoder = read(tmp_path, family)
-    _, params = built(encoder)
-    shapes = {tuple(key.key for key in path): leaf.shape for path, leaf in jax.tree.leaves_with_path(params)}
+@pytest.mark.parametrize("name", CASES)
+def test_every_parameter_has_an_array_and_the_other_way_round(name):
+    encoder = dataclasses.replace(case_of(name).encoder, learned_segments=False)
+    shapes = jax.eval_shape(initial(encoder))
+    shapes = {tuple(key.key for key in path): leaf.shape for path, leaf in jax.tree.leaves_with_path(shapes)}
     targets = encoder.arrays().values()
     assert {target.path: target.shape[:: -1 if target.transpose else 1] for target in targets} == shapes
     assert len(targets) == len(shapes)
 
 
-@pytest.mark.parametrize("layout", GOLDEN_LAYOUTS)
-def test_states_equal_pytorch_however_sequences_are_packed(family, layout, tmp_path):
-    """The stored states are of transformers' class with weights from a formula, each sequence alone."""
-    encoder = read(tmp_path, family)
-    weights = explicit.weights({name: target.shape for name, target in encoder.arrays().items()})
-    safetensors.numpy.save_file(weights, tmp_path / "model.safetensors")
-    module, params = encoder.module(np.float32, remat=False, name=None), load_params(tmp_path, encoder)
-    sequences = [(np.array(one.token_ids), np.array(one.segment_ids)) for one in explicit.SEQUENCES]
-    arrays, rows, slots = pack(sequences, layout)
-    states = np.asarray(jax.jit(lambda p: module.apply({"params": p}, *arrays, rows, deterministic=True))(params))
-    found = np.concatenate([states[slots[member]] for member in range(len(sequences))])
-    with np.load(GOLDEN / f"family_{family}.npz", allow_pickle=False) as file:
-        np.testing.assert_allclose(found, file["states"], rtol=0, atol=TOLERANCE)
+def test_states_equal_pytorch_however_sequences_are_packed(case):
+    """Learned segments are asked for, and change nothing as long as they are zeros."""
+    states, _ = case.run()
+    np.testing.assert_allclose(states[USED], case.expected, rtol=0, atol=TOLERANCE)
 
 
-def test_packed_equals_alone(family, tmp_path):
-    module, params = built(read(tmp_path, family))
-    for found, expected in zip(states_of(module, params, TOGETHER), states_of(module, params, ALONE), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+def test_no_gradient_crosses_from_one_sequence_to_another(case):
+    (words,) = [name for name in case.params["embeddings"] if name in ("word_embeddings", "tok_embeddings")]
+    for member in (2, 7):  # the same words, in either kind of row; others have words that these lack
+        weight = np.zeros_like(WEIGHT)
+        weight[SLOTS[member]] = WEIGHT[SLOTS[member]]
+        _, gradient = case.run(weight=weight)
+        reached = np.flatnonzero(gradient["embeddings"][words]["embedding"].any(axis=1))
+        assert set(reached) == set(SEQUENCES[member][0])
 
 
-def test_no_gradient_crosses_from_one_sequence_to_another(family, tmp_path):
-    encoder = read(tmp_path, family)
-    module, params = built(encoder)
-    arrays, rows, slots = pack(sequences_of(LENGTHS, 29), TOGETHER)
-    own = slots[4]
-
-    def states(params):
-        return module.apply({"params": params}, *arrays, rows, deterministic=True)[own].sum()
-
-    gradient = jax.jit(jax.grad(states))(params)
-    # Words that occur in other sequences only.
-    name = "tok_embeddings" if family == "modernbert" else "word_embeddings"
-    words = np.asarray(gradient["embeddings"][name]["embedding"])
-    others = sorted(set(arrays[0].tolist()) - set(arrays[0][own].tolist()))
-    assert others and not words[others].any() and words[arrays[0][own]].any()
+def test_learned_segments_begin_as_zeros_and_then_tell_context_apart(case):
+    params, without = case.params, np.zeros_like(ARRAYS[2])
+    if case.learns_segments:
+        begin = jax.jit(initial(case.encoder, lambda p: p["embeddings"]["learned_segment_embeddings"]["embedding"]))()
+        assert begin.shape == (2, HIDDEN) and not begin.any()
+        np.testing.assert_array_equal(case.run()[0], case.run(segments=without)[0])
+        table = {"learned_segment_embeddings": {"embedding": explicit.array((2, HIDDEN), 5)}}
+        params = {**params, "embeddings": {**params["embeddings"], **table}}
+    (found, _), (all_one, _) = case.run(params), case.run(params, segments=without)
+    assert np.abs(found - all_one)[SLOTS[2]].max() > 1e-3
 
 
-def test_learned_segments_begin_as_zeros_and_then_tell_context_apart(family, tmp_path):
-    plain, asked = read(tmp_path, family), read(tmp_path, family, learned_segments=True)
-    module, params = built(asked)
-    arrays, _, _ = pack(sequences_of(LENGTHS, 29), TOGETHER)
-    without = {"segments": np.zeros_like(arrays[2])}
-    if FAMILIES[family].takes_segments:
-        assert jax.tree.structure(built(plain)[1]) == jax.tree.structure(params)
-    else:
-        ids = np.zeros(8, np.int32)
-        initial = module.init(jax.random.key(0), ids, ids, ids, ids, ((8, 1),), deterministic=True)["params"]
-        table = initial["embeddings"].pop("learned_segment_embeddings")["embedding"]
-        assert table.shape[0] == 2 and not table.any()
-        plain_module, plain_params = built(plain)
-        assert jax.tree.structure(initial) == jax.tree.structure(plain_params)
-        same = states_of(plain_module, plain_params, TOGETHER)
-        for found, expected in zip(same, states_of(plain_module, plain_params, TOGETHER, **without), strict=True):
-            np.testing.assert_array_equal(found, expected)
-    with_segments, all_one = states_of(module, params, TOGETHER), states_of(module, params, TOGETHER, **without)
-    assert np.abs(with_segments[3] - all_one[3]).max() > 1e-3
+def test_a_family_with_segments_of_its_own_learns_no_others():
+    own = {name for name in CASES if not case_of(name).learns_segments}
+    assert own == {name for name in FAMILIES if FAMILIES[name].takes_segments} | {"deberta-v2 with a convolution"}
 
 
-def test_recomputing_and_products_and_dropout(family, tmp_path):
-    encoder = read(tmp_path, family)
-    module, params = built(encoder)
-    arrays, rows, _ = pack(sequences_of(LENGTHS, 29), TOGETHER)
+def test_recomputing_and_reading_at_some_slots_change_nothing(module_case):
+    """As in training without dropout, and without learned segments, which are zeros in the other program."""
+    case = module_case
+    expected, expected_gradient = case.run()
+    plain = dataclasses.replace(case.encoder, learned_segments=False)
+    params, expected_gradient = (
+        {**tree, "embeddings": {k: v for k, v in tree["embeddings"].items() if k != "learned_segment_embeddings"}}
+        for tree in (case.params, expected_gradient)
+    )
+    read_O = np.random.default_rng(0).permutation(USED)
+    settings = {"read_O": read_O, "deterministic": False, "rngs": {"dropout": jax.random.key(0)}}
+    program = states_and_gradient(plain.module(np.float32, remat=True, name=None), **settings)
+    assert "remat" in str(jax.make_jaxpr(program)(params, ARRAYS, WEIGHT[read_O]))
+    states, gradient = program(params, ARRAYS, WEIGHT[read_O])
+    np.testing.assert_allclose(states, expected[read_O], rtol=0, atol=TOLERANCE)
+    assert jax.tree.structure(gradient) == jax.tree.structure(expected_gradient)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-4), gradient, expected_gradient)
 
-    def gradient(encoder, remat, **settings):
-        module = encoder.module(np.float32, remat=remat, name=None)
-        loss = jax.jit(jax.grad(lambda p: (module.apply({"params": p}, *arrays, rows, **settings) ** 2).mean()))
-        return jax.tree.leaves(loss(params))
 
-    plain = gradient(encoder, False, deterministic=True)
-    for a, b in zip(plain, gradient(encoder, True, deterministic=True), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
-    low = gradient(dataclasses.replace(encoder, products="bfloat16"), False, deterministic=True)
-    differences = [np.abs(a - b).max() for a, b in zip(plain, low, strict=True)]
-    assert 0 < max(differences) < 0.1
-    dropping = dataclasses.replace(encoder, dropout=0.5, attention_dropout=0.5)
-    dropped = gradient(dropping, False, deterministic=False, rngs={"dropout": jax.random.key(0)})
-    assert max(np.abs(a - b).max() for a, b in zip(plain, dropped, strict=True)) > 1e-3
+@pytest.mark.parametrize("rate", ["dropout", "attention_dropout"])
+def test_both_rates_of_dropout_arrive(module_case, rate):
+    assert np.abs(module_case.changed(**{rate: 0.5}) - module_case.expected).max() > 1e-3
+
+
+@pytest.mark.parametrize("low", [{"products": "bfloat16"}, {"dtype": jnp.bfloat16}], ids=["products", "activations"])
+def test_bfloat16_is_near(module_case, low):
+    assert 1e-4 < np.abs(module_case.changed(**low) - module_case.expected).max() < 0.3
 
 
 def test_the_positions_of_roberta_are_two_fewer_than_its_rows(tmp_path):
