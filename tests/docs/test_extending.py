@@ -27,6 +27,7 @@ from dtrm_jax.models import ARCHITECTURES, build_model, encoders
 from dtrm_jax.models.dialogue_trm.fusions import FUSIONS
 from dtrm_jax.models.encoders import FAMILIES
 from dtrm_jax.models.encoders.weights import load_params
+from dtrm_jax.report import write_report
 from dtrm_jax.tasks import metrics, task_of
 from tests.encoder_families import FAMILIES as FAMILY_FILES
 from tests.factories import LABELS, random_examples, tiny_config, tiny_encoder
@@ -184,7 +185,8 @@ def test_a_metric_selects_and_is_reported(metric, monkeypatch, tmp_path):
     monkeypatch.setitem(ARCHITECTURES, "bag_of_words", BagOfWords)  # which compiles in a second
     config = tiny_run_config(tmp_path / "cache")
     config.model.architecture, config.train.select_by = "bag_of_words", "kappa"
-    config.optimizer.learning_rate = config.optimizer.encoder_learning_rate = 2e-2
+    config.optimizer.learning_rate = config.optimizer.encoder_learning_rate = 0.2
+    config.train.epochs = 8  # at a rate at which the last epoch is seldom the best
     run = api.train(config, tmp_path / "run")
     evaluation = evaluate_run(run, split="dev", checkpoint="best", source=None)
     found = evaluation.metrics["kappa"]
@@ -192,3 +194,9 @@ def test_a_metric_selects_and_is_reported(metric, monkeypatch, tmp_path):
     assert found == pytest.approx(cohen_kappa_score(*zip(*((t.label, t.prediction) for t in turns), strict=True)))
     table = format_evaluation(evaluation)
     assert metric.title in table and metric.shown(found) in table
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    kappas = {one["step"]: one["kappa"] for one in records if one["split"] == "dev"}
+    assert evaluation.metrics["step"] == max(kappas, key=kappas.get)
+    assert '"kappa"' in (run.evaluation("dev") / "analysis.json").read_text(encoding="utf-8")
+    write_report(run, "dev")
+    assert "Cohen&#39;s kappa" in (run.evaluation("dev") / "report.html").read_text(encoding="utf-8")
