@@ -64,6 +64,12 @@ def test_speakers_are_numbered_by_first_appearance():
     assert conversation("Zoe", "Al", "Zoe", "Mo", "Al").speaker_indices() == [0, 1, 0, 2, 1]
 
 
+def test_what_a_turn_is_annotated_with_is_said_by_name():
+    with pytest.raises(TypeError, match="positional arguments"):
+        Turn("1", "A", "x", "glad")
+    assert Turn("1", "A", "x", label="glad") != Turn("1", "A", "x", values=(0.5,))
+
+
 def test_a_conversation_needs_turns():
     with pytest.raises(ValueError, match="conversation empty: expected at least one turn"):
         Conversation("empty", ())
