@@ -151,6 +151,7 @@ def test_avec_from_its_files_to_pearsons_r(tmp_path):
         scaled = made.__class__(**{**vars(made), "labels": labels})
         field_files.iemocap_features(tmp_path / "source" / f"AVEC_features_{attribute}.pkl", scaled)
     config = configured(tmp_path, "avec", "uav", "features")
+    config.train.select_by = "weighted_f1"
     with pytest.raises(InputError, match="select_by: avec has real values, expected one of pearson_r, mae"):
         loop.train(config, str(tmp_path / "refused"))
     config.train.select_by, config.train.evaluate_every_steps = "mae", 0

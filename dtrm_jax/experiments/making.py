@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Dataset
-from dtrm_jax.data import corpus, protocol
+from dtrm_jax.data import protocol
 from dtrm_jax.errors import InputError
 from dtrm_jax.experiments import grid, outcome, rendering, tables
 from dtrm_jax.experiments.grid import Folders
@@ -30,9 +30,10 @@ def run(name: str, config: Config, *, seeds: Sequence[int], only: Sequence[str],
         InputError: The table, or a row of it, cannot be made of this data, a row is unknown, or a run fails.
         Interrupted: A signal ended a training, after a checkpoint; the same call resumes there.
     """
-    table, config = _table(name, config), _with_metric(config)
+    table = _table(name, config)
     chosen = grid.choose([row.variant for row in table.rows], only)
     _check_rows(table, config, chosen)
+    config = _with_metric(config, protocol.load(grid.run_config(config, chosen[0], 0)))
     grid.run_all(config, chosen, seeds, folders)
 
 
@@ -51,9 +52,10 @@ def write(name: str, config: Config, *, seeds: Sequence[int], records_folder: Pa
     Raises:
         InputError: As ``outcome.collect``, or nothing has been run.
     """
-    table, config = _table(name, config), _with_metric(config)
+    table = _table(name, config)
     dataset = protocol.load(config)
     _check_dataset(table, dataset)
+    config = _with_metric(config, dataset)
     found = outcome.collect(table, config, dataset, seeds, records_folder)
     if not found.run:
         raise InputError(f"{records_folder}: expected the record of a run of {name}, found none")
@@ -92,9 +94,8 @@ def _check_dataset(table: tables.Table, dataset: Dataset) -> None:
         raise InputError(f"{table.name}: expected emotions that are classes, {dataset.name} has {task.emotions}")
 
 
-def _with_metric(config: Config) -> Config:
+def _with_metric(config: Config, dataset: Dataset) -> Config:
     """Returns the config with the dev metric named that selects checkpoints, as the records of its runs have it."""
-    dataset = protocol.choose_targets(corpus.load(config.data), config.data.targets)
     return with_metric(config, task_of(dataset.labels, config.data.neutral), dataset.name)
 
 

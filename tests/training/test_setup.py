@@ -9,9 +9,11 @@ import pytest
 import safetensors.numpy
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from dtrm_jax.conversation import LabelSpace, ValueSpace
 from dtrm_jax.errors import InputError
 from dtrm_jax.models import ARCHITECTURES
-from dtrm_jax.training.setup import initial_params, prepare
+from dtrm_jax.tasks import task_of
+from dtrm_jax.training.setup import initial_params, prepare, with_metric
 from tests.encoder_families import FAMILIES
 from tests.golden import explicit
 from tests.own_model import BagOfWords
@@ -94,3 +96,14 @@ def test_weights_that_the_model_has_no_part_for_are_not_dropped_in_silence(tmp_p
     config.model.encoder.pretrained = str(tmp_path)
     with pytest.raises(InputError, match="config.model.encoder.pretrained: bag_of_words has no part called encoder"):
         initial_params(experiment)
+
+
+def test_where_no_metric_is_named_the_task_selects_by_its_own(tmp_path):
+    config = tiny_run_config(tmp_path / "cache")
+    assert config.train.select_by == "" and prepare(config).config.train.select_by == "weighted_f1"
+    values = task_of(ValueSpace(("valence",)))
+    assert with_metric(config, values, "corpus").train.select_by == "pearson_r"
+    config.train.select_by = "accuracy"
+    assert with_metric(config, task_of(LabelSpace(("x", "y"))), "corpus").train.select_by == "accuracy"
+    with pytest.raises(InputError, match="select_by: corpus has real values, expected one of .*, found accuracy"):
+        with_metric(config, values, "corpus")
