@@ -30,20 +30,38 @@ FORMS = ("padded", "sorted", "padded-bfloat16", "sorted-bfloat16")
 _UNLABELLED = -100  # what torch's cross-entropy ignores
 # The settings of the model and its training that the peer follows. It keeps the learning rates constant.
 _FOLLOWED = {
-    *("tokens.window", "tokens.max_length"),
-    *(f"model.encoder.{name}" for name in ("pretrained", "pooling", "dropout", "attention_dropout")),
-    *(f"model.intra_modal.{name}" for name in ("layers", "heads", "feed_forward", "dropout")),
-    *("model.dropout", "model.dtype"),
-    *(f"optimizer.{name}" for name in ("encoder_learning_rate", "learning_rate", "b1", "b2", "eps", "weight_decay")),
-    *("optimizer.gradient_clip", "optimizer.warmup_steps"),
+    "tokens.window",
+    "tokens.max_length",
+    "model.encoder.pretrained",
+    "model.encoder.pooling",
+    "model.encoder.dropout",
+    "model.encoder.attention_dropout",
+    "model.intra_modal.layers",
+    "model.intra_modal.heads",
+    "model.intra_modal.feed_forward",
+    "model.intra_modal.dropout",
+    "model.dropout",
+    "model.dtype",
+    "optimizer.encoder_learning_rate",
+    "optimizer.learning_rate",
+    "optimizer.b1",
+    "optimizer.b2",
+    "optimizer.eps",
+    "optimizer.weight_decay",
+    "optimizer.gradient_clip",
+    "optimizer.warmup_steps",
     # Sizes of an encoder that is not pretrained.
-    *(f"model.encoder.{name}" for name in ("hidden_size", "layers", "heads", "intermediate_size")),
+    "model.encoder.hidden_size",
+    "model.encoder.layers",
+    "model.encoder.heads",
+    "model.encoder.intermediate_size",
 }
 # Those it does not, and the only value of each that it stands for.
 _FIXED = {
     "tokens.indi_context": True,
     "tokens.segments": True,
     "tokens.separator": True,
+    "model.architecture": "dialogue_trm",
     "model.remat": False,
     "model.modalities": "u",
     "model.utterance": "encoder",
@@ -53,13 +71,21 @@ _FIXED = {
     "train.class_balance": 0.0,
     "train.label_smoothing": 0.0,
 }
-
-
-# Those that do nothing where text is all there is, or change no result; the type of products is the form's.
+# Those that do nothing where text is all there is and the encoder is a BERT, or change no result; the type of products
+# is the form's.
 _IDLE = {
-    *("model.encoder.products", "model.encoder.chunks"),
-    *("model.context.acoustic", "model.context.visual"),
-    *(f"model.fusion.{name}" for name in ("kind", "layers", "heads", "feed_forward", "dropout", "sketch", "seed")),
+    "model.encoder.products",
+    "model.encoder.chunks",
+    "model.encoder.segment_embedding",
+    "model.context.acoustic",
+    "model.context.visual",
+    "model.fusion.kind",
+    "model.fusion.layers",
+    "model.fusion.heads",
+    "model.fusion.feed_forward",
+    "model.fusion.dropout",
+    "model.fusion.sketch",
+    "model.fusion.seed",
 }
 
 
