@@ -9,9 +9,8 @@ import numpy as np
 
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn
 from dtrm_jax.errors import InputError
-from dtrm_jax.tasks import metrics as table
 from dtrm_jax.tasks.interface import Breakdown, Targets, Task, number_in, numbered
-from dtrm_jax.tasks.metrics import Confusions, Metric
+from dtrm_jax.tasks.metrics import METRICS, Confusions, Metric
 from dtrm_jax.tasks.rows import PredictedTurn
 
 _OWN = ("label", "prediction")
@@ -75,7 +74,7 @@ class Classes(Task):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics of confusion matrices; ``micro_f1`` only where a neutral class is named."""
-        found = (metric for metric in table.METRICS.values() if metric.of_counts is not None)
+        found = (metric for metric in METRICS.values() if metric.of_counts is not None)
         return tuple(metric for metric in found if self.neutral or not metric.needs_neutral)
 
     def targets(self, conversation: Conversation) -> Targets:
@@ -208,7 +207,7 @@ class Classes(Task):
     @property
     def reported(self) -> tuple[tuple[str, str], ...]:
         """The scores of all turns that this field's papers report."""
-        return tuple((name, table.METRICS[name].title) for name in ("accuracy", "weighted_f1", "macro_f1"))
+        return tuple((name, METRICS[name].title) for name in ("accuracy", "weighted_f1", "macro_f1"))
 
     @property
     def header(self) -> list[str]:

@@ -9,9 +9,8 @@ import numpy as np
 
 from dtrm_jax.conversation import Conversation, Turn, ValueSpace
 from dtrm_jax.errors import InputError
-from dtrm_jax.tasks import metrics as table
 from dtrm_jax.tasks.interface import Breakdown, Targets, Task, number_in, numbered
-from dtrm_jax.tasks.metrics import SUMS, Metric, Moments
+from dtrm_jax.tasks.metrics import METRICS, SUMS, Metric, Moments
 from dtrm_jax.tasks.rows import PredictedTurn
 
 _ANNOTATED, _PREDICTED = "label_", "prediction_"
@@ -68,7 +67,7 @@ class Values(Task):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics of moments."""
-        return tuple(metric for metric in table.METRICS.values() if metric.of_moments is not None)
+        return tuple(metric for metric in METRICS.values() if metric.of_moments is not None)
 
     def targets(self, conversation: Conversation) -> Targets:
         """Returns the values of every turn; there are no classes."""
