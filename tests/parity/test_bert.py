@@ -14,8 +14,8 @@ from dtrm_jax.models import encoders  # noqa: E402
 from dtrm_jax.models.encoders import hub  # noqa: E402
 from dtrm_jax.models.encoders.bert import Bert  # noqa: E402
 from dtrm_jax.models.encoders.weights import load_params  # noqa: E402
+from tests.parity.comparison import TOLERANCE, assert_gradients_equal  # noqa: E402
 
-TOLERANCE = 1e-5
 # Lengths of the sequences, and which sequences lie in which row; the first rows are full, the last has room to spare.
 LENGTHS = (3, 7, 1, 12, 5, 2)
 LAYOUTS = {
@@ -172,9 +172,4 @@ def test_gradients_equal_pytorch(ours, theirs, sequences, tmp_path):
     # Into our tree the way weights get there.
     safetensors.numpy.save_file(gradients, tmp_path / "model.safetensors")
     expected = load_params(tmp_path, module.config)
-    scale = max(np.abs(value).max() for value in gradients.values())
-
-    def assert_close(path, a, b):
-        np.testing.assert_allclose(a / scale, b / scale, rtol=0, atol=TOLERANCE, err_msg=jax.tree_util.keystr(path))
-
-    jax.tree_util.tree_map_with_path(assert_close, found, expected)
+    assert_gradients_equal(found, expected, max(np.abs(value).max() for value in gradients.values()))

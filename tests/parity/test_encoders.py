@@ -13,8 +13,14 @@ from dtrm_jax.models import encoders  # noqa: E402
 from dtrm_jax.models.encoders.weights import load_params  # noqa: E402
 from tests.encoder_families import FAMILIES  # noqa: E402
 from tests.packed import pack, sequences_of  # noqa: E402
+from tests.parity.comparison import (  # noqa: E402
+    TOLERANCE,
+    assert_gradients_equal,
+    assert_states_equal,
+    backward_of_first_states,
+    gradients_of_first_states,
+)
 
-TOLERANCE = 1e-5
 # Up to the longest that the positions admit; several per row, in rows of two lengths.
 LENGTHS = (3, 23, 1, 33, 5, 2, 9)
 LAYOUTS = {
@@ -78,13 +84,8 @@ def states_of(ours, arrays, rows, **settings):
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_every_hidden_state_equals_pytorch_on_each_sequence_alone(family, ours, theirs, layout):
     assert ours[0].family == family and ours[0].longest >= max(LENGTHS)
-    arrays, rows, slots = pack(sequences(family), layout)
-    states = states_of(ours, arrays, rows)
-    assert len(slots) == len(LENGTHS)
-    for member, where in slots.items():
-        with torch.no_grad():
-            expected = alone(family, theirs, sequences(family)[member]).numpy()
-        np.testing.assert_allclose(states[where], expected, rtol=0, atol=TOLERANCE, err_msg=f"sequence {member}")
+    _, module, params = ours
+    assert_states_equal(module, params, sequences(family), layout, lambda one: alone(family, theirs, one))
 
 
 def test_states_read_at_some_slots_only(family, ours, theirs):
@@ -98,26 +99,15 @@ def test_states_read_at_some_slots_only(family, ours, theirs):
 
 def test_gradients_equal_pytorch(family, ours, theirs, folder, tmp_path):
     encoder, module, params = ours
-    arrays, rows, slots = pack(sequences(family), LAYOUTS["in rows of two lengths"])
     weights = np.random.default_rng(1).normal(size=(len(LENGTHS), encoder.hidden_size)).astype(np.float32)
-    read = np.array([slots[member][0] for member in range(len(LENGTHS))], np.int32)
-
-    def loss(params):
-        return (module.apply({"params": params}, *arrays, rows, read_O=read, deterministic=True) * weights).sum()
-
-    found = jax.jit(jax.grad(loss))(params)
+    layout = LAYOUTS["in rows of two lengths"]
+    found = gradients_of_first_states(module, params, sequences(family), layout, weights)
     theirs.zero_grad()
-    pairs = zip(sequences(family), weights, strict=True)
-    sum((alone(family, theirs, one)[0] * torch.tensor(w)).sum() for one, w in pairs).backward()
+    backward_of_first_states(sequences(family), weights, lambda one: alone(family, theirs, one))
     # Into our tree the way weights get there.
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.copy_(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
     theirs.save_pretrained(tmp_path)
     expected = load_params(tmp_path, encoder)
-    scale = max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected))
-
-    def assert_close(path, a, b):
-        np.testing.assert_allclose(a / scale, b / scale, rtol=0, atol=TOLERANCE, err_msg=jax.tree_util.keystr(path))
-
-    jax.tree_util.tree_map_with_path(assert_close, found, expected)
+    assert_gradients_equal(found, expected, max(np.abs(leaf).max() for leaf in jax.tree.leaves(expected)))

@@ -1,6 +1,5 @@
 """Our ModernBERT against transformers' ModernBertModel: same weights, same inputs, float32."""
 
-import jax
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -10,9 +9,15 @@ transformers = pytest.importorskip("transformers")
 
 from dtrm_jax.models import encoders  # noqa: E402
 from dtrm_jax.models.encoders.weights import load_params  # noqa: E402
-from tests.packed import pack, padded, sequences_of  # noqa: E402
+from tests.packed import padded, sequences_of  # noqa: E402
+from tests.parity.comparison import (  # noqa: E402
+    assert_gradients_equal,
+    assert_read_states_equal,
+    assert_states_equal,
+    backward_of_first_states,
+    gradients_of_first_states,
+)
 
-TOLERANCE = 1e-5
 SIZES = {
     "vocab_size": 61,
     "hidden_size": 12,
@@ -76,56 +81,29 @@ def alone(theirs, sequence):
 def test_every_hidden_state_equals_pytorch_on_each_sequence_alone(folders, variant, layout):
     module, params, theirs = read(folders[variant])
     sequences = sequences_of(LENGTHS, SIZES["vocab_size"])
-    arrays, rows, slots = pack(sequences, LAYOUTS[layout])
-    forward = jax.jit(lambda params: module.apply({"params": params}, *arrays, rows, deterministic=True))
-    states = np.asarray(forward(params))
-    assert len(slots) == len(LENGTHS)
-    for member, where in slots.items():
-        with torch.no_grad():
-            expected = alone(theirs, sequences[member]).numpy()
-        np.testing.assert_allclose(states[where], expected, rtol=0, atol=TOLERANCE, err_msg=f"sequence {member}")
+    assert_states_equal(module, params, sequences, LAYOUTS[layout], lambda one: alone(theirs, one))
 
 
 def test_states_read_at_some_slots_and_a_padded_batch_of_theirs(folders):
     module, params, theirs = read(folders["biases"])
     sequences = sequences_of(LENGTHS, SIZES["vocab_size"])
-    arrays, rows, slots = pack(sequences, LAYOUTS["in rows of two lengths"])
-    first = np.array([slots[member][0] for member in range(len(LENGTHS))])
-    read_O = np.concatenate([first, [slots[3][-1]]]).astype(np.int32)
-    forward = jax.jit(lambda p: module.apply({"params": p}, *arrays, rows, read_O=read_O, deterministic=True))
     ids, _, mask = (torch.tensor(x) for x in padded(sequences))
     with torch.no_grad():
         states = theirs(input_ids=ids, attention_mask=mask).last_hidden_state.numpy()
-    expected = np.concatenate([states[:, 0], states[3, -1:]])
-    np.testing.assert_allclose(np.asarray(forward(params)), expected, rtol=0, atol=TOLERANCE)
+    assert_read_states_equal(module, params, sequences, LAYOUTS["in rows of two lengths"], states)
 
 
 def test_gradients_equal_pytorch(folders, tmp_path):
     module, params, theirs = read(folders["biases"])
     sequences = sequences_of(LENGTHS, SIZES["vocab_size"])
-    arrays, rows, slots = pack(sequences, LAYOUTS["in rows of two lengths"])
     weights = np.random.default_rng(1).normal(size=(len(LENGTHS), SIZES["hidden_size"])).astype(np.float32)
-    read_O = np.array([slots[member][0] for member in range(len(LENGTHS))], np.int32)
-
-    def loss(params):
-        return (module.apply({"params": params}, *arrays, rows, read_O=read_O, deterministic=True) * weights).sum()
-
-    found = jax.jit(jax.grad(loss))(params)
-    sum(
-        (alone(theirs, sequence)[0] * torch.tensor(w)).sum() for sequence, w in zip(sequences, weights, strict=True)
-    ).backward()
+    found = gradients_of_first_states(module, params, sequences, LAYOUTS["in rows of two lengths"], weights)
+    backward_of_first_states(sequences, weights, lambda one: alone(theirs, one))
     gradients = {name: value.grad.numpy() for name, value in theirs.named_parameters()}
     # Into our tree the way weights get there.
     safetensors.numpy.save_file(gradients, tmp_path / "model.safetensors")
     expected = load_params(tmp_path, module.config)
-    scale = max(np.abs(value).max() for value in gradients.values())
-    jax.tree_util.tree_map_with_path(
-        lambda path, a, b: np.testing.assert_allclose(
-            a / scale, b / scale, rtol=0, atol=TOLERANCE, err_msg=jax.tree_util.keystr(path)
-        ),
-        found,
-        expected,
-    )
+    assert_gradients_equal(found, expected, max(np.abs(value).max() for value in gradients.values()))
 
 
 def test_arrays_of_the_published_size(tmp_path):

@@ -148,8 +148,12 @@ class BertIntermediate(nn.Module):
         """Returns the hidden activations."""
         kernel, bias = Weights(self.config.intermediate_size, _INIT, name="dense")(x_XxD.shape[-1])
         x_XxF = affine(x_XxD, kernel, bias, self.dtype, self.config.products)
-        # jax.nn.gelu computes erfc, which takes an exponential as well.
-        return 0.5 * x_XxF * (1.0 + jax.lax.erf(x_XxF * math.sqrt(0.5)))
+        return gelu(x_XxF)
+
+
+def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Returns the exact GELU; ``jax.nn.gelu`` computes erfc, which takes an exponential as well."""
+    return 0.5 * x * (1.0 + jax.lax.erf(x * math.sqrt(0.5)))
 
 
 class BertLayer(nn.Module):

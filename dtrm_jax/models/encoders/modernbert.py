@@ -5,17 +5,16 @@ the module. Modules are named as transformers names them.
 """
 
 import dataclasses
-import math
 from typing import Any, ClassVar
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Float, Int
 
 from dtrm_jax.batch import Array
+from dtrm_jax.models.encoders.bert import gelu
 from dtrm_jax.models.encoders.config_file import ConfigFile
 from dtrm_jax.models.encoders.family import Encoder, Target, embedding, layer_norm, linear
 from dtrm_jax.models.layers.attention import Rows, row_attention
@@ -248,7 +247,7 @@ class FeedForward(nn.Module):
         sizes = self.config
         both = Linear(2 * sizes.intermediate_size, sizes.mlp_bias, sizes, self.dtype, name="Wi")(x_XxD)
         x_XxF, gate_XxF = jnp.split(both, 2, axis=-1)
-        hidden_XxF = 0.5 * x_XxF * (1.0 + jax.lax.erf(x_XxF * math.sqrt(0.5))) * gate_XxF
+        hidden_XxF = gelu(x_XxF) * gate_XxF
         hidden_XxF = Dropout(sizes.dropout)(hidden_XxF, deterministic)
         return Linear(sizes.hidden_size, sizes.mlp_bias, sizes, self.dtype, name="Wo")(hidden_XxF)
 
