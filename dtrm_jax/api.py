@@ -50,11 +50,13 @@ def evaluate(
     split: str = "test",
     checkpoint: str = "best",
     source: str | None = None,
+    name: str | None = None,
 ) -> dict[str, Any]:
     """Scores a checkpoint of a run on a split and writes all files of the evaluation, the report included.
 
     The files are ``metrics.json``, ``predictions.csv``, ``analysis.json`` (for classes) and ``report.html`` in
-    ``eval/<split>/`` of the run directory. Nothing but the run directory and the data is needed.
+    ``eval/<split>/`` of the run directory, or in ``eval/<split>@<name>/`` if the data is not what the run was trained
+    on. No evaluation replaces one of other data. Nothing but the run directory and the data is needed.
 
     Example:
         >>> import dtrm_jax
@@ -67,15 +69,16 @@ def evaluate(
         split: ``train``, ``dev`` or ``test``.
         checkpoint: ``best`` (by the dev metric), ``latest``, or the number of a step.
         source: The folder of the raw data. If None, it is the one that the run was trained with.
+        name: ``<name>``. If None, it is that of the data's folder, where one is needed.
 
     Returns:
         The content of ``metrics.json``.
 
     Raises:
-        InputError: The directory is not a run, the checkpoint or the split does not exist, or the data is not what the
-            run was trained on.
+        InputError: The directory is not a run, the checkpoint or the split does not exist, the data has other emotions
+            than the run was trained on, or other data was evaluated under ``name``.
     """
     directory = run if isinstance(run, RunDirectory) else RunDirectory(run)
-    evaluation = evaluate_run(directory, split=split, checkpoint=checkpoint, source=source)
-    write_report(directory, split)
+    evaluation = evaluate_run(directory, split=split, checkpoint=checkpoint, source=source, name=name)
+    write_report(directory, evaluation.folder.name)
     return evaluation.metrics

@@ -193,7 +193,12 @@ def test_a_run_carries_its_normalisation(tmp_path):
         made.features["acoustic"][id] = [100 * vector for vector in made.features["acoustic"][id]]
     (tmp_path / "other").mkdir()
     field_files.iemocap_features(tmp_path / "other/x.pkl", made)
-    assert evaluate_run(RunDirectory(tmp_path / "run"), source=str(tmp_path / "other")) == before
+    beside = evaluate_run(RunDirectory(tmp_path / "run"), source=str(tmp_path / "other"))
+    assert beside.analysis == before.analysis and beside.folder != before.folder
+    told = {"source", "data"}  # which data it was
+    assert {k: x for k, x in beside.metrics.items() if k not in told} == {
+        k: x for k, x in before.metrics.items() if k not in told
+    }
     gates = inspect_conversation(RunDirectory(tmp_path / "run"), "test", "Ses05_3")
     turns = len(made.labels["Ses05_3"])
     assert gates["fusion/gate_av/value"].shape == (turns, 16)

@@ -36,7 +36,7 @@ FLOORS = {
 ROOMS = {
     "models": ("layers", "encoders", "interface", "dialogue_trm"),
     "data": ("encoder_tokenizer", "tokenize", "features", "examples", "packing", "plans", "pipeline"),
-    "evaluation": ("aligned", "files", "analysis", "evaluator", "run"),
+    "evaluation": ("aligned", "files", "analysis", "evaluator", "destination", "run"),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

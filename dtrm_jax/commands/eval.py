@@ -12,6 +12,9 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The run directory of trai
 _SPLIT = flags.DEFINE_enum("split", "test", SPLITS, "What to score.")
 _STEP = flags.DEFINE_string("step", "best", "Which checkpoint: best (by the dev metric), latest, or a step.")
 _SOURCE = flags.DEFINE_string("source", None, "Folder of the raw data, if not the one the run was trained with.")
+_NAME = flags.DEFINE_string(
+    "name", None, "Results go to eval/<split>@<name>; default: eval/<split>, and for other data the name of its folder."
+)
 flags.mark_flag_as_required("checkpoint")
 
 
@@ -23,8 +26,8 @@ def main() -> int:
     from dtrm_jax.run_directory import RunDirectory
 
     run = RunDirectory(_CHECKPOINT.value)
-    evaluation = evaluate_run(run, split=_SPLIT.value, checkpoint=_STEP.value, source=_SOURCE.value)
-    report = write_report(run, _SPLIT.value)
+    evaluation = evaluate_run(run, split=_SPLIT.value, checkpoint=_STEP.value, source=_SOURCE.value, name=_NAME.value)
+    report = write_report(run, evaluation.folder.name)
     print(format_evaluation(evaluation))
     print(f"\nwritten to {evaluation.folder}; to read: {report}")
     return 0

@@ -10,9 +10,11 @@ from dtrm_jax.config import Config
 from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, ValueSpace
 from dtrm_jax.data import protocol
 from dtrm_jax.data.examples import Example, make_examples
+from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.data.plans import EvaluationPlan, plan_evaluation
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis.analyse import analyse
+from dtrm_jax.evaluation.destination import METRICS_FILE, destination, other_source
 from dtrm_jax.evaluation.evaluator import Evaluator, parameter_shapes
 from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.json_file import write_json
@@ -35,6 +37,8 @@ class RestoredRun:
         model: For packs of that shape.
         params: Of the checkpoint.
         step: Of the checkpoint.
+        data: ``fingerprint`` of the dataset.
+        source: Name of the dataset's source if it is not what the run was trained on, else None.
     """
 
     corpus: str
@@ -45,6 +49,8 @@ class RestoredRun:
     model: Model
     params: Any
     step: int
+    data: dict[str, str]
+    source: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,21 +71,36 @@ class Evaluation:
 
 
 def evaluate_run(
-    run: RunDirectory, *, split: str = "test", checkpoint: str = "best", source: str | None = None
+    run: RunDirectory,
+    *,
+    split: str = "test",
+    checkpoint: str = "best",
+    source: str | None = None,
+    name: str | None = None,
 ) -> Evaluation:
-    """Scores a checkpoint on a split and writes ``predictions.csv`` and ``metrics.json`` to ``eval/<split>/``.
+    """Scores a checkpoint on a split and writes ``predictions.csv`` and ``metrics.json``.
 
+    They go to ``eval/<split>/``, or to ``eval/<split>@<name>/`` if the data is not what the run was trained on.
     Classes are also analysed, from ``predictions.csv`` alone, as anyone can repeat: ``analysis.json``. From these files
     ``report.write_report`` draws the page.
 
-    Args and errors are those of ``restore_run``.
+    Args:
+        run: As for ``restore_run``, like the next three.
+        split: What to score.
+        checkpoint: Which.
+        source: Of the data.
+        name: ``<name>``. If None, it is that of the data's folder or file, where one is needed.
+
+    Raises:
+        InputError: As ``restore_run``, or other data was evaluated under that name.
     """
     restored = restore_run(run, split=split, checkpoint=checkpoint, source=source)
-    task, folder = restored.task, run.evaluation(split)
+    task = restored.task
+    folder = destination(run, split, restored.data, source=restored.source, name=name)
     evaluator = Evaluator.build(restored.model, restored.plan, restored.examples, task)
     outputs, insides = evaluator.outputs_and_insides(restored.params)
     about = {"corpus": restored.corpus, "split": split, "step": restored.step, "checkpoint": checkpoint}
-    metrics = about | evaluator.score(outputs)
+    metrics = about | {"source": restored.source, "data": restored.data} | evaluator.score(outputs)
     file = folder / "predictions.csv"
     predictions.write(file, restored.conversations, outputs, task, insides)
     analysis = None
@@ -87,7 +108,7 @@ def evaluate_run(
         turns, _ = predictions.read(file)
         analysis = analyse(turns, task)
         write_json(folder / "analysis.json", analysis)
-    write_json(folder / "metrics.json", metrics)
+    write_json(folder / METRICS_FILE, metrics)
     return Evaluation(task, metrics, analysis, folder)
 
 
@@ -103,8 +124,8 @@ def restore_run(
         source: Folder of the raw files, if it is not the one the run was trained with.
 
     Raises:
-        InputError: The directory is not a run, the checkpoint or the split does not exist, or the data is not
-            the data that the run was trained on.
+        InputError: The directory is not a run, the checkpoint or the split does not exist, or the data has other
+            emotions than the run was trained on.
     """
     config, manifest = run.read_config(), run.read_manifest()
     dataset = _load(run, config, manifest.labels, source, split)
@@ -114,6 +135,7 @@ def restore_run(
     plan = plan_evaluation(examples, config)
     model = build_model(config, manifest.encoder, len(manifest.labels), plan.shape)
     step, params = _restore(run, config, model, checkpoint)
+    data = fingerprint(dataset)
     return RestoredRun(
         corpus=dataset.name,
         task=task_of(manifest.labels, config.data.neutral),
@@ -123,13 +145,15 @@ def restore_run(
         model=model,
         params=params,
         step=step,
+        data=data,
+        source=other_source(config.data, manifest.data, data, source),
     )
 
 
 def _load(
     run: RunDirectory, config: Config, labels: LabelSpace | ValueSpace, source: str | None, split: str
 ) -> Dataset:
-    """Returns the run's corpus, after checking that it is the one the run was trained on and has the split."""
+    """Returns the run's corpus, or the one in ``source``, if it has the run's emotions and the split."""
     if source is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
     dataset = protocol.load(config)

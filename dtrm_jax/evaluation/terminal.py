@@ -13,6 +13,8 @@ def format_evaluation(evaluation: Evaluation) -> str:
     """Returns a title, the scores and, if it was analysed, those of turns with an emotion shift."""
     metrics, analysis = evaluation.metrics, evaluation.analysis
     about = f"{metrics['corpus']} {metrics['split']}, checkpoint of step {metrics['step']} ({metrics['checkpoint']})"
+    if metrics["source"] is not None:
+        about += f"\ndata of {metrics['source']}, which is not what the run was trained on"
     parts = [about, format_metrics(metrics, evaluation.task)]
     if analysis is not None:
         parts.append(format_shifts(analysis, evaluation.task))

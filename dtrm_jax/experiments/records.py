@@ -133,7 +133,7 @@ def write(folder: Path, variant: Variant, seed: int, run: RunDirectory) -> Recor
         corpus=metrics["corpus"],
         config=settings_of(config),
         data=run.read_manifest().data,
-        test=metrics,
+        test={name: value for name, value in metrics.items() if name not in ("source", "data")},  # of the run's own
         predicted=predicted,
         **_logged(run, config, metrics["step"]),
         **(_analysis(evaluation / "analysis.json") if task.analysed else {}),

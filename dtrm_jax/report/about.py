@@ -1,7 +1,9 @@
 """What was measured: the data, the model, the checkpoint and how it was chosen, the seed, and how to repeat it."""
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dtrm_jax.config import Config, to_dict
 from dtrm_jax.errors import chosen
@@ -21,7 +23,7 @@ def about(sources: Sources, training: Training | None) -> dict[str, str]:
     model = chosen(ARCHITECTURES, config.model.architecture, "config.model.architecture")
     conversations = len(by_conversation(sources.turns))
     return {
-        "data": f"{metrics['corpus']}, {metrics['split']} split: {conversations} conversations, "
+        "data": f"{metrics['corpus']}, {metrics['split']} split{_of_other(metrics)}: {conversations} conversations, "
         f"{len(sources.turns)} turns, {metrics['n']} of them labelled and scored",
         "model": model.describe(config),
         "checkpoint": _checkpoint(sources, training),
@@ -50,9 +52,17 @@ def _checkpoint(sources: Sources, training: Training | None) -> str:
     return f"step {step}, the best {metric.title} on dev{found}"
 
 
+def _of_other(metrics: Mapping[str, Any]) -> str:
+    """Names the data if it is not what the run was trained on."""
+    source = metrics.get("source")
+    return "" if source is None else f" of {source}, which is not the data that the run was trained on"
+
+
 def _command(sources: Sources) -> str:
     """Returns the command that repeats the evaluation; the folder as seen from here, or its name alone."""
     here, metrics = Path.cwd(), sources.metrics
     folder = sources.folder.relative_to(here) if sources.folder.is_relative_to(here) else sources.folder.name
     options = {"--checkpoint": folder, "--split": metrics["split"], "--step": metrics["checkpoint"]}
+    if metrics.get("source") is not None:
+        options["--source"] = metrics["source"]
     return shlex.join(["python", "eval.py", *(str(part) for option in options.items() for part in option)])

@@ -35,12 +35,12 @@ class Card:
     note: str
 
 
-def write_report(run: RunDirectory, split: str) -> Path:
-    """Draws ``eval/<split>/report.html`` from the files beside it; an existing one is replaced.
+def write_report(run: RunDirectory, evaluation: str) -> Path:
+    """Draws ``eval/<evaluation>/report.html`` from the files beside it; an existing one is replaced.
 
     Args:
-        run: The run directory, after the evaluation of the split.
-        split: train, dev or test.
+        run: The run directory, after the evaluation.
+        evaluation: The name of its folder: train, dev or test, or for other data ``test@<name>``.
 
     Returns:
         The file.
@@ -48,8 +48,8 @@ def write_report(run: RunDirectory, split: str) -> Path:
     Raises:
         InputError: A file that it is drawn from is missing or damaged.
     """
-    text = render(read_sources(run, split))
-    path = run.evaluation(split) / "report.html"
+    text = render(read_sources(run, evaluation))
+    path = run.evaluation(evaluation) / "report.html"
     with replacing(path) as file:
         file.write(text)
     return path

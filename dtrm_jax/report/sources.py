@@ -40,13 +40,17 @@ class Sources:
     records: list[dict[str, Any]]
 
 
-def read_sources(run: RunDirectory, split: str) -> Sources:
-    """Reads what the evaluation of a split and the training left in a run directory.
+def read_sources(run: RunDirectory, evaluation: str) -> Sources:
+    """Reads what an evaluation and the training left in a run directory.
+
+    Args:
+        run: The run directory.
+        evaluation: The name of the evaluation's folder.
 
     Raises:
         InputError: A file other than ``metrics.jsonl`` is missing or damaged, or they are not of the same evaluation.
     """
-    folder = run.evaluation(split)
+    folder = run.evaluation(evaluation)
     metrics = _read(folder / "metrics.json", _METRICS)
     turns, task = predictions.read(folder / "predictions.csv")
     task = task.with_neutral(metrics.get("neutral", ""))

@@ -7,7 +7,7 @@
     metrics.jsonl      one JSON object per line
     tensorboard/       the same as event files
     checkpoints/       Orbax: parameters, optimizer state, step, rng, and the position in the data
-    eval/<split>/      results
+    eval/<split>/      results; those on other data are in eval/<split>@<name>/
     train.lock         held by the process that trains
 
 The folder holds no absolute path that evaluation needs: it can be moved to another machine.
@@ -50,9 +50,9 @@ class RunDirectory:
         """The folder of event files."""
         return self.path / "tensorboard"
 
-    def evaluation(self, split: str) -> Path:
-        """The folder of one split's results."""
-        return self.path / "eval" / split
+    def evaluation(self, name: str) -> Path:
+        """The folder of an evaluation's results; ``name`` is the split, or ``<split>@<name>`` for other data."""
+        return self.path / "eval" / name
 
     def exists(self) -> bool:
         """Whether a run was begun here."""
