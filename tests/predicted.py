@@ -19,10 +19,10 @@ def conversation(
     texts = texts or [f"words of turn {index}" for index in range(len(speakers))]
     return [
         ClassTurn(
-            dialogue_id=name,
+            conversation=name,
             turn=str(index),
             speaker=speaker,
-            utterance=text,
+            text=text,
             label=None if label == "-" else label,
             prediction=prediction,
             probabilities=certain(prediction),

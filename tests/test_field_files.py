@@ -137,7 +137,7 @@ def test_a_round_trip(tmp_path, name):
     metrics = evaluate_run(RunDirectory(tmp_path / "run")).metrics
     with (tmp_path / "run/eval/test/predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert metrics["n"] == len(rows) > 20 and len({row["dialogue_id"] for row in rows}) == 9
+    assert metrics["n"] == len(rows) > 20 and len({row["conversation"] for row in rows}) == 9
     # Features show the label plainly: a model that reads them is far above chance. So do words, but that takes longer.
     assert metrics["accuracy"] > (0.5 if modalities != "u" or utterance == "features" else 0.1)
 
@@ -195,7 +195,7 @@ def test_a_run_carries_its_normalisation(tmp_path):
     field_files.iemocap_features(tmp_path / "other/x.pkl", made)
     beside = evaluate_run(RunDirectory(tmp_path / "run"), source=str(tmp_path / "other"))
     assert beside.analysis == before.analysis and beside.folder != before.folder
-    told = {"source", "data"}  # which data it was
+    told = {"source", "data", "evaluated"}  # which data it was, and when
     assert {k: x for k, x in beside.metrics.items() if k not in told} == {
         k: x for k, x in before.metrics.items() if k not in told
     }

@@ -17,6 +17,7 @@ from dtrm_jax.evaluation.analysis.analyse import analyse
 from dtrm_jax.evaluation.destination import METRICS_FILE, destination, other_source
 from dtrm_jax.evaluation.evaluator import Evaluator, parameter_shapes
 from dtrm_jax.evaluation.files import predictions
+from dtrm_jax.evaluation.files.stamp import stamp
 from dtrm_jax.json_file import write_json
 from dtrm_jax.models import build_model
 from dtrm_jax.models.interface import Model
@@ -100,7 +101,8 @@ def evaluate_run(
     evaluator = Evaluator.build(restored.model, restored.plan, restored.examples, task)
     outputs, insides = evaluator.outputs_and_insides(restored.params)
     about = {"corpus": restored.corpus, "split": split, "step": restored.step, "checkpoint": checkpoint}
-    metrics = about | {"source": restored.source, "data": restored.data} | evaluator.score(outputs)
+    about |= {"source": restored.source, "data": restored.data, **stamp()}
+    metrics = about | evaluator.score(outputs)
     file = folder / "predictions.csv"
     predictions.write(file, restored.conversations, outputs, task, insides)
     analysis = None

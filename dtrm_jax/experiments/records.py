@@ -126,7 +126,7 @@ def write(folder: Path, variant: Variant, seed: int, run: RunDirectory) -> Recor
     turns, task = predictions.read(evaluation / "predictions.csv")
     predicted: dict[str, list[Any]] = {}
     for turn in turns:
-        predicted.setdefault(turn.dialogue_id, []).append(task.recorded(turn))
+        predicted.setdefault(turn.conversation, []).append(task.recorded(turn))
     record = Record(
         variant=variant.name,
         seed=seed,

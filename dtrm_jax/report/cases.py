@@ -104,7 +104,7 @@ def _case(index: int, conversation: Sequence[PredictedTurn], marked: _Marked) ->
     ]
     labelled = sum(turn.labelled for turn in conversation)
     tally = marked.kind.tally(labelled, sum(view.wrong for view in views)) if labelled else ""
-    return Case(conversation[0].dialogue_id, views, tally)
+    return Case(conversation[0].conversation, views, tally)
 
 
 def _looks(
@@ -120,7 +120,7 @@ def _looks(
             anchor=f"{prefix}{place}",
             number=place + 1,
             speaker=seen.speaker,
-            excerpt=_shortened(seen.utterance),
+            excerpt=_shortened(seen.text),
             weight=100 * attended.weight,
             itself=100 * attended.itself,
         )

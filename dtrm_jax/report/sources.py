@@ -80,7 +80,7 @@ def by_conversation(turns: Sequence[PredictedTurn]) -> list[list[PredictedTurn]]
     """Returns the turns of each conversation, in the order of the file."""
     conversations: dict[str, list[PredictedTurn]] = {}
     for turn in turns:
-        conversations.setdefault(turn.dialogue_id, []).append(turn)
+        conversations.setdefault(turn.conversation, []).append(turn)
     return list(conversations.values())
 
 

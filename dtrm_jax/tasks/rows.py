@@ -41,23 +41,23 @@ class PredictedTurn:
     """What every row has; a task's own rows add annotation and prediction.
 
     Attributes:
-        dialogue_id: The conversation.
-        turn: The turn's id, unique in its conversation.
+        conversation: Id of the conversation.
+        turn: The turn's id in its source, unique in its conversation.
         speaker: Who speaks.
-        utterance: What is said; empty if the source has no text.
+        text: What is said; empty if the source has no text.
         insides: What went on inside the model, as far as the file tells.
     """
 
-    dialogue_id: str
+    conversation: str
     turn: str
     speaker: str
-    utterance: str
+    text: str
     insides: TurnInsides = TurnInsides()
 
     @property
     def key(self) -> tuple[str, str]:
         """What tells the turn from all others of the split."""
-        return self.dialogue_id, self.turn
+        return self.conversation, self.turn
 
     @property
     def labelled(self) -> bool:

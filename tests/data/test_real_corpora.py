@@ -76,10 +76,10 @@ def test_iemocap_emotion_shifts_are_the_papers():
     assert (own, adjacent) == (410, 683)
     turns = [
         ClassTurn(
-            dialogue_id=one.id,
+            conversation=one.id,
             turn=turn.id,
             speaker=turn.speaker,
-            utterance=turn.text,
+            text=turn.text,
             label=turn.label,
             prediction="sad",
             probabilities=(0, 1, 0, 0, 0, 0),
@@ -91,5 +91,5 @@ def test_iemocap_emotion_shifts_are_the_papers():
     assert [table[name]["n"] for name in ("all", "intra", "inter")] == [1623, 410, 683]
     assert [f"{table[name]['per_conversation']:.1f}" for name in ("intra", "inter")] == ["13.2", "22.0"]
     # "yeah." occurs 23 times according to the paper, which is both spellings together.
-    yeahs = Counter(turn.utterance for turn in groups.with_text(turns, "yeah"))
+    yeahs = Counter(turn.text for turn in groups.with_text(turns, "yeah"))
     assert yeahs["yeah."] + yeahs["yeah"] == 23

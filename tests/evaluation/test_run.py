@@ -42,7 +42,7 @@ def test_a_moved_run_is_evaluated_and_every_turn_is_scored_once(trained, cache, 
     with open(moved / "eval/test/predictions.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     turns = [(conversation.id, turn.id) for conversation in split for turn in conversation.turns]
-    assert [(row["dialogue_id"], row["turn"]) for row in rows] == turns
+    assert [(row["conversation"], row["turn"]) for row in rows] == turns
     assert metrics["n"] == len(turns)
     assert json.loads((moved / "eval/test/metrics.json").read_text())["weighted_f1"] == metrics["weighted_f1"]
     labels, predictions = ([row[name] for row in rows] for name in ("label", "prediction"))
@@ -74,8 +74,8 @@ def test_the_turns_that_attention_looks_at_are_those_of_the_model(trained, monke
     run = RunDirectory(trained)
     evaluate_run(run)
     turns, _ = prediction_files.read(run.evaluation("test") / "predictions.csv")
-    name = turns[-1].dialogue_id
-    turns = [turn for turn in turns if turn.dialogue_id == name]
+    name = turns[-1].conversation
+    turns = [turn for turn in turns if turn.conversation == name]
     monkeypatch.setattr(attention, "_block_size", lambda window: 1000)  # dense: all turns in one block
     inside = inspect_conversation(run, "test", name)
     (weights_HxLxL,) = inside["intra_modal/transformer/layer_0/attention/weights"]

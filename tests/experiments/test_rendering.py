@@ -52,10 +52,10 @@ def turns_of(predicted_N):
     turns = [(one.id, turn) for one in CONVERSATIONS for turn in one.turns]
     return [
         ClassTurn(
-            dialogue_id=name,
+            conversation=name,
             turn=turn.id,
             speaker=turn.speaker,
-            utterance=turn.text,
+            text=turn.text,
             label=turn.label,
             prediction=LABELS.names[index],
             probabilities=(),

@@ -53,8 +53,8 @@ def insides_of(turns, seed=0):
     """For each conversation, columns as the model's: every modality attends, some turns lack the acoustics."""
     random = np.random.default_rng(seed)
     result = []
-    for name in dict.fromkeys(turn.dialogue_id for turn in turns):
-        count = sum(turn.dialogue_id == name for turn in turns)
+    for name in dict.fromkeys(turn.conversation for turn in turns):
+        count = sum(turn.conversation == name for turn in turns)
         columns = {}
         for letter in "ua":
             lacks = random.random(count) < (0.3 if letter == "a" else 0)
@@ -73,17 +73,17 @@ def insides_of(turns, seed=0):
 
 def grouped(turns, spoken):
     """Conversations of ``spoken(row)``."""
-    names = dict.fromkeys(turn.dialogue_id for turn in turns)
-    return [Conversation(name, tuple(spoken(t) for t in turns if t.dialogue_id == name)) for name in names]
+    names = dict.fromkeys(turn.conversation for turn in turns)
+    return [Conversation(name, tuple(spoken(t) for t in turns if t.conversation == name)) for name in names]
 
 
 def evaluated(path, turns, labels=LABELS, insides=None, records=RECORDS):
     """A run directory with the files of an evaluation of classes."""
     run = RunDirectory(path)
     folder = run.evaluation("test")
-    conversations = grouped(turns, lambda row: Turn(row.turn, row.speaker, row.utterance, label=row.label))
+    conversations = grouped(turns, lambda row: Turn(row.turn, row.speaker, row.text, label=row.label))
     probabilities = [
-        np.asarray([turn.probabilities for turn in turns if turn.dialogue_id == one.id]) for one in conversations
+        np.asarray([turn.probabilities for turn in turns if turn.conversation == one.id]) for one in conversations
     ]
     predictions.write(folder / "predictions.csv", conversations, probabilities, Classes(labels), insides)
     read, task = predictions.read(folder / "predictions.csv")
@@ -222,7 +222,7 @@ def test_every_turn_is_there_with_what_the_files_say_of_it(full):
     groups = {"Intra-ES": intra_shifts(turns), "Inter-ES": inter_shifts(turns)}
     for element, turn in zip(shown, turns, strict=True):
         head, verdict = element.find("p", class_="w").text, element.find("p", class_="v")
-        assert head == f"{int(turn.turn) + 1} {turn.speaker}: {turn.utterance}"
+        assert head == f"{int(turn.turn) + 1} {turn.speaker}: {turn.text}"
         names = [name for name, group in groups.items() if turn in group]
         assert [tag.text for tag in verdict.find_all("small")] == names
         said = {
@@ -241,7 +241,7 @@ def test_every_turn_is_there_with_what_the_files_say_of_it(full):
         assert len(links) == len(seen)
         for link, (_, one) in zip(links, seen, strict=True):
             target = places[link.attributes["href"][1:]]
-            assert (target.dialogue_id, target.turn) == (turn.dialogue_id, one.turn)
+            assert (target.conversation, target.turn) == (turn.conversation, one.turn)
         looks = [p.text for p in element.find_all("p", class_="a")][: len(seen)]
         for look, (letter, one) in zip(looks, seen, strict=True):
             assert look.startswith({"u": "utterance", "a": "acoustic"}[letter])
@@ -279,7 +279,7 @@ def test_text_from_data_stays_text(tmp_path):
     by_letter = dict(zip("abc", labels.names, strict=True))
     turns = [
         dataclasses.replace(
-            turn, dialogue_id=NASTY[1], label=by_letter[turn.label], prediction=by_letter[turn.prediction]
+            turn, conversation=NASTY[1], label=by_letter[turn.label], prediction=by_letter[turn.prediction]
         )
         for turn in conversation(NASTY[1], "xyxy", "abca", "abcb", NASTY)
     ]

@@ -125,13 +125,13 @@ def test_predictions_have_a_label_and_a_prediction_a_target(tmp_path):
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
-        "dialogue_id",
+        "conversation",
         "turn",
         "speaker",
-        "utterance",
+        "text",
         *(f"{kind}_{name}" for name in SPACE.names for kind in ("label", "prediction")),
     ]
-    assert rows[0]["utterance"] == 'so, "yes"' and rows[0]["label_arousal"] == "" and rows[1]["label_power"] == ""
+    assert rows[0]["text"] == 'so, "yes"' and rows[0]["label_arousal"] == "" and rows[1]["label_power"] == ""
     found = np.array([[row[f"prediction_{name}"] for name in SPACE.names] for row in rows], np.float32)
     np.testing.assert_array_equal(found, outputs)
     assert [rows[0]["label_valence"], rows[0]["label_power"], rows[1]["label_arousal"]] == ["0.25", "-1.0", "0.125"]
@@ -142,16 +142,16 @@ def test_predictions_have_a_label_and_a_prediction_a_target(tmp_path):
         predictions.write(path, [Conversation("c", turns)], [outputs[:1]], TASK)
 
 
-VALUES = "dialogue_id,turn,speaker,utterance,label_a,prediction_a,label_b,prediction_b"
+VALUES = "conversation,turn,speaker,text,label_a,prediction_a,label_b,prediction_b"
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (VALUES.replace("prediction_b", "prediction_c"), "line 1: expected the columns dialogue_id,.* found"),
-        (VALUES.replace(",label_b,prediction_b", ",label_b"), "line 1: expected the columns dialogue_id"),
-        (VALUES.replace("_b", "_a"), "line 1: expected the columns dialogue_id"),
-        (VALUES.replace("label_a,", ""), "line 1: expected the columns dialogue_id"),
+        (VALUES.replace("prediction_b", "prediction_c"), "line 1: expected the columns conversation,.* found"),
+        (VALUES.replace(",label_b,prediction_b", ",label_b"), "line 1: expected the columns conversation"),
+        (VALUES.replace("_b", "_a"), "line 1: expected the columns conversation"),
+        (VALUES.replace("label_a,", ""), "line 1: expected the columns conversation"),
         (VALUES + ",gate_xx", "line 1: expected the columns attended_turn_<m>"),
         (VALUES + "\nd,0,s,hi,,0.5,0.25\n", "line 2: expected 8 fields, found 7"),
         (VALUES + "\nd,0,s,hi,,,0.25,1\n", "line 2: expected a value, found ''"),

@@ -32,7 +32,7 @@ def analyse(turns: Sequence[ClassTurn], task: Classes) -> dict[str, Any]:
     """
     return {
         "n": len(labelled(turns)),
-        "conversations": len({turn.dialogue_id for turn in turns}),
+        "conversations": len({turn.conversation for turn in turns}),
         "shifts": shifts(turns, task),
         "short": short_utterances(turns, task),
         "intervals": _DRAWN | bootstrap.intervals(turns, task),

@@ -100,7 +100,7 @@ def statistics_of(runs: Sequence[Sequence[PredictedTurn]], task: Task) -> np.nda
     """Returns ``Task.statistics`` ``[J, Pr, ___]`` of several runs' rows of the same turns in the same order."""
     annotated_N, _ = task.arrays(runs[0])
     predicted_PrxN = np.stack([task.arrays(turns)[1] for turns in runs])
-    return task.statistics([turn.dialogue_id for turn in runs[0]], annotated_N, predicted_PrxN)
+    return task.statistics([turn.conversation for turn in runs[0]], annotated_N, predicted_PrxN)
 
 
 def _resample(statistics_JxPr: np.ndarray, task: Task, resamples: int, seed: int) -> dict[str, np.ndarray]:

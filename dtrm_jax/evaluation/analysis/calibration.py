@@ -57,7 +57,7 @@ def _probabilities(turns: Sequence[ClassTurn]) -> np.ndarray:
     if wrong.any():
         turn = turns[int(np.argmax(wrong))]
         raise InputError(
-            f"conversation {turn.dialogue_id}, turn {turn.turn}: expected probabilities from 0 to 1, "
+            f"conversation {turn.conversation}, turn {turn.turn}: expected probabilities from 0 to 1, "
             f"found {', '.join(f'{value:g}' for value in turn.probabilities)}"
         )
     return result

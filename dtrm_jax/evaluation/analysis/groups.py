@@ -37,7 +37,7 @@ def intra_shifts(turns: Sequence[ClassTurn]) -> list[ClassTurn]:
     Their label differs from that of the same speaker's previous labelled turn in the conversation. IEMOCAP's 31 test
     dialogues have 410, 13.2 per dialogue, as in the paper's Table 6.
     """
-    return _shifts(turns, lambda turn: (turn.dialogue_id, turn.speaker))
+    return _shifts(turns, lambda turn: (turn.conversation, turn.speaker))
 
 
 def inter_shifts(turns: Sequence[ClassTurn]) -> list[ClassTurn]:
@@ -47,7 +47,7 @@ def inter_shifts(turns: Sequence[ClassTurn]) -> list[ClassTurn]:
     reading that gives the paper's count on IEMOCAP's test dialogues, 683, 22.0 per dialogue, although 98 of these turns
     follow one by the same speaker. Those are in both groups, as are many others.
     """
-    return _shifts(turns, lambda turn: turn.dialogue_id)
+    return _shifts(turns, lambda turn: turn.conversation)
 
 
 def shifts(turns: Sequence[ClassTurn], task: Classes) -> dict[str, dict[str, Any]]:
@@ -57,7 +57,7 @@ def shifts(turns: Sequence[ClassTurn], task: Classes) -> dict[str, dict[str, Any
         The scores (``score``) and ``per_conversation``, the mean count over all conversations, of ``all`` labelled
         turns, those with an ``intra`` or ``inter`` shift, and those with ``neither``, a conversation's first included.
     """
-    conversations = len({turn.dialogue_id for turn in turns})
+    conversations = len({turn.conversation for turn in turns})
     groups = {"all": labelled(turns), "intra": intra_shifts(turns), "inter": inter_shifts(turns)}
     shifting = {turn.key for name in ("intra", "inter") for turn in groups[name]}
     groups["neither"] = [turn for turn in groups["all"] if turn.key not in shifting]
@@ -77,12 +77,12 @@ def normalized(text: str) -> str:
 
 def with_text(turns: Sequence[ClassTurn], text: str) -> list[ClassTurn]:
     """Returns the labelled turns whose utterance is ``text``, but for case and punctuation."""
-    return [turn for turn in labelled(turns) if normalized(turn.utterance) == normalized(text)]
+    return [turn for turn in labelled(turns) if normalized(turn.text) == normalized(text)]
 
 
 def with_words(turns: Sequence[ClassTurn], most: int) -> list[ClassTurn]:
     """Returns the labelled turns of 1 to ``most`` words."""
-    return [turn for turn in labelled(turns) if 1 <= len(normalized(turn.utterance).split()) <= most]
+    return [turn for turn in labelled(turns) if 1 <= len(normalized(turn.text).split()) <= most]
 
 
 def short_utterances(
@@ -105,7 +105,7 @@ def short_utterances(
         ``one_word``: the scores (``score``) of utterances of one word; ``texts``: those of every reported text, after
         ``normalized``.
     """
-    counts = Counter(normalized(turn.utterance) for turn in with_words(turns, words))
+    counts = Counter(normalized(turn.text) for turn in with_words(turns, words))
     repeated = [text for text, count in counts.items() if count > 1]
     # Ties are broken alphabetically, so that the choice does not depend on the order of the conversations.
     chosen = sorted(repeated, key=lambda text: (-counts[text], text))[:frequent]

@@ -1,12 +1,14 @@
 """``predictions.csv``: one row per turn of a split, with its annotation, what was predicted, and what the model saw.
 
-The file is UTF-8 and follows RFC 4180. Its columns are ``dialogue_id``, ``turn`` (the turn's id in its source),
-``speaker`` and ``utterance``, then those of the task. For classes these are ``label`` (empty if the turn is not
-annotated), ``prediction``, and the probability of every emotion in a column ``p_<label>``, in the order of the label
-space. For real values there are two per target, ``label_<name>`` (empty if not annotated) and ``prediction_<name>``.
+The file is UTF-8 and follows RFC 4180. Its columns are ``conversation``, ``turn`` (the turn's id in its source),
+``speaker`` and ``text``, as in people's own tables, then those of the task. For classes these are ``label`` (empty if
+the turn is not annotated), ``prediction``, and the probability of every emotion in a column ``p_<label>``, in the order
+of the label space. For real values there are two per target, ``label_<name>`` (empty if not annotated) and ``prediction_<name>``.
 Last come columns on the insides of the model, as far as it has them: ``attended_turn_u``, ``gate_ua`` and more, which
 ``evaluation.files.inside_columns`` documents. Conversations follow each other in the order of the split, turns in the
 order they were spoken. The file appears complete or not at all.
+
+Files of earlier versions, which call ``conversation`` and ``text`` otherwise, are read as well.
 """
 
 import csv
@@ -21,7 +23,9 @@ from dtrm_jax.evaluation.files import inside_columns
 from dtrm_jax.replacing import replacing
 from dtrm_jax.tasks import TASKS, PredictedTurn, Task
 
-TURN_COLUMNS = ("dialogue_id", "turn", "speaker", "utterance")
+TURN_COLUMNS = ("conversation", "turn", "speaker", "text")
+
+_EARLIER = ("dialogue_id", "turn", "speaker", "utterance")  # the same columns in earlier versions
 
 
 def write(
@@ -86,7 +90,7 @@ def read(path: str | os.PathLike) -> tuple[list[PredictedTurn], Task]:
                     if len(cells) != len(header):
                         raise ValueError(f"expected {len(header)} fields, found {len(cells)}")
                     turn = dict(zip(TURN_COLUMNS, cells, strict=False))
-                    earlier = ids.setdefault(turn["dialogue_id"], set())
+                    earlier = ids.setdefault(turn["conversation"], set())
                     insides = inside_columns.parse(header[own:], cells[own:], earlier)
                     rows.append(task.parse(cells[len(TURN_COLUMNS) : own], turn | {"insides": insides}))
                     earlier.add(turn["turn"])
@@ -113,7 +117,7 @@ def _checked(conversation: Conversation, outputs_LxC: np.ndarray, task: Task) ->
 def _task_in(header: Sequence[str]) -> tuple[Task, int]:
     """Returns the task that a file's columns name, and how many columns there are before those of the insides."""
     first = len(TURN_COLUMNS)
-    if tuple(header[:first]) == TURN_COLUMNS:
+    if tuple(header[:first]) in (TURN_COLUMNS, _EARLIER):
         for kind in TASKS.values():
             if (found := kind.from_header(header[first:])) is not None:
                 task, own = found

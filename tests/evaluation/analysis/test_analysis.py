@@ -25,9 +25,9 @@ from tests.runs import ROOT, environment
 def write(path, turns, labels=LABELS):
     """Writes the rows as an evaluation does."""
     conversations, probabilities = [], []
-    for name in dict.fromkeys(turn.dialogue_id for turn in turns):
-        rows = [turn for turn in turns if turn.dialogue_id == name]
-        spoken = tuple(Turn(row.turn, row.speaker, row.utterance, label=row.label) for row in rows)
+    for name in dict.fromkeys(turn.conversation for turn in turns):
+        rows = [turn for turn in turns if turn.conversation == name]
+        spoken = tuple(Turn(row.turn, row.speaker, row.text, label=row.label) for row in rows)
         conversations.append(Conversation(name, spoken))
         probabilities.append(np.asarray([row.probabilities for row in rows]))
     predictions.write(path, conversations, probabilities, Classes(labels))
@@ -125,7 +125,7 @@ def test_no_line_exceeds_the_terminal():
 
 def _renamed(turn, names):
     by_letter = dict(zip(LABELS.names, names, strict=True))
-    fields = {name: getattr(turn, name) for name in ("dialogue_id", "turn", "speaker", "utterance", "probabilities")}
+    fields = {name: getattr(turn, name) for name in ("conversation", "turn", "speaker", "text", "probabilities")}
     return fields | {"label": by_letter[turn.label], "prediction": by_letter[turn.prediction]}
 
 

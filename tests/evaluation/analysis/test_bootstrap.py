@@ -22,8 +22,8 @@ def scores_of(turns):
 
 
 def by_conversation(turns):
-    names = dict.fromkeys(turn.dialogue_id for turn in labelled(turns))
-    return [[turn for turn in labelled(turns) if turn.dialogue_id == name] for name in names]
+    names = dict.fromkeys(turn.conversation for turn in labelled(turns))
+    return [[turn for turn in labelled(turns) if turn.conversation == name] for name in names]
 
 
 def plain(turns, seed):

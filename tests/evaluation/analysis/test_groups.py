@@ -11,7 +11,7 @@ from tests.predicted import TASK, conversation, random_turns
 
 
 def ids(turns):
-    return [turn.dialogue_id + turn.turn for turn in turns]
+    return [turn.conversation + turn.turn for turn in turns]
 
 
 #               turn      0123456789

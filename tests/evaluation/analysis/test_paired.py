@@ -33,7 +33,7 @@ def test_they_account_for_the_difference_in_accuracy():
 
 
 def test_the_order_of_the_turns_does_not_matter_and_texts_may_differ():
-    silent = [dataclasses.replace(turn, utterance="") for turn in SECOND]
+    silent = [dataclasses.replace(turn, text="") for turn in SECOND]
     assert matched(FIRST, silent[::-1]) == silent
     assert rectified(FIRST, silent[::-1], TASK) == rectified(FIRST, SECOND, TASK)
 

@@ -47,7 +47,7 @@ def test_the_file_byte_for_byte(path):
     second = conversation("d2", texts=('so, "he"\nsaid',), labels=("joy, loud",))
     predictions.write(path, [conversation(), second], probabilities, TASK)
     expected = (
-        'dialogue_id,turn,speaker,utterance,label,prediction,p_calm,"p_joy, loud",p_überrascht\r\n'
+        'conversation,turn,speaker,text,label,prediction,p_calm,"p_joy, loud",p_überrascht\r\n'
         'd1,u0,sp0,hello,calm,"joy, loud",0.25,0.5,0.25\r\n'
         "d1,u1,sp1,you,,überrascht,0.1,0.2,0.7\r\n"
         'd2,u0,sp0,"so, ""he""\nsaid","joy, loud",calm,1.0,0.0,0.0\r\n'
@@ -66,9 +66,9 @@ def test_round_trip(path, dtype):
     assert task == TASK
     expected = [(one.id, turn) for one in written for turn in one.turns]
     assert len(rows) == len(expected) == 16
-    for row, (dialogue_id, turn), values in zip(rows, expected, np.concatenate(probabilities), strict=True):
-        found = (row.dialogue_id, row.turn, row.speaker, row.utterance, row.label)
-        assert found == (dialogue_id, turn.id, turn.speaker, turn.text, turn.label)
+    for row, (name, turn), values in zip(rows, expected, np.concatenate(probabilities), strict=True):
+        found = (row.conversation, row.turn, row.speaker, row.text, row.label)
+        assert found == (name, turn.id, turn.speaker, turn.text, turn.label)
         assert row.prediction == LABELS.names[values.argmax()]
         assert np.asarray(row.probabilities, dtype=dtype).tolist() == values.tolist()
 
@@ -171,13 +171,21 @@ def test_insides_that_do_not_fit_are_refused(path, columns, message):
         predictions.write(path, [conversation()], [np.eye(3)[:2]], TASK, [columns])
 
 
-HEADER = "dialogue_id,turn,speaker,utterance,label,prediction,p_a,p_b\n"
+HEADER = "conversation,turn,speaker,text,label,prediction,p_a,p_b\n"
+
+
+def test_files_of_earlier_versions_can_be_read(path):
+    predictions.write(path, [conversation()], [np.eye(3)[:2]], TASK)
+    expected = predictions.read(path)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("conversation,turn,speaker,text,", "dialogue_id,turn,speaker,utterance,", 1))
+    assert path.read_text(encoding="utf-8") != text and predictions.read(path) == expected
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", r"line 0: expected the columns dialogue_id, turn,.*found \[\]"),
+        ("", r"line 0: expected the columns conversation, turn,.*found \[\]"),
         (HEADER.replace("turn", "Turn"), "line 1: expected the columns"),
         (HEADER.replace("p_b", "b"), "line 1: expected the columns"),
         (HEADER.replace("p_b", "p_a"), "line 1: expected the columns"),
