@@ -78,7 +78,7 @@ def test_the_command_evaluates_other_data_in_a_folder_of_its_own(run, tmp_path):
     assert own["source"] is None and own["data"] == run.read_manifest().data
     assert other["source"] == "Their talks (2)" and other["corpus"] == "table" and other["n"] == 9
     assert other["data"].keys() == {"conversations"} and other["data"] != own["data"]
-    assert {turn.utterance.split()[0] for turn in predictions.read(folder / "predictions.csv")[0]} == {"hello"}
+    assert {turn.text.split()[0] for turn in predictions.read(folder / "predictions.csv")[0]} == {"hello"}
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "of Their talks (2), which is not the data that the run was trained on" in page
     assert "--source &#39;Their talks (2)&#39;" in page
@@ -99,15 +99,21 @@ def test_the_fingerprint_decides_and_not_the_place(run, trained, tmp_path):
     (second,) = evaluations(run) - {"test", "test@talks"}
     assert second.startswith("test@talks-")
     words = {
-        name: predictions.read(run.evaluation(name) / "predictions.csv")[0][0].utterance.split()[0]
+        name: predictions.read(run.evaluation(name) / "predictions.csv")[0][0].text.split()[0]
         for name in ("test@talks", second)
     }
     assert words == {"test@talks": "one", second: "two"}
-    # Each again is found again.
+    # Each again is found again: its files are the same, but for when they were made.
+    dated = {"metrics.json", "report.html"}
     found = {name: contents(run.evaluation(name)) for name in evaluations(run)}
     for word in ("one", "two"):
         api.evaluate(run, source=str(tmp_path / word / "talks"))
-    assert {name: contents(run.evaluation(name)) for name in evaluations(run)} == found
+    again = {name: contents(run.evaluation(name)) for name in evaluations(run)}
+    assert again.keys() == found.keys()
+    for name, files in found.items():
+        assert {file: digest for file, digest in again[name].items() if file not in dated} == {
+            file: digest for file, digest in files.items() if file not in dated
+        }
     assert contents(run.evaluation("test")) == before
 
 

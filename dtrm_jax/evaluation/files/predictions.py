@@ -3,10 +3,10 @@
 The file is UTF-8 and follows RFC 4180. Its columns are ``conversation``, ``turn`` (the turn's id in its source),
 ``speaker`` and ``text``, as in people's own tables, then those of the task. For classes these are ``label`` (empty if
 the turn is not annotated), ``prediction``, and the probability of every emotion in a column ``p_<label>``, in the order
-of the label space. For real values there are two per target, ``label_<name>`` (empty if not annotated) and ``prediction_<name>``.
-Last come columns on the insides of the model, as far as it has them: ``attended_turn_u``, ``gate_ua`` and more, which
-``evaluation.files.inside_columns`` documents. Conversations follow each other in the order of the split, turns in the
-order they were spoken. The file appears complete or not at all.
+of the label space. For real values there are two per target, ``label_<name>`` (empty if not annotated) and
+``prediction_<name>``. Last come columns on the insides of the model, as far as it has them: ``attended_turn_u``,
+``gate_ua`` and more, which ``evaluation.files.inside_columns`` documents. Conversations follow each other in the order
+of the split, turns in the order they were spoken. The file appears complete or not at all.
 
 Files of earlier versions, which call ``conversation`` and ``text`` otherwise, are read as well.
 """
