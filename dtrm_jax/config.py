@@ -38,12 +38,23 @@ class PlantedConfig:
 class DataConfig:
     """Where the conversations come from."""
 
-    # The corpus, one of data/readers/__init__.py: meld | iemocap | avec | table (your own conversations,
-    # docs/own-data.md) | planted (generated conversations).
+    # The corpus, one of data/readers/__init__.py: meld | iemocap | emorynlp | dailydialog | avec | table (your own
+    # conversations, docs/own-data.md) | planted (generated conversations).
     name: str = "meld"
     # Folder of the raw files, feature files included, or one file. If it is empty, the environment variable
     # DTRM_<NAME>_SOURCE names it; without that, MELD's text is downloaded once, and other corpora are refused.
     source: str = ""
+    # How your own tables call their columns (docs/own-data.md), where not as the project does, such as
+    # "conversation=Dialogue_ID,text=Utterance,label=Emotion".
+    columns: str = setting("", since="0.3.0")
+    # The classes. For your own tables, their names in order, such as "neutral,joy,anger"; whole-number labels are
+    # positions in them, from 0. For meld and emorynlp: sentiment, in place of emotions. For iemocap: four (happy, which
+    # takes in excited, sad, neutral and angry) or four_without_excited; turns of other emotions are context alone. If
+    # it is empty, all that the data has.
+    labels: str = setting("", since="0.3.0")
+    # The session of IEMOCAP, 1 to 5, that is the test split; dev is drawn from the four others. 0 takes the splits as
+    # they are published.
+    test_session: int = setting(0, high=5, since="0.3.0")
     cache: str = ""  # folder of prepared data; if it is empty, $DTRM_CACHE, or else ~/.cache/dtrm_jax
     # The dev split: given (the data's own, or as random if it has none) | random (drawn from train and dev together).
     validation: str = setting("given", choices=("given", "random"))

@@ -128,11 +128,13 @@ class Dataset:
         name: The corpus.
         labels: Its label space: classes, or real values.
         splits: ``train``, ``dev`` and ``test`` (those that exist) -> conversations in a fixed order.
+        notes: What people should know about how it was read, a line each: what was forgiven, how splits were made.
     """
 
     name: str
     labels: LabelSpace | ValueSpace
     splits: dict[str, tuple[Conversation, ...]]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
         sizes = self.feature_sizes()

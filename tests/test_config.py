@@ -171,6 +171,7 @@ CHOICES = {
 }
 RANGES = {
     "data.validation_share": (0, "below 1"),
+    "data.test_session": (0, 5),
     "data.text_layer": (0, 4),
     "data.planted.turns": (1, INFINITE),
     "data.planted.speakers": (2, 4),
@@ -201,6 +202,8 @@ FREE_TEXTS = {
     "data.source",
     "data.neutral",
     "data.cache",
+    "data.columns",
+    "data.labels",
     "data.targets",
     "model.architecture",
     "model.encoder.pretrained",

@@ -75,6 +75,7 @@ def _builder_class() -> type:
             for name, size in dataset.feature_sizes().items():
                 record[_FEATURE + name] = tfds.features.Tensor(shape=(None, size), dtype=np.float32)
             metadata = {"name": dataset.name, "splits": list(dataset.splits), "features": list(dataset.feature_sizes())}
+            metadata["notes"] = list(dataset.notes)
             if isinstance(dataset.labels, ValueSpace):
                 metadata["values"] = dataset.labels.names
             return tfds.core.DatasetInfo(
@@ -167,7 +168,7 @@ def _read(records: pathlib.Path) -> Dataset:
         for split in metadata["splits"]:
             source = builder.as_data_source(split) if split in builder.info.splits else ()
             splits[split] = tuple(_from_record(record, labels, metadata["features"]) for record in source)
-        return Dataset(metadata["name"], labels, splits)
+        return Dataset(metadata["name"], labels, splits, notes=tuple(metadata.get("notes", ())))
     except Exception as error:  # TFDS and ArrayRecord raise whatever their parsers do
         reason = " ".join(str(error).split())[:120]
         raise InputError(

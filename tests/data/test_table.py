@@ -144,7 +144,10 @@ def without(*names, rows=ROWS):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (without("speaker", "turn"), ": expected the columns conversation, turn, speaker, missing: turn, speaker"),
+        (
+            without("speaker", "text"),
+            ": expected the columns conversation, speaker, text, missing: speaker, text; found",
+        ),
         (without("label"), ": expected a column label, or else columns value_<name>, found both or neither"),
         (
             [{**row, "value_x": 1.5} for row in ROWS],
@@ -179,7 +182,8 @@ ROW = '{"conversation": 1, "turn": 1, "speaker": "A"%s}'
         ('{"conversation": 1.5, "turn": 1, "speaker": "A", "text": "x"}', "as conversation, found 1.5"),
         ('{"conversation": null, "turn": 1, "speaker": "A", "text": "x"}', "as conversation, found nothing"),
         (ROW % ', "text": 3', "line 5: expected text, found 3"),
-        (ROW % ', "text": "x", "label": 4', "line 5: expected a name as label, found 4"),
+        (ROW % ', "text": "x", "label": 4.5', "line 5: expected a name or a whole number as label, found 4.5"),
+        (ROW % ', "text": "x", "label": true', "line 5: expected a name or a whole number as label, found True"),
         (ROW % ', "text": "x", "acoustic": [1, "a"]', "line 5: acoustic: expected a list of numbers, or nothing"),
         (ROW % ', "text": "x", "acoustic": [true]', "line 5: acoustic: expected a list of numbers, or nothing"),
         (ROW % ', "text": "x", "acoustic": [1, NaN]', "line 5: acoustic features: expected finite numbers"),

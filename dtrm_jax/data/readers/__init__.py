@@ -25,9 +25,10 @@ READERS: dict[str, Files | Generated] = {
         needs="one or more of AVEC_features_1.pkl to AVEC_features_4.pkl are",
     ),
     "table": Files(
-        version=1,
+        version=2,
         module="dtrm_jax.data.readers.table",
         needs="tables of conversations (docs/own-data.md) are",
+        options=("columns", "labels"),
     ),
     "planted": Generated(
         version=2,

@@ -7,6 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from dtrm_jax.errors import InputError
 
+# What may separate the fields of a table, and its name; of equals, the first is taken.
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+
+# The line on which a row starts, and its fields.
+Records = Iterator[tuple[int, list[str]]]
+
 
 def rows(path: pathlib.Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Yields the line on which each row starts, and the row's values by column.
@@ -14,19 +20,59 @@ def rows(path: pathlib.Path, required: Sequence[str]) -> Iterator[tuple[int, dic
     Raises:
         InputError: The file cannot be read, a column is missing or repeated, or a row is malformed; names the line.
     """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    header, line = None, 1
+    found, cells_of_rows = parse(path, read_text(path))
+    header = [name.strip() for name in found]
+    wrong = [name for name in required if header.count(name) != 1]
+    wrong += sorted({name for name in header if header.count(name) > 1 and name not in wrong})
+    if wrong:
+        raise InputError(f"{path}: expected each column once, missing or repeated: {', '.join(wrong)}")
+    for line, cells in cells_of_rows:
+        yield line, dict(zip(header, cells, strict=True))
+
+
+def parse(path: pathlib.Path, text: str, delimiter: str = ",") -> tuple[list[str], Records]:
+    """Returns the header of a file as it is written, empty if there is none, and its rows, each as long as the header.
+
+    Args:
+        path: The file, for errors.
+        text: Its content.
+        delimiter: One of ``DELIMITERS``.
+
+    Raises:
+        InputError: The header is malformed; the iterator raises it for a malformed row. Names the line.
+    """
+    records = _records(path, text, delimiter)
+    _, header = next(records, (1, []))
+    return header, _as_long_as(path, len(header), records)
+
+
+def delimiter_of(text: str) -> str:
+    """Returns the one of ``DELIMITERS`` that splits the first line that is not empty into most fields."""
+    first = next((line for line in io.StringIO(text) if line.strip()), "")
+
+    def fields(delimiter: str) -> int:
+        return len(next(csv.reader([first], delimiter=delimiter), []))
+
+    return max(DELIMITERS, key=fields)
+
+
+def _records(path: pathlib.Path, text: str, delimiter: str) -> Records:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    line = 1
     try:
-        for row in reader:
-            if row and header is None:
-                header = _header(path, row, required)
-            elif row and len(row) != len(header):
-                raise InputError(f"{path}, line {line}: expected {len(header)} fields, found {len(row)}")
-            elif row:
-                yield line, dict(zip(header, row, strict=True))
+        for cells in reader:
+            if cells:
+                yield line, cells
             line = reader.line_num + 1
     except csv.Error as error:
         raise InputError(f"{path}, line {line}: not a CSV row: {error}") from None
+
+
+def _as_long_as(path: pathlib.Path, length: int, records: Records) -> Records:
+    for line, cells in records:
+        if len(cells) != length:
+            raise InputError(f"{path}, line {line}: expected {length} fields, found {len(cells)}")
+        yield line, cells
 
 
 def read_text(path: pathlib.Path) -> str:
@@ -44,12 +90,3 @@ def read_text(path: pathlib.Path) -> str:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}, line {line}: expected UTF-8, found byte 0x{error.object[error.start]:02x}") from None
-
-
-def _header(path: pathlib.Path, row: list[str], required: Sequence[str]) -> list[str]:
-    header = [name.strip() for name in row]
-    wrong = [name for name in required if header.count(name) != 1]
-    wrong += sorted({name for name in header if header.count(name) > 1 and name not in wrong})
-    if wrong:
-        raise InputError(f"{path}: expected each column once, missing or repeated: {', '.join(wrong)}")
-    return header

@@ -7,12 +7,15 @@ import json
 import os
 import pathlib
 from collections.abc import Callable
-from typing import ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 from dtrm_jax import config as config_lib
 from dtrm_jax.config import DataConfig
 from dtrm_jax.conversation import Dataset
 from dtrm_jax.errors import InputError
+
+# The settings of ``DataConfig`` that some corpora take, and that others refuse.
+OPTIONS = ("columns", "labels", "test_session")
 
 
 class Reader(Protocol):
@@ -28,11 +31,12 @@ class Reader(Protocol):
             InputError: Files are missing.
         """
 
-    def read(self, source: pathlib.Path) -> Dataset:
+    def read(self, source: pathlib.Path, **options: Any) -> Dataset:
         """Reads the corpus.
 
         Args:
             source: The folder of the corpus, or one file of it.
+            **options: The settings that the corpus takes (``Files.options``).
 
         Raises:
             InputError: A file is missing or malformed; names the file and the record.
@@ -72,12 +76,14 @@ class Files:
         module: A ``Reader``, or a ``DownloadingReader``.
         needs: What the source folder must hold, with its verb, for the error that asks for the folder.
         downloads: Whether the module is a ``DownloadingReader``.
+        options: Which of ``OPTIONS`` its ``read`` takes.
     """
 
     version: int
     module: str
     needs: str
     downloads: bool = False
+    options: tuple[str, ...] = ()
     knows_optimum: ClassVar[bool] = False
 
     def locate(self, config: DataConfig, cache: pathlib.Path) -> Source:
@@ -91,8 +97,11 @@ class Files:
             InputError: Files are missing or cannot be read.
         """
         reader = cast(Reader, importlib.import_module(self.module))
+        options = _options(config, self.options)
         folder = self._folder(config, cache)
         digest = hashlib.sha256(f"{config.name} {self.version}\n".encode())
+        if options:
+            digest.update(json.dumps(options, sort_keys=True).encode())
         for path in reader.files(folder):
             digest.update(path.name.encode() + b"\n")  # names say which split or attribute a file is
             try:
@@ -100,7 +109,7 @@ class Files:
                     digest.update(hashlib.file_digest(file, "sha256").digest())
             except OSError as error:
                 raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-        return Source(digest.hexdigest(), lambda: reader.read(folder))
+        return Source(digest.hexdigest(), lambda: reader.read(folder, **options))
 
     def _folder(self, config: DataConfig, cache: pathlib.Path) -> pathlib.Path:
         variable = f"DTRM_{config.name.upper()}_SOURCE"
@@ -132,6 +141,7 @@ class Generated:
 
     def locate(self, config: DataConfig, cache: pathlib.Path) -> Source:
         """Returns the generator with its settings; nothing is looked up in ``cache``."""
+        _options(config, ())
         generator, rules = importlib.import_module(self.module), importlib.import_module(self.rules)
         settings = getattr(config, config.name)
         digest = hashlib.sha256(f"{config.name} {self.version}\n".encode())
@@ -139,3 +149,17 @@ class Generated:
             digest.update(pathlib.Path(str(module.__file__)).read_bytes())
         digest.update(json.dumps(config_lib.to_dict(settings), sort_keys=True).encode())
         return Source(digest.hexdigest(), lambda: generator.generate(settings))
+
+
+def _options(config: DataConfig, taken: tuple[str, ...]) -> dict[str, Any]:
+    """Returns the settings for a reader that are not empty.
+
+    Raises:
+        InputError: One of them is not for this corpus.
+    """
+    options = {name: value for name in OPTIONS if (value := getattr(config, name))}
+    if others := [name for name in options if name not in taken]:
+        raise InputError(
+            f"config.data.{others[0]}: {config.name} does not take it, found {options[others[0]]!r}; leave it empty"
+        )
+    return options

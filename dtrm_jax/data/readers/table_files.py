@@ -1,74 +1,168 @@
-"""The files of people's own tables, each as its rows: csv, jsonl and parquet."""
+"""The files of people's own tables, each as its rows under the file's own names: csv, jsonl, json and parquet."""
 
+import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from dtrm_jax.conversation import MODALITIES
 from dtrm_jax.data.readers import csv_file
 from dtrm_jax.errors import InputError
 
-VALUE_PREFIX = "value_"
-FEATURES = tuple(MODALITIES.values())
 
-# The number of a row (``table._Table.unit``) and its values by column, None where a cell is empty.
-Rows = Iterator[tuple[int, dict[str, Any]]]
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class File:
+    """A table as its file has it.
 
+    Attributes:
+        path: The file.
+        unit: What a row's number counts: "line" or "row".
+        columns: Its columns, in order of first appearance.
+        rows: (number, values by column), None where a cell is empty.
+        notes: What was forgiven in reading it.
+        class_names: Column -> the names of the classes that its whole numbers stand for, where the file says so.
+        text_alone: Whether every value is text (csv).
+    """
 
-def is_number(value: Any) -> bool:
-    """Whether a value is a number that a float can hold; True and False are none."""
-    return type(value) is float or (type(value) is int and abs(value) < 2**63)
-
-
-def _csv_rows(path: pathlib.Path) -> Rows:
-    for line, row in csv_file.rows(path, ()):
-        values: dict[str, Any] = {name: cell if cell.strip() else None for name, cell in row.items()}
-        for name in values.keys() & FEATURES:
-            raise InputError(f"{path}: column {name}: a csv file cannot hold features; put them into {path.stem}.npz")
-        for name, cell in values.items():
-            if name.startswith(VALUE_PREFIX) and cell is not None:
-                values[name] = _number(cell)
-        yield line, values
-
-
-def _number(cell: str) -> float | str:
-    try:
-        return float(cell)
-    except ValueError:
-        return cell  # refused later, where the message can name it
+    path: pathlib.Path
+    unit: str = "line"
+    columns: tuple[str, ...]
+    rows: list[tuple[int, dict[str, Any]]]
+    notes: tuple[str, ...] = ()
+    class_names: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    text_alone: bool = False
 
 
-def _jsonl_rows(path: pathlib.Path) -> Rows:
-    for line, text in enumerate(csv_file.read_text(path).split("\n"), start=1):
-        if not text.strip():
+def read(path: pathlib.Path, kind: str = "") -> File:
+    """Reads a table.
+
+    Args:
+        path: The file.
+        kind: One of ``LOADERS``; if it is empty, the file's name says it.
+
+    Raises:
+        InputError: The file is of no known kind, cannot be read or is malformed; names the line.
+    """
+    loader = LOADERS.get(kind or path.suffix.lower())
+    if loader is None:
+        raise InputError(f"{path}: expected a file that ends in {', '.join(LOADERS)}")
+    file = loader(path)
+    if not file.rows:
+        raise InputError(f"{path}: expected rows, found none")
+    return file
+
+
+def _csv(path: pathlib.Path, usual: str = ",") -> File:
+    text = csv_file.read_text(path)
+    delimiter = csv_file.delimiter_of(text)
+    header, records = csv_file.parse(path, text, delimiter)
+    if repeated := sorted({name for name in header if header.count(name) > 1}):
+        raise InputError(f"{path}: expected each column once, missing or repeated: {', '.join(repeated)}")
+    rows = [
+        (line, {name: cell if cell.strip() else None for name, cell in zip(header, cells, strict=True)})
+        for line, cells in records
+    ]
+    named = csv_file.DELIMITERS[delimiter]
+    notes = (f"its fields are separated by {named}",) if delimiter != usual and len(header) > 1 else ()
+    return File(path=path, columns=tuple(header), rows=rows, notes=notes, text_alone=True)
+
+
+def _tsv(path: pathlib.Path) -> File:
+    return _csv(path, usual="\t")
+
+
+def _jsonl(path: pathlib.Path) -> File:
+    return _of_objects(path, list(_json_lines(path, csv_file.read_text(path))))
+
+
+def _json(path: pathlib.Path) -> File:
+    """Reads a list of objects, or lines of objects, which files of this name may hold too."""
+    text = csv_file.read_text(path)
+    lines = text.strip().splitlines()
+    if lines and lines[0].lstrip().startswith("{") and (len(lines) == 1 or lines[0].rstrip().endswith("}")):
+        return _of_objects(path, list(_json_lines(path, text)), "reads an object on every line, as in jsonl")
+    content = _parsed(path, text, "")
+    if not isinstance(content, list):
+        raise InputError(f"{path}: expected a list of JSON objects, found {type(content).__name__}")
+    for number, row in enumerate(content, start=1):
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, row {number}: expected a JSON object, found {type(row).__name__}")
+    return dataclasses.replace(_of_objects(path, list(enumerate(content, start=1))), unit="row")
+
+
+def _json_lines(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, written in enumerate(text.split("\n"), start=1):
+        if not written.strip():
             continue
-        try:
-            row = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"{path}, line {line}: not JSON: {error}") from None
-        except RecursionError:
-            raise InputError(f"{path}, line {line}: not a row: nested too deeply") from None
+        row = _parsed(path, written, f", line {line}")
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {line}: expected a JSON object, found {type(row).__name__}")
         yield line, row
 
 
-def _parquet_rows(path: pathlib.Path) -> Rows:
+def _parsed(path: pathlib.Path, text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise InputError(f"{path}{where}: not a row: nested too deeply") from None
+    except ValueError as error:
+        raise InputError(f"{path}{where}: not JSON: {error}") from None
+
+
+def _of_objects(path: pathlib.Path, rows: list[tuple[int, dict[str, Any]]], *notes: str) -> File:
+    return File(path=path, columns=_columns(row for _, row in rows), rows=rows, notes=notes)
+
+
+def _columns(rows: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    columns: dict[str, None] = {}
+    for row in rows:
+        columns.update(dict.fromkeys(row))
+    return tuple(columns)
+
+
+def _parquet(path: pathlib.Path) -> File:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
         raise InputError(f"{path}: reading parquet needs pyarrow: pip install pyarrow") from None
     try:
-        rows = pq.read_table(path).to_pylist()
+        table = pq.read_table(path)
+        rows = list(enumerate(table.to_pylist(), start=1))
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read as parquet: {' '.join(str(error).split())[:120]}") from None
-    yield from enumerate(rows, start=1)
+    described = (table.schema.metadata or {}).get(b"huggingface", b"{}")
+    return File(
+        path=path, unit="row", columns=tuple(table.column_names), rows=rows, class_names=_class_names(described)
+    )
 
 
-LOADERS: dict[str, Callable[[pathlib.Path], Rows]] = {
-    ".csv": _csv_rows,
-    ".jsonl": _jsonl_rows,
-    ".parquet": _parquet_rows,
+def _class_names(described: bytes) -> dict[str, tuple[str, ...]]:
+    """Returns column -> names of its classes, from what Hugging Face's datasets write into a parquet file."""
+    try:
+        features = json.loads(described)["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    found: dict[str, tuple[str, ...]] = {}
+
+    def visit(column: str, feature: Any) -> None:
+        if isinstance(feature, list):
+            for part in feature:
+                visit(column, part)
+        elif isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
+            found[column] = tuple(map(str, feature.get("names") or ()))
+        elif isinstance(feature, dict):
+            for name, part in feature.items():
+                visit(column if name == "feature" else name, part)
+
+    visit("", features)
+    return {column: names for column, names in found.items() if names}
+
+
+LOADERS: dict[str, Callable[[pathlib.Path], File]] = {
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".jsonl": _jsonl,
+    ".json": _json,
+    ".parquet": _parquet,
 }
