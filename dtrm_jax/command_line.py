@@ -1,7 +1,6 @@
 """The parts that the commands share: one-line errors, exit codes, the compilation cache."""
 
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -11,21 +10,27 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from dtrm_jax import config_files
+from dtrm_jax import command_help, config_files, settings
 from dtrm_jax.config import Config, validate
-from dtrm_jax.errors import InputError, exit_status
+from dtrm_jax.errors import InputError, did_you_mean, exit_status
 from dtrm_jax.host_memory import keep_freed_memory
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Print tracebacks of errors in the input, and the libraries' notices.")
 
 
-def run(main: Callable[..., int | None], commands: Sequence[str] = (), module: str = "__main__") -> None:
+def run(
+    main: Callable[..., int | None],
+    commands: Sequence[str] = (),
+    module: str = "__main__",
+    listing: Callable[[], str] | None = None,
+) -> None:
     """Parses the flags and runs ``main``; bad input ends the program with one line and status 2.
 
     Args:
         main: The program. If there are commands, it is given the one that was named.
         commands: The values that the one argument besides the flags may have. If empty, there is no such argument.
         module: Name of the module that defines the command's flags. ``--help`` shows its docstring and its flags.
+        listing: Returns what ``--help`` shows after the flags, such as what the commands are.
     """
 
     def wrapped(arguments: list[str]) -> int | None:
@@ -35,23 +40,31 @@ def run(main: Callable[..., int | None], commands: Sequence[str] = (), module: s
 
         def command() -> int | None:
             if commands and (len(arguments) != 2 or arguments[1] not in commands):
-                found = " ".join(arguments[1:]) or "nothing"
-                raise InputError(f"expected one of {', '.join(commands)}, found {found}")
+                found = " ".join(arguments[1:])
+                nearest = did_you_mean(found, commands) if len(arguments) == 2 else ""
+                raise InputError(f"expected one of {', '.join(commands)}, found {found or 'nothing'}{nearest}")
             if not commands and len(arguments) > 1:
                 raise InputError(f"unexpected argument {arguments[1]!r}")
             return main(*arguments[1:])
 
         return command() if _DEBUG.value else exit_status(command)
 
-    _help_as(module)
-    app.run(wrapped, flags_parser=_parse_flags)
+    def parse(arguments: list[str]) -> list[str]:
+        asked = command_help.asked(arguments[1:])
+        if asked is not None:
+            texts = command_help.Texts(sys.modules[module], shared=sys.modules[__name__], listing=listing)
+            sys.exit(exit_status(lambda: _show(texts.answer(asked))))
+        return _parse_flags(arguments)
+
+    app.run(wrapped, flags_parser=parse)
 
 
-def _help_as(module: str) -> None:
-    """Lets ``--help`` describe the command, whichever script has called it: absl describes the script."""
-    sys.modules["__main__"].__doc__ = sys.modules[module].__doc__
-    for flag in (*flags.FLAGS.get_flags_for_module(module), *flags.FLAGS.get_flags_for_module(__name__)):
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+def _show(text: str) -> None:
+    """Prints a text; a reader such as ``head`` may stop reading."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes when it ends
 
 
 def _parse_flags(arguments: list[str]) -> list[str]:
@@ -61,13 +74,25 @@ def _parse_flags(arguments: list[str]) -> list[str]:
     except Exception as error:  # a config is a program, whose mistakes may be of any kind
         if "--debug" in arguments:
             raise
-        reason = _reason(error)
-        unknown = re.match(r"Field (\w+) not found|Attribute .*>\.(\w+) does not exist", reason)
-        if unknown:
-            named = [argument for argument in arguments if f".{unknown[1] or unknown[2]}" in argument.partition("=")[0]]
-            reason = f"{', '.join(named)}: no such setting; dtrm_jax/config.py lists them all"
-        print(f"error: {reason}", file=sys.stderr)
+        print(f"error: {_unknown_setting(arguments) or _reason(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _unknown_setting(arguments: Sequence[str]) -> str:
+    """Returns what is wrong with the first setting on the command line that does not exist; empty if all do."""
+    config = Config()
+    known = [path for path, *_ in settings.leaves(config)]
+    for argument in arguments:
+        flag = argument.partition("=")[0].lstrip("-")
+        path = flag.removeprefix("no").removeprefix("config.")
+        if not argument.startswith("-") or path in (flag, flag.removeprefix("no"), *known):
+            continue
+        inside = [name for name in known if name.startswith(f"{path}.")]
+        if inside:
+            return f"{argument}: a section of settings, expected one of them, such as --config.{inside[0]}"
+        nearest = settings.nearest_setting(path, config, "--config.")
+        return f"{argument}: no such setting; --help_settings lists them all{nearest}"
+    return ""
 
 
 def _reason(error: Exception) -> str:

@@ -4,12 +4,13 @@ A config file is a Python program with a function ``get_config`` that returns a 
 project stand in ``configs/`` of a checkout, and travel in ``dtrm_jax/configs/`` of an installed package.
 """
 
+import ast
 import re
 import runpy
 from pathlib import Path
 
 from dtrm_jax.config import Config, validate
-from dtrm_jax.errors import InputError
+from dtrm_jax.errors import InputError, did_you_mean
 
 _PACKAGE = Path(__file__).parent
 _NAME = re.compile(r"[\w-]+")  # no separator and no suffix: everything else is a path
@@ -20,6 +21,12 @@ def names() -> list[str]:
     return sorted(file.stem for file in _folder().glob("*.py") if file.stem != "__init__")
 
 
+def summaries() -> dict[str, str]:
+    """Returns the name -> the first line of the docstring of every config that comes with the package."""
+    docstrings = {name: ast.get_docstring(ast.parse(find(name).read_text(encoding="utf-8"))) for name in names()}
+    return {name: (text or "").partition("\n")[0] for name, text in docstrings.items()}
+
+
 def find(name_or_path: str) -> Path:
     """Returns the file of a config.
 
@@ -28,12 +35,13 @@ def find(name_or_path: str) -> Path:
             file of that name in the working directory comes first.
 
     Raises:
-        InputError: There is no such file and no config of that name. The message lists the names.
+        InputError: There is no such file and no config of that name. The message lists the names and the nearest.
     """
     path = Path(name_or_path)
     if path.is_file():
         return path
     there_are = f"the configs that come with the package are {', '.join(names())}"
+    there_are += did_you_mean(path.stem, names())
     if not _NAME.fullmatch(name_or_path):
         raise InputError(f"No such file or directory: {name_or_path!r}; {there_are}")
     shipped = _folder() / f"{name_or_path}.py"

@@ -1,7 +1,8 @@
 """The one exception for input that a user can correct, and how a command ends with it."""
 
+import difflib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 Entry = TypeVar("Entry")
@@ -29,6 +30,21 @@ def chosen(table: Mapping[str, Entry], name: str, setting: str) -> Entry:
     if name not in table:
         raise InputError(f"{setting}: expected one of {', '.join(table)}, found {name!r}")
     return table[name]
+
+
+def did_you_mean(found: str, known: Iterable[str], prefix: str = "") -> str:
+    """Returns the end of an error's line that proposes the name nearest to one that does not exist.
+
+    Args:
+        found: What was given.
+        known: The names that there are.
+        prefix: Is written before the proposal.
+
+    Returns:
+        ``"; did you mean ...?"``; empty if nothing is near.
+    """
+    nearest = difflib.get_close_matches(found, known, n=1)
+    return f"; did you mean {prefix}{nearest[0]}?" if nearest else ""
 
 
 def exit_status(command: Callable[[], int | None]) -> int:

@@ -5,11 +5,12 @@ finite and at least 0. ``check`` refuses everything else by name, ``from_dict`` 
 """
 
 import dataclasses
+import difflib
 import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, get_type_hints
 
-from dtrm_jax.errors import InputError
+from dtrm_jax.errors import InputError, did_you_mean
 
 _ADMITS = "admits"
 _SINCE = "since"
@@ -88,7 +89,7 @@ def admitted(field: dataclasses.Field) -> Admitted:
 
 
 def check(settings: Any, path: str = "config") -> None:
-    """Checks type and value of every setting of a section and of the sections in it.
+    """Checks type and value of every setting of a section and of the sections in it, and that there is nothing else.
 
     Args:
         settings: The section.
@@ -97,6 +98,8 @@ def check(settings: Any, path: str = "config") -> None:
     Raises:
         InputError: Names the setting, what was expected and what was found.
     """
+    for name in _strangers(settings):
+        raise InputError(f"{path}.{name}: no such setting{nearest_setting(name, settings, path + '.')}")
     for name, hint, field, value in leaves(settings):
         _check_type(f"{path}.{name}", hint, value)
         if problem := admitted(field).problem(value):
@@ -113,6 +116,24 @@ def leaves(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, dataclas
             yield from leaves(value, path + ".")
         else:
             yield path, hints[field.name], field, value
+
+
+def nearest_setting(found: str, settings: Any, prefix: str) -> str:
+    """Returns the end of an error's line that proposes the setting nearest to one that does not exist.
+
+    A setting of the same name in another section is nearer than any other.
+
+    Args:
+        found: A path with dots.
+        settings: The section that ``found`` was looked for in.
+        prefix: Is written before the proposal.
+    """
+    known, name = [path for path, *_ in leaves(settings)], found.rpartition(".")[2]
+    namesakes = sorted(
+        (path for path in known if path.rpartition(".")[2] == name),
+        key=lambda path: difflib.SequenceMatcher(None, found, path).ratio(),
+    )
+    return f"; did you mean {prefix}{namesakes[-1]}?" if namesakes else did_you_mean(found, known, prefix)
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
@@ -163,6 +184,16 @@ def from_dict(values: Any, kind: type, path: str = "config") -> Any:
             _check_type(f"{path}.{name}", hint, value)
         arguments[name] = value
     return kind(**arguments)
+
+
+def _strangers(settings: Any, prefix: str = "") -> Iterator[str]:
+    """Yields the paths of attributes that are no settings, as a config file leaves behind that misspells one."""
+    names = {field.name for field in dataclasses.fields(settings)}
+    for name, value in vars(settings).items():
+        if name not in names:
+            yield prefix + name
+        elif dataclasses.is_dataclass(value):
+            yield from _strangers(value, f"{prefix}{name}.")
 
 
 def _check_type(path: str, hint: Any, value: Any) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dtrm_jax.experiments.tables import NAMES
+from dtrm_jax.experiments.tables import NAMES, table
 from tests.runs import ONE_LAYER, ROOT, environment
 
+ROWS = (*NAMES, *(row.variant.name for name in NAMES for row in table(name, "meld").rows))
 SMALL = ("--config.train.epochs=1", "--config.data.planted.train=12", "--config.data.planted.dev=4", *ONE_LAYER)
 
 
@@ -32,17 +33,30 @@ def test_train_then_eval(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("script", "flags"),
+    ("script", "flags", "listed"),
     [
-        (("train.py",), ("--config", "--workdir", "--distributed")),
-        (("eval.py",), ("--checkpoint", "--split", "--step", "--source")),
-        (("-m", "dtrm_jax.experiments"), ("--config", "--seeds", "--only", "--[no]collect")),
+        (("train.py",), ("--config", "--workdir", "--distributed"), ("meld_minilm", "config.train")),
+        (("eval.py",), ("--checkpoint", "--split", "--step", "--source"), ()),
+        (("-m", "dtrm_jax.experiments"), ("--config", "--seeds", "--only", "--[no]collect"), ("meld_minilm", *ROWS)),
     ],
 )
-def test_help_tells_what_the_command_does_and_takes(tmp_path, script, flags):
-    shown = _run(tmp_path, *script, "--help").stdout
-    assert " ".join(("python", *script)) in shown
+def test_help_tells_what_the_command_does_and_takes(tmp_path, script, flags, listed):
+    result = _run(tmp_path, *script, "--help")
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = result.stdout
+    assert " ".join(("python", *script)) in shown and "--help_settings PATTERN" in shown
     assert not [flag for flag in (*flags, "--[no]debug") if f"  {flag}: " not in shown]
+    names = [line.split()[0] for line in shown.splitlines() if line.strip()]
+    assert not [name for name in listed if name not in names]
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_settings_are_explained_without_a_run_and_a_reader_may_stop_reading(tmp_path):
+    result = _run(tmp_path, "eval.py", "--help_settings", "patience")
+    assert result.returncode == 0 and result.stdout.startswith("--config.train.patience=0\n    Evaluations without")
+    command = f"{sys.executable} train.py --help | head -1"
+    piped = subprocess.run(command, shell=True, cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True)
+    assert piped.stdout.startswith("Trains a model") and piped.stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -51,9 +65,14 @@ def test_help_tells_what_the_command_does_and_takes(tmp_path, script, flags):
         (("--config", "configs/none.py"), "No such file or directory: 'configs/none.py'"),
         (("--config", "mled"), "no config is called 'mled'; the configs that come with the package are avec, demo, "),
         (("--config=demo", "--config.train.epochs=0"), "config.train.epochs: expected a number from 1"),
-        (("--config", "planted", "--config.train.epoch=3"), "--config.train.epoch=3: no such setting"),
-        (("--config", "configs/demo.py", "--config.train.epoch=3"), "--config.train.epoch=3: no such setting"),
-        (("--config", "configs/demo.py", "--config.trian.epochs=3"), "--config.trian.epochs=3: no such setting"),
+        (("--config", "mled"), "; did you mean meld?"),
+        (
+            ("--config", "planted", "--config.train.epoch=3"),
+            "--config.train.epoch=3: no such setting; --help_settings ",
+        ),
+        (("--config", "configs/demo.py", "--config.train.epoch=3"), "; did you mean --config.train.epochs?"),
+        (("--config", "demo", "--noconfig.train.score"), "; did you mean --config.train.score_test?"),
+        (("--config", "demo", "--config.train=3"), "--config.train=3: a section of settings, expected one of them"),
         (("--config", "configs/demo.py", "--config.train.epochs=many"), "--config.train.epochs=many: invalid literal"),
         (("--config", "configs/demo.py", "--config.train.epochs=0"), "config.train.epochs: expected a number from 1"),
         (("--config", "configs/iemocap_minilm.py"), "iemocap.pkl"),
@@ -88,7 +107,7 @@ def test_experiments_take_the_name_of_a_table(tmp_path):
             command, cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=300, check=False
         )
         assert result.returncode == 2
-        found = " ".join(arguments) or "nothing"
+        found = {(): "nothing", ("table9",): "table9; did you mean table6?"}.get(arguments, " ".join(arguments))
         assert result.stderr == f"error: expected one of {', '.join(NAMES)}, found {found}\n"
 
 

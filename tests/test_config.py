@@ -213,6 +213,31 @@ SETTINGS = {path: (hint, admitted(field)) for path, hint, field, _ in all_leaves
 NUMBERS = [path for path, (hint, _) in SETTINGS.items() if hint in (int, float)]
 
 
+def test_a_setting_that_a_config_file_misspells_is_refused():
+    config = Config()
+    config.data.planted.trian = 3
+    with pytest.raises(InputError) as caught:
+        validate(config)
+    assert str(caught.value) == ("config.data.planted.trian: no such setting; did you mean config.data.planted.train?")
+
+
+@pytest.mark.parametrize(
+    ("found", "proposed"),
+    [
+        ("train.epoch", "train.epochs"),
+        ("trian.epochs", "train.epochs"),
+        ("epochs", "train.epochs"),
+        ("turns", "data.planted.turns"),
+        ("model.fuse.dropout", "model.fusion.dropout"),
+        ("learning_rate", "optimizer.learning_rate"),
+        ("zzz", ""),
+    ],
+)
+def test_the_nearest_setting_is_proposed(found, proposed):
+    expected = f"; did you mean --{proposed}?" if proposed else ""
+    assert settings.nearest_setting(found, Config(), "--") == expected
+
+
 def test_every_text_has_its_choices_or_is_known_to_be_free():
     found = {path: tuple(one.choices) for path, (hint, one) in SETTINGS.items() if hint is str}
     assert {path: choices for path, choices in found.items() if choices} == CHOICES

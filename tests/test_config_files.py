@@ -50,7 +50,14 @@ def test_what_is_not_there_is_one_line_with_the_names(elsewhere, wrong):
         config_files.load(wrong)
     message = str(caught.value)
     assert repr(wrong) in message and "\n" not in message
-    assert message.endswith(f"the configs that come with the package are {', '.join(config_files.names())}")
+    assert f"; the configs that come with the package are {', '.join(config_files.names())}" in message
+    assert message.endswith("; did you mean meld?" if wrong else "planted")
+
+
+def test_every_config_says_in_a_line_what_it_is():
+    assert config_files.summaries().keys() == set(config_files.names())
+    assert config_files.summaries()["meld"] == "MELD with the paper's recipe: DialogueTRM-U on bert-base-uncased."
+    assert all(config_files.summaries().values())
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dtrm_jax.errors import InputError, exit_status
+from dtrm_jax.errors import InputError, did_you_mean, exit_status
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,9 @@ def test_a_status_is_kept_and_a_mistake_of_ours_is_not_hidden():
     assert exit_status(lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
         exit_status(lambda: 1 / 0)
+
+
+def test_the_nearest_name_is_proposed():
+    assert did_you_mean("mled", ("demo", "meld", "meld_minilm")) == "; did you mean meld?"
+    assert did_you_mean("mled", ("meld",), "--config ") == "; did you mean --config meld?"
+    assert did_you_mean("mled", ("iemocap", "planted")) == "" == did_you_mean("", ("meld",))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from absl import flags
 
-from dtrm_jax import command_line
+from dtrm_jax import command_help, command_line
 from dtrm_jax.errors import InputError
-from dtrm_jax.experiments.tables import NAMES
+from dtrm_jax.experiments.tables import NAMES, table
 
 _CONFIG = command_line.define_config("The experiment that the rows change: a config's name or file.")
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Runs of each row, with train.seed 0, 1, ...", lower_bound=1)
@@ -22,7 +22,7 @@ _RECORDS = flags.DEFINE_string("records", None, "Where the small records of fini
 flags.mark_flag_as_required("config")
 
 
-def main(table: str) -> int:
+def main(name: str) -> int:
     """Runs everything that is not done yet, prints the table and writes it; returns the exit status."""
     config = command_line.load_config(_CONFIG)
     runs = Path(_WORKDIR.value or f"runs/experiments/{config.name}")
@@ -35,8 +35,8 @@ def main(table: str) -> int:
     try:
         if not _COLLECT.value:
             to_run = _only_seeds() or seeds
-            making.run(table, config, seeds=to_run, only=_ONLY.value, folders=Folders(runs, records_folder))
-        print("\n" + making.write(table, config, seeds=seeds, records_folder=records_folder))
+            making.run(name, config, seeds=to_run, only=_ONLY.value, folders=Folders(runs, records_folder))
+        print("\n" + making.write(name, config, seeds=seeds, records_folder=records_folder))
     except Interrupted as interrupted:
         print(interrupted)
         return 128 + interrupted.signal_number
@@ -49,5 +49,18 @@ def _only_seeds() -> list[int]:
     return sorted(map(int, _ONLY_SEEDS.value))
 
 
+def _listing() -> str:
+    """Returns the tables and their rows, for ``--help``."""
+    width, parts = command_help.help_width(), []
+    for name in NAMES:
+        common = table(name, "")
+        rows = {row.variant.name: row.shown for row in common.rows}
+        of_meld = [row for row in table(name, "meld").rows if row.variant.name not in rows]
+        rows |= {row.variant.name: f"{row.shown}, on MELD instead of the row above" for row in of_meld}
+        title = command_help.columns({name: common.title}, width)
+        parts.append(f"{title}\n{command_help.columns(rows, width, indent='    ')}")
+    return "tables, and the names of their rows for --only:\n" + "\n".join(parts)
+
+
 if __name__ == "__main__":
-    command_line.run(main, NAMES)
+    command_line.run(main, NAMES, listing=_listing)

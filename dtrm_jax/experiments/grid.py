@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dtrm_jax.config import Config, validate
-from dtrm_jax.errors import InputError
+from dtrm_jax.errors import InputError, did_you_mean
 from dtrm_jax.evaluation.run import evaluate_run
 from dtrm_jax.experiments import records
 from dtrm_jax.experiments.variants import Variant
@@ -48,7 +48,8 @@ def choose(variants: Sequence[Variant], only: Sequence[str]) -> list[Variant]:
     """Returns the variants that are named, or all; raises InputError for an unknown name."""
     names = [variant.name for variant in variants]
     if unknown := [name for name in only if name not in names]:
-        raise InputError(f"--only: expected some of {', '.join(names)}, found {', '.join(unknown)}")
+        nearest = did_you_mean(unknown[0], names)
+        raise InputError(f"--only: expected some of {', '.join(names)}, found {', '.join(unknown)}{nearest}")
     return [variant for variant in variants if not only or variant.name in only]
 
 

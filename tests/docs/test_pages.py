@@ -89,7 +89,9 @@ def test_a_command_exists_with_its_flags_config_and_settings(case):
     if "-m" in words and not words[words.index("-m") + 1].startswith("dtrm_jax"):
         return  # of another package, such as pip
     assert (ROOT / file).is_file(), file
-    known = {"config", "debug"}.union(*(map(_flags, [file, *SHARED.get(file.split("/")[0], [])])))
+    known = {"config", "debug", "help", "help_settings"}.union(
+        *(map(_flags, [file, *SHARED.get(file.split("/")[0], [])]))
+    )
     for position, word in enumerate(words):
         flag, _, value = word.partition("=")
         if flag == "--config":

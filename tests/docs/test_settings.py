@@ -1,13 +1,12 @@
 """``docs/settings.md`` is what ``dtrm_jax/config.py`` says."""
 
-import dataclasses
 import re
 import runpy
 
 import pytest
 
 from dtrm_jax.config import Config
-from dtrm_jax.settings import leaves, setting
+from dtrm_jax.settings import leaves
 from tests.runs import ROOT
 
 MAKER = runpy.run_path(str(ROOT / "docs" / "make_settings.py"))
@@ -26,28 +25,3 @@ def test_every_setting_is_explained_once(page):
     rows = re.findall(r"^\| `--config\.([\w.]+)` \| (.+?) \| (.+?) \| (.*) \|$", page, re.MULTILINE)
     assert sorted(row[0] for row in rows) == sorted(path for path, *_ in leaves(Config()))
     assert all(len(meaning) > 8 for *_, meaning in rows), "a setting without a comment in config.py"
-
-
-@dataclasses.dataclass
-class Section:
-    """A section."""
-
-    # Stands above,
-    # in two lines.
-    above: int = 3
-
-    behind: float = setting(0.5, below=1)  # stands behind
-    none: bool = True
-    both: str = setting(
-        "x",
-        choices=("x", "y"),
-    )  # in the last line
-
-
-def test_comments_above_and_behind_are_found():
-    assert MAKER["comments"](Section) == {
-        "above": "Stands above, in two lines.",
-        "behind": "Stands behind",
-        "none": "",
-        "both": "In the last line",
-    }
