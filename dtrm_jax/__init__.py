@@ -17,18 +17,34 @@ if TYPE_CHECKING:
     from dtrm_jax.config import Config
     from dtrm_jax.config_files import load as load_config
     from dtrm_jax.errors import InputError
+    from dtrm_jax.inference.prediction import Prediction
+    from dtrm_jax.inference.predictor import Predictor, load
     from dtrm_jax.run_directory import RunDirectory
 
 __version__ = "0.2.0"
 
-__all__ = ["Config", "InputError", "RunDirectory", "build_model", "evaluate", "load_config", "train"]
+__all__ = [
+    "Config",
+    "InputError",
+    "Prediction",
+    "Predictor",
+    "RunDirectory",
+    "build_model",
+    "evaluate",
+    "load",
+    "load_config",
+    "train",
+]
 
 _PLACES = {
     "Config": ("dtrm_jax.config", "Config"),
     "InputError": ("dtrm_jax.errors", "InputError"),
+    "Prediction": ("dtrm_jax.inference.prediction", "Prediction"),
+    "Predictor": ("dtrm_jax.inference.predictor", "Predictor"),
     "RunDirectory": ("dtrm_jax.run_directory", "RunDirectory"),
     "build_model": ("dtrm_jax.api", "build_model"),
     "evaluate": ("dtrm_jax.api", "evaluate"),
+    "load": ("dtrm_jax.inference.predictor", "load"),
     "load_config": ("dtrm_jax.config_files", "load"),
     "train": ("dtrm_jax.api", "train"),
 }

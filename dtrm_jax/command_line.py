@@ -1,16 +1,14 @@
 """The parts that the commands share: one-line errors, exit codes, the compilation cache."""
 
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from dtrm_jax import command_help, config_files, settings
+from dtrm_jax.compilation_cache import keep_compilations
 from dtrm_jax.config import Config, validate
 from dtrm_jax.errors import InputError, did_you_mean, exit_status
 from dtrm_jax.host_memory import keep_freed_memory
@@ -155,6 +153,4 @@ def prepare_process() -> None:
     The user's own settings for either, glibc's and JAX's variables, hold.
     """
     keep_freed_memory()
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = Path(os.environ.get("DTRM_CACHE") or "~/.cache/dtrm_jax").expanduser() / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+    keep_compilations()

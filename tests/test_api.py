@@ -46,8 +46,9 @@ def test_the_examples_of_the_docstrings_run(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     finder = doctest.DocTestFinder(recurse=False)
     runner = doctest.DocTestRunner(_Checker(), verbose=False)
-    # In this order: evaluate's example takes the run that train's leaves behind.
-    examples = [finder.find(thing, name)[0] for name, thing in (("", dtrm_jax), ("t", api.train), ("e", api.evaluate))]
+    # In this order: the later examples take the run that train's leaves behind.
+    things = (("", dtrm_jax), ("t", api.train), ("e", api.evaluate), ("l", dtrm_jax.load))
+    examples = [finder.find(thing, name)[0] for name, thing in things]
     assert all(example.examples for example in examples)
     for example in examples:
         result = runner.run(example)

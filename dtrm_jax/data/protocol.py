@@ -96,7 +96,7 @@ def choose_features(dataset: Dataset, config: Config) -> Dataset:
         InputError: The data lacks one.
     """
     wanted, there = config.model.feature_modalities, tuple(dataset.feature_sizes())
-    layers = _text_layers(there, config.data.text_layer) if "utterance" in wanted else []
+    layers = text_layers(there, config.data.text_layer) if "utterance" in wanted else []
     absent = [name for name in wanted if (not layers if name == "utterance" else name not in there)]
     if absent:
         raise InputError(
@@ -113,8 +113,13 @@ def choose_features(dataset: Dataset, config: Config) -> Dataset:
     return dataclasses.replace(dataset, splits=_map(dataset, kept))
 
 
-def _text_layers(there: tuple[str, ...], layer: int) -> list[str]:
-    """Returns the names of the utterance vectors to use: that of one layer, or those of all layers if it is 0."""
+def text_layers(there: Iterable[str], layer: int) -> list[str]:
+    """Returns the names of the utterance vectors to use: that of one layer, or those of all layers if it is 0.
+
+    Args:
+        there: Names of the features that there are.
+        layer: ``config.data.text_layer``.
+    """
     layers = [name for name in _TEXT_LAYERS if name in there]
     return layers if layer == 0 else layers[layer - 1 : layer]
 

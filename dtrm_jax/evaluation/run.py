@@ -4,8 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, ValueSpace
 from dtrm_jax.data import protocol
@@ -15,14 +13,14 @@ from dtrm_jax.data.plans import EvaluationPlan, plan_evaluation
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis.analyse import analyse
 from dtrm_jax.evaluation.destination import METRICS_FILE, destination, other_source
-from dtrm_jax.evaluation.evaluator import Evaluator, parameter_shapes
+from dtrm_jax.evaluation.evaluator import Evaluator
 from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.evaluation.files.stamp import stamp
+from dtrm_jax.inference.trained import read_trained
 from dtrm_jax.json_file import write_json
-from dtrm_jax.models import build_model
 from dtrm_jax.models.interface import Model
-from dtrm_jax.run_directory import RunDirectory, placed
-from dtrm_jax.tasks import Task, task_of
+from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.tasks import Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,26 +127,23 @@ def restore_run(
         InputError: The directory is not a run, the checkpoint or the split does not exist, or the data has other
             emotions than the run was trained on.
     """
-    config, manifest = run.read_config(), run.read_manifest()
-    dataset = _load(run, config, manifest.labels, source, split)
-    tokenizer = run.read_tokenizer() if config.model.reads_text else None
-    normalization = run.read_normalization()
-    examples = make_examples(dataset.splits[split], manifest.labels, tokenizer, normalization, config)
+    trained = read_trained(run, checkpoint=checkpoint)
+    config, labels = trained.config, trained.manifest.labels
+    dataset = _load(run, config, labels, source, split)
+    examples = make_examples(dataset.splits[split], labels, trained.tokenizer, trained.normalization, config)
     plan = plan_evaluation(examples, config)
-    model = build_model(config, manifest.encoder, len(manifest.labels), plan.shape)
-    step, params = _restore(run, config, model, checkpoint)
     data = fingerprint(dataset)
     return RestoredRun(
         corpus=dataset.name,
-        task=task_of(manifest.labels, config.data.neutral),
+        task=trained.task,
         conversations=dataset.splits[split],
         examples=examples,
         plan=plan,
-        model=model,
-        params=params,
-        step=step,
+        model=trained.model(plan.shape),
+        params=trained.params,
+        step=trained.step,
         data=data,
-        source=other_source(config.data, manifest.data, data, source),
+        source=other_source(config.data, trained.manifest.data, data, source),
     )
 
 
@@ -166,14 +161,3 @@ def _load(
     if not dataset.splits.get(split):
         raise InputError(f"{dataset.name}: expected a split of {', '.join(dataset.splits)}, found {split!r}")
     return dataset
-
-
-def _restore(run: RunDirectory, config: Config, model: Model, checkpoint: str) -> tuple[int, Any]:
-    """Returns the step and the parameters of a checkpoint."""
-    checkpoints = run.checkpoints(config.train.select_by, read_only=True)
-    try:
-        step = checkpoints.resolve(checkpoint)
-        like = placed(parameter_shapes(model), jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))
-        return step, checkpoints.restore(step, {"params": like}).state["params"]
-    finally:
-        checkpoints.close()

@@ -1,7 +1,9 @@
-"""A run on disk: its folder, its checkpoints, and the manifest that its model is rebuilt from."""
+"""A run on disk: its folder, its checkpoints, and the manifest that its model is rebuilt from.
 
-from dtrm_jax.run_directory.checkpoints import Checkpoints, Restored, placed
+Orbax, which takes a second to import, is needed for the checkpoints alone: they are imported from ``checkpoints``.
+"""
+
 from dtrm_jax.run_directory.folder import RunDirectory
 from dtrm_jax.run_directory.manifest import Manifest
 
-__all__ = ["Checkpoints", "Restored", "RunDirectory", "Manifest", "placed"]
+__all__ = ["Manifest", "RunDirectory"]

@@ -18,7 +18,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import filelock
 
@@ -28,8 +28,10 @@ from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.errors import InputError
 from dtrm_jax.replacing import replacing
-from dtrm_jax.run_directory.checkpoints import Checkpoints
 from dtrm_jax.run_directory.manifest import Manifest
+
+if TYPE_CHECKING:
+    from dtrm_jax.run_directory.checkpoints import Checkpoints
 
 _NORMALIZATION = "normalization.npz"
 
@@ -127,8 +129,10 @@ class RunDirectory:
             raise InputError(f"{self.path / 'run.json'}: expected an encoder, found none")
         return EncoderTokenizer.load(self.path / "tokenizer.json", encoder.special)
 
-    def checkpoints(self, select_by: str, *, read_only: bool = False) -> Checkpoints:
+    def checkpoints(self, select_by: str, *, read_only: bool = False) -> "Checkpoints":
         """Opens the checkpoints; ``select_by`` is the dev metric that ranks them."""
+        from dtrm_jax.run_directory.checkpoints import Checkpoints  # and with it Orbax
+
         return Checkpoints(self.path / "checkpoints", select_by, read_only)
 
     def _read_json(self, name: str) -> Any:

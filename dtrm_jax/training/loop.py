@@ -16,8 +16,10 @@ from dtrm_jax.data.examples import Example
 from dtrm_jax.data.packing import measure_fill
 from dtrm_jax.data.pipeline import batches
 from dtrm_jax.data.plans import plan_evaluation
-from dtrm_jax.evaluation.evaluator import Evaluator, parameter_shapes
-from dtrm_jax.run_directory import Checkpoints, RunDirectory, placed
+from dtrm_jax.evaluation.evaluator import Evaluator
+from dtrm_jax.inference.programs import parameter_shapes
+from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.run_directory.checkpoints import Checkpoints, placed
 from dtrm_jax.tasks import METRICS
 from dtrm_jax.training.devices import mesh_of
 from dtrm_jax.training.log import TrainingLog, progress_bar

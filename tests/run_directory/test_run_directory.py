@@ -15,7 +15,8 @@ from dtrm_jax.config import Config, different_settings
 from dtrm_jax.conversation import LabelSpace, ValueSpace
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.errors import InputError
-from dtrm_jax.run_directory import Checkpoints, Manifest, RunDirectory
+from dtrm_jax.run_directory import Manifest, RunDirectory
+from dtrm_jax.run_directory.checkpoints import Checkpoints
 from tests.factories import tiny_encoder
 
 

@@ -9,9 +9,10 @@ from dtrm_jax.data.examples import make_examples
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.data.plans import pack_shape, plan_evaluation
-from dtrm_jax.evaluation.evaluator import Evaluator, make_inspect
+from dtrm_jax.evaluation.evaluator import Evaluator
 from dtrm_jax.evaluation.files.inside_columns import ordered
 from dtrm_jax.evaluation.intermediates import read_out
+from dtrm_jax.inference.programs import make_inspect
 from dtrm_jax.models import build_model
 from dtrm_jax.models.dialogue_trm.insides import weights_by_distance
 from dtrm_jax.models.layers import attention

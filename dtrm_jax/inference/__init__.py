@@ -1,0 +1,1 @@
+"""From a trained model to predictions, without the corpus that it was trained on."""

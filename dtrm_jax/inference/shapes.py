@@ -1,0 +1,72 @@
+"""The few shapes that a model's packs have in prediction: they follow from the trained model alone.
+
+Each is compiled once, when a conversation needs it. The largest is that of training, with at least one row for the
+longest sequence that there may be. A conversation that does not even fit into that gets a pack of its own, whose size
+is the next power of two.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+from dtrm_jax.batch import PackShape
+from dtrm_jax.data.examples import Example
+from dtrm_jax.data.packing.plan import PackFiller
+from dtrm_jax.data.packing.shape import aligned
+from dtrm_jax.inference.trained import Trained
+
+_SMALL = 8  # so many times fewer rows has the pack of a short conversation
+_SMALL_UTTERANCES = 4  # utterance slots are cheap next to token slots
+
+
+def ladder(trained: Trained) -> tuple[PackShape, ...]:
+    """Returns the shapes, the smallest first.
+
+    Of the two largest, one finishes the encoder's last layer only for as many own tokens as the packs of training had
+    (``PackShape.own_tokens``).
+    """
+    trained_on = trained.manifest.shape
+    large = dataclasses.replace(trained_on, rows=_with_longest(trained, trained_on.rows), own_tokens=0)
+    small = dataclasses.replace(
+        large,
+        rows=tuple((length, -(-count // _SMALL)) for length, count in trained_on.rows),
+        utterances=min(aligned(-(-large.utterances // _SMALL_UTTERANCES)), large.utterances),
+    )
+    bounded = dataclasses.replace(large, own_tokens=trained_on.own_tokens)
+    shapes = (small, *((bounded,) if 0 < bounded.own_tokens < large.tokens else ()), large)
+    return tuple(dict.fromkeys(shapes))
+
+
+def _with_longest(trained: Trained, rows: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    """Returns rows of which one at least holds a sequence of ``config.tokens.max_length``."""
+    longest = trained.config.tokens.max_length
+    if not rows or rows[-1][0] >= longest:
+        return rows
+    return (*rows, (aligned(longest), 1))
+
+
+def starts_in(shape: PackShape, examples: Sequence[Example]) -> list[list[int]] | None:
+    """Returns the places of conversations in a pack, as ``PlannedPack.starts``; None if it does not hold them all."""
+    if 0 < shape.own_tokens < sum(example.own_count for example in examples):
+        return None
+    filler = PackFiller(shape)
+    starts = []
+    for example in examples:
+        placed = filler.add(example.lengths)
+        if placed is None:
+            return None
+        starts.append(placed)
+    return starts
+
+
+def grown(shape: PackShape, example: Example) -> PackShape:
+    """Returns the shape with the smallest power of two times the rows and slots that holds a conversation."""
+    factor = 1
+    while True:
+        candidate = dataclasses.replace(
+            shape,
+            rows=tuple((length, count * factor) for length, count in shape.rows),
+            utterances=shape.utterances * factor,
+        )
+        if starts_in(candidate, [example]) is not None:
+            return candidate
+        factor *= 2
