@@ -1,5 +1,6 @@
 """What was measured: the data, the model, the checkpoint and how it was chosen, the seed, and how to repeat it."""
 
+import datetime
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,11 @@ from dtrm_jax.tasks import METRICS
 
 # Settings that describe the machine, not the experiment.
 _PLACES = ("data.source", "data.cache")
+# strftime's names are those of the reader's language.
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
 
 
 def about(sources: Sources, training: Training | None) -> dict[str, str]:
@@ -28,11 +34,29 @@ def about(sources: Sources, training: Training | None) -> dict[str, str]:
         "model": model.describe(config),
         "checkpoint": _checkpoint(sources, training),
         "seed": str(config.train.seed),
-        "causal": "yes: a turn is judged by itself and by turns before it; no later turn is seen"
-        if model.causal
-        else "no: later turns are seen too",
+        "causal": causality(model.causal),
         "again": _command(sources),
     }
+
+
+def run_name(sources: Sources) -> str:
+    """Returns the name of the run's folder."""
+    return sources.folder.resolve().name or sources.config.name
+
+
+def when(evaluated: str | None, version: str | None) -> str:
+    """Returns the date and the version of ``evaluation.files.stamp`` in words; both None in files without them."""
+    if evaluated is None:
+        return "by an earlier version of dtrm_jax, which kept no date"
+    moment = datetime.datetime.fromisoformat(evaluated).astimezone(datetime.UTC)
+    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment:%Y, %H:%M} UTC, by dtrm_jax {version}"
+
+
+def causality(causal: bool) -> str:
+    """Returns what ``causal`` of a model means, in words."""
+    if causal:
+        return "yes: a turn is judged by itself and by turns before it; no later turn is seen"
+    return "no: later turns are seen too"
 
 
 def settings(config: Config) -> list[tuple[str, str]]:

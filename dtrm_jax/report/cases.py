@@ -2,24 +2,23 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from dtrm_jax.conversation import MODALITIES
 from dtrm_jax.report.kinds import Keys, Kind
-from dtrm_jax.report.sources import by_conversation
-from dtrm_jax.tasks import PredictedTurn
-
-SHOWN = 5_000  # turns: a page of more takes long to open; MELD's and IEMOCAP's dev and test splits have fewer
+from dtrm_jax.report.overview import Overview
+from dtrm_jax.tasks import PredictedTurn, Task
 
 _EXCERPT = 60  # characters of the turn attended to, whose whole text stands a few lines above
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """The earlier turn that a modality attends to most; weights in percent."""
+    """The earlier turn that a modality attends to most, by its id; weights in percent."""
 
     modality: str
     anchor: str
-    number: int
+    turn: str
     speaker: str
     excerpt: str
     weight: float
@@ -33,7 +32,6 @@ class TurnView:
     Attributes:
         turn: The row of ``predictions.csv``.
         anchor: Its name in the page.
-        number: Its place in the conversation, from 1.
         right: Whether the prediction is the annotation; None if that cannot be said.
         wrong: Whether it counts as an error (``Kind.errors``).
         marks: Its data attributes (``Kind.marks``).
@@ -43,7 +41,6 @@ class TurnView:
 
     turn: PredictedTurn
     anchor: str
-    number: int
     right: bool | None
     wrong: bool
     marks: Mapping[str, str]
@@ -53,11 +50,24 @@ class TurnView:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Case:
-    """A conversation: its id, its turns, and how well they were predicted, in words."""
+    """A conversation as the page shows it.
+
+    Attributes:
+        name: Its id.
+        turns: Those shown.
+        tally: How well they were predicted, in words.
+        numbers: What it is sorted by (``Kind.numbers``).
+    """
 
     name: str
     turns: list[TurnView]
     tally: str
+    numbers: Mapping[str, float]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any turn is annotated."""
+        return any(view.turn.labelled for view in self.turns)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,20 +79,39 @@ class _Marked:
     shifts: dict[str, Keys]
 
 
-def cases(turns: Sequence[PredictedTurn], kind: Kind, most: int = SHOWN) -> list[Case]:
-    """Returns the conversations of a split, from the first on, while they have ``most`` turns together or fewer.
+def content(seen: Overview, kind: Kind, task: Task, turns: Sequence[PredictedTurn]) -> dict[str, Any]:
+    """Returns what the page's section on conversations is given.
 
     Args:
-        turns: The whole split, of which the worst turns may be the errors.
-        kind: Says which turns are errors.
-        most: Turns to show. The first conversation is shown in any case.
+        seen: What is shown of them.
+        kind: Says which turns are errors, and how emotions are drawn.
+        task: What was predicted.
+        turns: All turns that are known, of which the worst may be the errors.
     """
-    shown, count = [], 0
-    for conversation in by_conversation(turns):
-        count += len(conversation)
-        if shown and count > most:
-            break
-        shown.append(conversation)
+    shown = cases(seen.shown, kind, turns)
+    known = (turn for conversation in seen.shown for turn in conversation)
+    return {
+        "task": task,
+        "labels": list(task.labels.names),
+        "cases": shown,
+        "shown": sum(len(case.turns) for case in shown),
+        "turns": seen.turns,
+        "conversations": seen.conversations,
+        "labelled": seen.labelled,
+        "orders": kind.orders(seen.labelled),
+        "attending": {letter for turn in known for letter in turn.insides.attended},
+        **kind.colours(task, seen.spread),
+    }
+
+
+def cases(shown: Sequence[Sequence[PredictedTurn]], kind: Kind, turns: Sequence[PredictedTurn]) -> list[Case]:
+    """Returns conversations as the page shows them.
+
+    Args:
+        shown: The turns of each.
+        kind: Says which turns are errors.
+        turns: All turns that are known.
+    """
     marked = _Marked(kind, kind.errors(turns), kind.shifts(turns))
     return [_case(index, conversation, marked) for index, conversation in enumerate(shown)]
 
@@ -93,7 +122,6 @@ def _case(index: int, conversation: Sequence[PredictedTurn], marked: _Marked) ->
         TurnView(
             turn=turn,
             anchor=f"c{index}t{place}",
-            number=place + 1,
             right=marked.kind.right(turn),
             wrong=turn.key in marked.errors,
             marks=marked.kind.marks(turn),
@@ -102,9 +130,9 @@ def _case(index: int, conversation: Sequence[PredictedTurn], marked: _Marked) ->
         )
         for place, turn in enumerate(conversation)
     ]
-    labelled = sum(turn.labelled for turn in conversation)
-    tally = marked.kind.tally(labelled, sum(view.wrong for view in views)) if labelled else ""
-    return Case(conversation[0].conversation, views, tally)
+    errors = sum(view.wrong for view in views)
+    numbers = marked.kind.numbers(conversation, errors)
+    return Case(conversation[0].conversation, views, marked.kind.tally(conversation, errors), numbers)
 
 
 def _looks(
@@ -118,7 +146,7 @@ def _looks(
         yield Look(
             modality=MODALITIES[letter],
             anchor=f"{prefix}{place}",
-            number=place + 1,
+            turn=seen.turn,
             speaker=seen.speaker,
             excerpt=_shortened(seen.text),
             weight=100 * attended.weight,

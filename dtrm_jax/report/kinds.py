@@ -7,13 +7,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from dtrm_jax.evaluation.analysis.groups import SCORED, inter_shifts, intra_shifts
+from dtrm_jax.report.colours import Scale, rules, swatches
 from dtrm_jax.report.plot import Plot, Series, make_plot
 from dtrm_jax.report.sources import Sources
-from dtrm_jax.tasks import METRICS, Classes, ClassTurn, PredictedTurn, Task, ValueTurn
+from dtrm_jax.report.spread import ClassSpread, Spread, ValueSpread
+from dtrm_jax.tasks import METRICS, Classes, ClassTurn, PredictedTurn, Task, Values, ValueTurn
 
 WORST = 0.1  # share of the turns with real values that count as errors, those that are furthest off
+
+# The groups of the paper's Table 6 in words.
+SHIFTS = {
+    "all": "all labelled turns",
+    "intra": "the speaker's own emotion changed (Intra-ES)",
+    "inter": "other emotion than the turn before (Inter-ES)",
+    "neither": "neither",
+}
 
 Keys = set[tuple[str, str]]
 
@@ -33,8 +44,33 @@ class Kind:
         """Returns the classes by which means over turns are grouped."""
         return ()
 
+    def spread(self, task: Task) -> Spread:
+        """Returns an empty ``Spread`` of the kind."""
+        return Spread()
+
     def content(self, sources: Sources) -> dict[str, Any]:
-        """Returns the values that the kind's own templates receive."""
+        """Returns the values that the kind's own templates of scores receive."""
+        return {}
+
+    def colours(self, task: Task, spread: Any) -> dict[str, Any]:
+        """Returns ``paint``, style rules of the emotions' colours, and what else the templates need to use them."""
+        return {"paint": Markup("")}
+
+    def orders(self, labelled: bool) -> dict[str, str]:
+        """Returns the numbers of a conversation that conversations are sorted by, the largest first: key -> in words.
+
+        Args:
+            labelled: Whether any turn is annotated.
+        """
+        return {}
+
+    def numbers(self, conversation: Sequence[Any], errors: int) -> dict[str, float]:
+        """Returns the numbers of a conversation, by the keys of ``orders`` for annotated turns.
+
+        Args:
+            conversation: Its turns.
+            errors: How many of them are errors.
+        """
         return {}
 
     def errors(self, turns: Sequence[PredictedTurn]) -> Keys:
@@ -53,8 +89,8 @@ class Kind:
         """Returns the data attributes of a turn, which the page's filter reads."""
         return {}
 
-    def tally(self, labelled: int, errors: int) -> str:
-        """Returns how well the turns of a conversation were predicted, in words."""
+    def tally(self, conversation: Sequence[Any], errors: int) -> str:
+        """Returns how well the turns of a conversation were predicted, in words; ``errors`` of them are errors."""
         return ""
 
 
@@ -67,12 +103,32 @@ class ClassKind(Kind):
         """Returns all classes."""
         return task.labels.names
 
+    def spread(self, task: Classes) -> ClassSpread:
+        """Returns an empty count of the predicted classes."""
+        return ClassSpread(task.labels.names)
+
+    def colours(self, task: Classes, spread: ClassSpread) -> dict[str, Any]:
+        """Returns ``paint`` and ``swatch``, by class."""
+        swatch = swatches(task.labels.names)
+        return {"paint": Markup(rules(list(swatch.values()))), "swatch": swatch}
+
+    def orders(self, labelled: bool) -> dict[str, str]:
+        """Returns errors, their share, and how unsure the model is."""
+        errors = {"errors": "most errors first", "share": "largest share of errors first"} if labelled else {}
+        return {**errors, "unsure": "least certain first"}
+
+    def numbers(self, conversation: Sequence[ClassTurn], errors: int) -> dict[str, float]:
+        """Returns errors, their share of the labelled turns, and 1 less the mean probability of the predictions."""
+        share = errors / max(sum(turn.labelled for turn in conversation), 1)
+        return {"errors": errors, "share": share, "unsure": 1 - _certainty(conversation)}
+
     def content(self, sources: Sources) -> dict[str, Any]:
         """Returns the scores of the most frequent class, the plot of calibration, and the metrics of groups."""
         return {
             "majority": _majority(sources),
             "reliability": _reliability(sources.analysis),
             "scored": [METRICS[name] for name in SCORED],
+            "groups": SHIFTS,
         }
 
     def errors(self, turns: Sequence[ClassTurn]) -> Keys:
@@ -81,7 +137,7 @@ class ClassKind(Kind):
 
     def shifts(self, turns: Sequence[ClassTurn]) -> dict[str, Keys]:
         """Returns the paper's two kinds."""
-        groups = {"Intra-ES": intra_shifts(turns), "Inter-ES": inter_shifts(turns)}
+        groups = {"own emotion changed": intra_shifts(turns), "unlike the turn before": inter_shifts(turns)}
         return {name: {turn.key for turn in group} for name, group in groups.items()}
 
     def right(self, turn: ClassTurn) -> bool | None:
@@ -92,9 +148,11 @@ class ClassKind(Kind):
         """Returns label and prediction."""
         return {"l": turn.label or "", "p": turn.prediction}
 
-    def tally(self, labelled: int, errors: int) -> str:
-        """Returns how many labelled turns are right."""
-        return f"{labelled - errors} of {labelled} right"
+    def tally(self, conversation: Sequence[ClassTurn], errors: int) -> str:
+        """Returns how many labelled turns are right; if there are none, how certain the predictions are."""
+        if labelled := sum(turn.labelled for turn in conversation):
+            return f"{labelled - errors} of {labelled} right"
+        return f"{100 * _certainty(conversation):.0f} % certain on average"
 
 
 class ValueKind(Kind):
@@ -103,9 +161,27 @@ class ValueKind(Kind):
     sections = {"targets": "Targets"}
     note = "mean over targets"
 
+    def spread(self, task: Values) -> ValueSpread:
+        """Returns an empty range of every target."""
+        return ValueSpread(task.labels.names)
+
+    def colours(self, task: Values, spread: ValueSpread) -> dict[str, Any]:
+        """Returns ``paint``, ``scales`` by target, and which percentage of the turns counts as errors."""
+        scales = {name: Scale.over(*ends) for name, ends in spread.ranges.items() if ends is not None}
+        return {"paint": Markup(rules([])), "scales": scales, "worst": round(100 * WORST)}
+
+    def orders(self, labelled: bool) -> dict[str, str]:
+        """Returns how far the predictions are off, and how many are far off."""
+        return {"off": "furthest off on average first", "errors": "most turns far off first"} if labelled else {}
+
+    def numbers(self, conversation: Sequence[ValueTurn], errors: int) -> dict[str, float]:
+        """Returns the mean absolute error of the annotated turns, and how many are far off."""
+        off = [turn.absolute_error for turn in conversation if turn.labelled]
+        return {"off": sum(off) / max(len(off), 1), "errors": errors}
+
     def content(self, sources: Sources) -> dict[str, Any]:
-        """Returns the plots of predicted by annotated values, and the share of turns that count as errors."""
-        return {"scatters": _scatters(sources), "worst": round(100 * WORST)}
+        """Returns the plots of predicted by annotated values."""
+        return {"scatters": _scatters(sources)}
 
     def errors(self, turns: Sequence[ValueTurn]) -> Keys:
         """Returns the turns furthest off."""
@@ -113,9 +189,9 @@ class ValueKind(Kind):
         worst = sorted(annotated, key=lambda turn: turn.absolute_error, reverse=True)
         return {turn.key for turn in worst[: round(WORST * len(annotated))]}
 
-    def tally(self, labelled: int, errors: int) -> str:
-        """Returns how many turns are far off."""
-        return f"{errors} far off"
+    def tally(self, conversation: Sequence[ValueTurn], errors: int) -> str:
+        """Returns how many turns are far off; nothing if none is annotated."""
+        return f"{errors} far off" if any(turn.labelled for turn in conversation) else ""
 
 
 KINDS = {"classes": ClassKind(), "values": ValueKind()}
@@ -124,6 +200,11 @@ KINDS = {"classes": ClassKind(), "values": ValueKind()}
 def kind_of(task: Task) -> Kind:
     """Returns the kind of emotions of a task."""
     return KINDS.get(task.kind, Kind())
+
+
+def _certainty(conversation: Sequence[ClassTurn]) -> float:
+    """Returns the mean probability of the predicted classes."""
+    return sum(max(turn.probabilities) for turn in conversation) / len(conversation)
 
 
 def _majority(sources: Sources) -> dict[str, Any]:

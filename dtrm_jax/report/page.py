@@ -1,29 +1,20 @@
-"""The page: what its template is given, and how it is written."""
+"""The page of an evaluation: what its template is given, and how it is written."""
 
-import base64
 import dataclasses
-import hashlib
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
 from dtrm_jax.conversation import MODALITIES
-from dtrm_jax.evaluation.aligned import percent
 from dtrm_jax.replacing import replacing
-from dtrm_jax.report import plot
-from dtrm_jax.report.about import about, settings
-from dtrm_jax.report.cases import cases
+from dtrm_jax.report import cases
+from dtrm_jax.report.about import about, run_name, settings, when
+from dtrm_jax.report.drawing import draw
 from dtrm_jax.report.gates_and_attention import attention_summaries, fusion_means, gate_means, number_means
 from dtrm_jax.report.kinds import Kind, kind_of
-from dtrm_jax.report.sources import Sources, by_conversation, read_sources
+from dtrm_jax.report.overview import overview
+from dtrm_jax.report.sources import Sources, read_sources
 from dtrm_jax.report.training import training_curves
 from dtrm_jax.run_directory import RunDirectory
-
-_TEMPLATES = Path(__file__).parent / "templates"
-# Conversations that are open at first, and so printed; the reader opens others.
-_OPENED = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,43 +48,23 @@ def write_report(run: RunDirectory, evaluation: str) -> Path:
 
 def render(sources: Sources) -> str:
     """Returns the page as HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["percent"] = percent
-    style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "filter.js"))
-    # The page forbids itself every script but this one, and every request.
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    own = {"style": Markup(style), "script": Markup(script), "script_hash": digest}
-    return environment.get_template("report.html").render(**_content(sources, kind_of(sources.task)), **own)
+    return draw("report.html", _content(sources, kind_of(sources.task)))
 
 
 def _content(sources: Sources, kind: Kind) -> dict[str, Any]:
     metrics, config, turns, task = sources.metrics, sources.config, sources.turns, sources.task
     training = training_curves(sources.records, task, config.train.select_by, metrics["step"])
-    shown = cases(turns, kind)
     return {
+        "run": run_name(sources),
+        "when": when(metrics.get("evaluated"), metrics.get("version")),
         "metrics": metrics,
         "analysis": sources.analysis,
-        "task": task,
-        "labels": list(task.labels.names),
-        "kind": kind,
         "sections": kind.sections,
         "cards": _cards(sources, kind),
-        "conversations": len(by_conversation(turns)),
-        "turns": len(turns),
         "about": about(sources, training),
         "settings": settings(config),
         "training": training,
-        "cases": shown,
-        "shown": sum(len(case.turns) for case in shown),
-        "opened": _OPENED,
-        "plot": plot,
+        **cases.content(overview(turns, kind.spread(task)), kind, task, turns),
         **_insides(sources, kind.groups(task)),
         **kind.content(sources),
     }

@@ -23,14 +23,14 @@ class DevRow:
         epoch: From 1.
         train_loss: Mean of training since the evaluation before.
         dev_loss: On dev.
-        score: The dev metric that selects the checkpoint.
+        score: The dev metric that selects the checkpoint, as people read it.
     """
 
     step: int
     epoch: int | None
     train_loss: float | None
     dev_loss: float | None
-    score: float | None
+    score: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _rows(train: Records, dev: Records, select_by: str) -> list[DevRow]:
                 epoch=record.get("epoch"),
                 train_loss=sum(since) / len(since) if since else None,
                 dev_loss=_number(record, "loss"),
-                score=_number(record, select_by),
+                score=METRICS[select_by].shown(_number(record, select_by)),
             )
         )
         before = record["step"]

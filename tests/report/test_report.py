@@ -21,11 +21,12 @@ from dtrm_jax.json_file import write_json
 from dtrm_jax.report import write_report
 from dtrm_jax.report.__main__ import main
 from dtrm_jax.report.about import about
-from dtrm_jax.report.cases import cases
 from dtrm_jax.report.gates_and_attention import attention_summaries, fusion_means, gate_means
-from dtrm_jax.report.kinds import ClassKind
+from dtrm_jax.report.kinds import SHIFTS
+from dtrm_jax.report.overview import overview
 from dtrm_jax.report.plot import BOTTOM, LEFT, RIGHT, TOP, Series, make_plot, thinned, ticks
 from dtrm_jax.report.sources import read_sources
+from dtrm_jax.report.spread import Spread
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.tasks import Classes, Targets, Values
 from dtrm_jax.tasks.rows import Attended, TurnInsides
@@ -161,9 +162,9 @@ def test_scores_are_those_of_the_files(full):
     ]
     shifts = rows_of(page.find(id="shifts").find_all("table")[0])[1:]
     assert [[row[0], row[3]] for row in shifts] == [
-        [title, str(analysis["shifts"][key]["n"])]
-        for key, title in (("all", "all"), ("intra", "Intra-ES"), ("inter", "Inter-ES"), ("neither", "neither"))
+        [title, str(analysis["shifts"][key]["n"])] for key, title in SHIFTS.items()
     ]
+    assert "Intra-ES" in SHIFTS["intra"] and "Inter-ES" in SHIFTS["inter"]
     share = max(sum(turn.label == name for turn in turns) for name in LABELS.names) / metrics["n"]
     always = f"scores {percent(share * 2 * share / (1 + share))} weighted F1, {percent(share)} accuracy"
     assert always in re.sub(r"\s+", " ", page.text)
@@ -219,10 +220,10 @@ def test_every_turn_is_there_with_what_the_files_say_of_it(full):
     _, turns, page = full
     shown = page.find_all("li", class_="t")
     places = {element.attributes["id"]: turn for element, turn in zip(shown, turns, strict=True)}
-    groups = {"Intra-ES": intra_shifts(turns), "Inter-ES": inter_shifts(turns)}
+    groups = {"own emotion changed": intra_shifts(turns), "unlike the turn before": inter_shifts(turns)}
     for element, turn in zip(shown, turns, strict=True):
         head, verdict = element.find("p", class_="w").text, element.find("p", class_="v")
-        assert head == f"{int(turn.turn) + 1} {turn.speaker}: {turn.text}"
+        assert head == f"{turn.turn} {turn.speaker}: {turn.text}"
         names = [name for name, group in groups.items() if turn in group]
         assert [tag.text for tag in verdict.find_all("small")] == names
         said = {
@@ -290,8 +291,9 @@ def test_text_from_data_stays_text(tmp_path):
     assert not any(name.startswith("on") for element in page.walk() for name in element.attributes)
     shown = page.find_all("li", class_="t")
     assert [element.find("span").text for element in shown] == list(NASTY)
+    assert [element.find("p", class_="w").find("small").text for element in shown] == list(NASTY)
     assert [element.attributes["data-l"] for element in shown] == [turn.label for turn in read]
-    assert page.find_all("summary")[-1].find("b").text == NASTY[1]
+    assert page.find_all("summary")[-1].find_all("b")[0].text == NASTY[1]
 
 
 def test_without_insides_nothing_is_said_of_them(tmp_path):
@@ -312,8 +314,8 @@ def test_training_is_drawn_and_the_checkpoint_marked(full):
     assert dev.attributes["d"].split("L")[1].startswith(f"{RIGHT} ")
     assert len(scores.find_all("path", class_="series")) == 3
     assert rows_of(section.find("table"))[1:] == [
-        ["2", "1", "1.5000", "1.5000", "0.2500"],
-        ["4 (evaluated here)", "2", "0.5000", "1.7500", "0.7500"],
+        ["2", "1", "1.5000", "1.5000", "25.00"],
+        ["4 (evaluated here)", "2", "0.5000", "1.7500", "75.00"],
     ]
 
 
@@ -402,11 +404,18 @@ def test_what_is_missing_is_one_line_and_status_2(tmp_path, capsys, damage, mess
 
 def test_a_huge_split_is_cut_between_conversations():
     turns = random_turns(2)
-    whole = cases(turns, ClassKind())
-    assert sum(len(case.turns) for case in whole) == len(turns)
-    sizes = [len(case.turns) for case in whole]
-    assert [len(case.turns) for case in cases(turns, ClassKind(), sum(sizes[:3]))] == sizes[:3]
-    assert len(cases(turns, ClassKind(), sum(sizes[:3]) - 1)) == 2 and len(cases(turns, ClassKind(), 0)) == 1
+
+    def sizes(most, turns=turns):
+        return [len(conversation) for conversation in overview(turns, Spread(), most).shown]
+
+    whole = sizes(len(turns))
+    assert sum(whole) == len(turns) and len(whole) == 12
+    assert sizes(sum(whole[:3])) == whole[:3] and sizes(sum(whole[:3]) - 1) == whole[:2]
+    assert sizes(whole[0] - 1) == [whole[0] - 1]  # the first is longer than the page
+    long = dataclasses.replace(turns[whole[0]], text="a" * 5000)
+    assert sizes(whole[0] + whole[1] + 4, [*turns[: whole[0]], long, *turns[whole[0] + 1 :]]) == whole[:1]
+    seen = overview(turns, Spread(), 5)
+    assert (seen.turns, seen.conversations, seen.labelled) == (len(turns), 12, True)
 
 
 def with_insides(turn, **insides):

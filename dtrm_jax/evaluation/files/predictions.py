@@ -11,9 +11,11 @@ of the split, turns in the order they were spoken. The file appears complete or 
 Files of earlier versions, which call ``conversation`` and ``text`` otherwise, are read as well.
 """
 
+import contextlib
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.files import inside_columns
 from dtrm_jax.replacing import replacing
 from dtrm_jax.tasks import TASKS, PredictedTurn, Task
+
+Add = Callable[..., None]
 
 TURN_COLUMNS = ("conversation", "turn", "speaker", "text")
 
@@ -53,19 +57,42 @@ def write(
     if len(conversations) != len(outputs):
         raise ValueError(f"expected outputs of {len(conversations)} conversations, found those of {len(outputs)}")
     insides = [{} for _ in conversations] if insides is None else insides
+    with writing(path, task, insides[0] if insides else ()) as add:
+        for conversation, outputs_LxC, insides_L in zip(conversations, outputs, insides, strict=True):
+            add(conversation, outputs_LxC, insides_L)
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike, task: Task, insides: Iterable[str] = ()) -> Iterator[Add]:
+    """Writes ``predictions.csv`` conversation by conversation, for predictions that do not fit into memory.
+
+    Args:
+        path: The file to write; it appears when all is written.
+        task: What is predicted.
+        insides: Names of the columns on the model's insides.
+
+    Yields:
+        ``add(conversation, outputs_LxC, insides_L=None)``, whose arguments are as ``write`` has them. It raises
+        ValueError as ``write`` does.
+    """
     with replacing(path) as file:
         writer = csv.writer(file)  # the csv module's own dialect is RFC 4180's
-        writer.writerow([*TURN_COLUMNS, *task.header, *inside_columns.ordered(insides[0] if insides else {})])
-        for conversation, outputs_LxC, insides_L in zip(conversations, outputs, insides, strict=True):
+        writer.writerow([*TURN_COLUMNS, *task.header, *inside_columns.ordered(insides)])
+
+        def add(
+            conversation: Conversation, outputs_LxC: np.ndarray, insides_L: Mapping[str, np.ndarray] | None = None
+        ) -> None:
             rows = zip(
                 conversation.turns,
                 _checked(conversation, outputs_LxC, task),
-                inside_columns.cells(insides_L, [turn.id for turn in conversation.turns]),
+                inside_columns.cells(insides_L or {}, [turn.id for turn in conversation.turns]),
                 strict=True,
             )
             for turn, outputs_C, inside_cells in rows:
                 turn_cells = (conversation.id, turn.id, turn.speaker, turn.text)
                 writer.writerow([*turn_cells, *task.cells(turn, outputs_C), *inside_cells])
+
+        yield add
 
 
 def read(path: str | os.PathLike) -> tuple[list[PredictedTurn], Task]:
@@ -77,26 +104,54 @@ def read(path: str | os.PathLike) -> tuple[list[PredictedTurn], Task]:
     Raises:
         InputError: Names the file, the line and what was expected.
     """
+    with reading(path) as (task, rows):
+        return list(rows), task
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike) -> Iterator[tuple[Task, Iterator[PredictedTurn]]]:
+    """Opens ``predictions.csv``, for files that do not fit into memory.
+
+    Yields:
+        The task that the columns name, and an iterator of the rows.
+
+    Raises:
+        InputError: As ``read``, here or from the iterator.
+    """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            try:
-                header = next(reader, [])
-                task, own = _task_in(header)
-                inside_columns.check_header(header[own:])
-                rows: list[PredictedTurn] = []
-                ids: dict[str, set[str]] = {}
-                for cells in reader:
-                    if len(cells) != len(header):
-                        raise ValueError(f"expected {len(header)} fields, found {len(cells)}")
-                    turn = dict(zip(TURN_COLUMNS, cells, strict=False))
-                    earlier = ids.setdefault(turn["conversation"], set())
-                    insides = inside_columns.parse(header[own:], cells[own:], earlier)
-                    rows.append(task.parse(cells[len(TURN_COLUMNS) : own], turn | {"insides": insides}))
-                    earlier.add(turn["turn"])
-                return rows, task
-            except (ValueError, csv.Error) as error:
-                raise InputError(f"{path}, line {reader.line_num}: {error}") from error
+        file = open(path, encoding="utf-8", newline="")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    with file:
+        reader = csv.reader(file, strict=True)
+        with _located(path, reader):
+            header = next(reader, [])
+            task, own = _task_in(header)
+            inside_columns.check_header(header[own:])
+        yield task, _rows(path, reader, header, task, own)
+
+
+def _rows(path: str | os.PathLike, reader: Any, header: Sequence[str], task: Task, own: int) -> Iterator[PredictedTurn]:
+    """Yields the rows; the first ``own`` columns are not of the insides."""
+    ids: dict[str, set[str]] = {}
+    with _located(path, reader):  # errors of whoever takes the rows do not come by here
+        for cells in reader:
+            if len(cells) != len(header):
+                raise ValueError(f"expected {len(header)} fields, found {len(cells)}")
+            turn = dict(zip(TURN_COLUMNS, cells, strict=False))
+            earlier = ids.setdefault(turn["conversation"], set())
+            insides = inside_columns.parse(header[own:], cells[own:], earlier)
+            yield task.parse(cells[len(TURN_COLUMNS) : own], turn | {"insides": insides})
+            earlier.add(turn["turn"])
+
+
+@contextlib.contextmanager
+def _located(path: str | os.PathLike, reader: Any) -> Iterator[None]:
+    """Names the file and the line in what is wrong there."""
+    try:
+        yield
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path}, line {reader.line_num}: {error}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 

@@ -1,4 +1,4 @@
-// Filters the conversations; without it, all of them are there.
+// Filters and sorts the conversations; without it, all of them are there, as in the file.
 "use strict";
 (() => {
   const form = document.getElementById("filter");
@@ -36,13 +36,28 @@
     form.querySelector("output").textContent = active ? `${turns} turns in ${conversations} conversations` : "";
   }
 
+  // The largest number first; equal ones stay as in the file.
+  function sort() {
+    const key = value("order");
+    const number = (one) => Number(one.element.dataset[key]);
+    const sorted = key ? [...cases].sort((one, other) => number(other) - number(one)) : cases;
+    document.getElementById("cases").append(...sorted.map((one) => one.element));
+  }
+
   const setOpen = (open) => {
     for (const one of cases) if (!one.element.hidden) one.element.open = open;
   };
-  form.addEventListener("input", apply);
+  form.addEventListener("input", (event) => (event.target === fields.order ? sort() : apply()));
   form.addEventListener("submit", (event) => event.preventDefault());
   fields.open.addEventListener("click", () => setOpen(true));
   fields.close.addEventListener("click", () => setOpen(false));
+  const regions = document.querySelectorAll(".scroll");
+  const measure = () => {
+    for (const region of regions) region.classList.toggle("wide", region.scrollWidth > region.clientWidth);
+  };
+  window.addEventListener("resize", measure);
+  measure();
   form.hidden = false;
+  if (fields.order) sort(); // a browser keeps what was chosen before the page was loaded again
   apply();
 })();
