@@ -10,6 +10,7 @@ FLOORS = {
     "errors": 0,
     "replacing": 0,
     "json_file": 0,
+    "tensor_file": 0,
     "settings": 0,
     "special_tokens": 0,
     "host_memory": 0,

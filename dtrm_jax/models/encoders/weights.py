@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 
+from dtrm_jax import tensor_file
 from dtrm_jax.errors import InputError
 from dtrm_jax.models.encoders.family import Encoder
 
 FILE = "model.safetensors"
 _OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}
-_FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 def load_params(folder: Path, encoder: Encoder) -> dict[str, Any]:
@@ -37,16 +36,13 @@ def load_params(folder: Path, encoder: Encoder) -> dict[str, Any]:
     path = _weight_file(folder)
     targets = encoder.arrays()
     params: dict[str, Any] = {}
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            names = _canonical_names(path, file.keys(), encoder)
-            _check_names_and_shapes(path, file, names, encoder)
-            for name, target in targets.items():
-                array = file.get_tensor(names[name]).astype(np.float32)
-                _put(params, target.path, np.ascontiguousarray(array.T) if target.transpose else array)
-    except (safetensors.SafetensorError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: expected a complete safetensors file, found a damaged one ({reason})") from error
+    with tensor_file.opened(path) as file:
+        names = _canonical_names(path, file.keys(), encoder)
+        shapes = {name: target.shape for name, target in targets.items()}
+        tensor_file.check(path, file, names, shapes, holds=f"the {encoder.family} of config.json")
+        for name, target in targets.items():
+            array = file.get_tensor(names[name]).astype(np.float32)
+            _put(params, target.path, np.ascontiguousarray(array.T) if target.transpose else array)
     return params
 
 
@@ -65,34 +61,6 @@ def _canonical_names(path: Path, stored_names: Iterable[str], encoder: Encoder) 
             raise InputError(f"{path}: expected each array once, found {names[name]} and {stored}, which are the same")
         names[name] = stored
     return names
-
-
-def _check_names_and_shapes(path: Path, file: Any, names: dict[str, str], encoder: Encoder) -> None:
-    problems, targets = [], encoder.arrays()
-    if missing := [name for name in targets if name not in names]:
-        problems.append(f"missing {_listing(missing)}")
-    if unexpected := [stored for name, stored in names.items() if name not in targets]:
-        problems.append(f"unexpected {_listing(unexpected)}")
-    shapes, types = [], []
-    for name, target in targets.items():
-        if name in names:
-            view = file.get_slice(names[name])
-            if tuple(view.get_shape()) != target.shape:
-                shapes.append(f"{names[name]} (expected {list(target.shape)}, found {list(view.get_shape())})")
-            elif view.get_dtype() not in _FLOATS:
-                types.append(f"{names[name]} ({view.get_dtype()})")
-    if shapes:
-        problems.append(f"wrong shape of {_listing(shapes)}")
-    if types:
-        problems.append(f"expected floating point in {_listing(types)}")
-    if problems:
-        raise InputError(f"{path}: does not hold the {encoder.family} of config.json: {'; '.join(problems)}")
-
-
-def _listing(names: list[str], shown: int = 3) -> str:
-    """Returns the first few names and how many there are."""
-    rest = ", ..." if len(names) > shown else ""
-    return f"{len(names)} array{'s' if len(names) > 1 else ''}: {', '.join(names[:shown])}{rest}"
 
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], array: np.ndarray) -> None:
