@@ -23,6 +23,7 @@ from dtrm_jax.data.tokenize import TokenSequence
 from dtrm_jax.models import build_model
 from dtrm_jax.models.encoders.bert import BertConfig
 from dtrm_jax.models.interface import Model
+from dtrm_jax.run_directory import Manifest
 from dtrm_jax.special_tokens import BERT_TOKENS
 
 PAD, UNK, CLS, SEP = range(4)
@@ -183,3 +184,11 @@ def assert_trees_close(found: Any, expected: Any, atol: float) -> None:
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     for (path, value), other in zip(jax.tree.leaves_with_path(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(value, other, rtol=0, atol=atol, err_msg=jax.tree_util.keystr(path))
+
+
+def small_manifest(encoder, **settings) -> Manifest:
+    """Returns the manifest of a run with two classes."""
+    labels = LabelSpace(("x", "y"))
+    return Manifest(
+        corpus="corpus", labels=labels, encoder=encoder, shape=PackShape((), 16), total_steps=17, **settings
+    )

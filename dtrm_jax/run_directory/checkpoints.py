@@ -34,8 +34,19 @@ class Checkpoints:
     A checkpoint appears under its name only when it is complete; one that was interrupted is never restored.
     """
 
-    def __init__(self, path: Path, select_by: str, read_only: bool):
-        self._path, self._select_by = path, select_by
+    def __init__(self, path: Path, select_by: str, read_only: bool, *, only_best: bool = False):
+        """Opens the folder.
+
+        Args:
+            path: The folder.
+            select_by: The dev metric that ranks checkpoints.
+            read_only: Whether nothing is written. The folder must then exist.
+            only_best: Whether all but the best were removed, so that the one that is there is not the latest.
+
+        Raises:
+            InputError: There is no folder to read.
+        """
+        self._path, self._select_by, self._only_best = path, select_by, only_best
         if read_only and not path.is_dir():
             raise InputError(f"{path}: no checkpoints, expected a run directory of a training")
         keep_best = ocp.checkpoint_managers.BestN(get_metric_fn=self._rank, n=1, keep_checkpoints_without_metrics=False)
@@ -88,6 +99,8 @@ class Checkpoints:
             InputError: There is no such checkpoint.
         """
         steps = sorted(self._manager.all_steps())
+        if which == "latest" and self._only_best:
+            raise InputError(f"{self._path}: this run was pruned: only the best checkpoint is left, no latest one")
         if which == "latest" and steps:
             return steps[-1]
         if which == "best" and steps:
@@ -128,10 +141,35 @@ class Checkpoints:
                 ),
             )
         except (ValueError, KeyError, OSError) as error:
-            raise InputError(
-                f"{self._path / str(step)}: cannot restore this checkpoint: {_first_line(error)}"
-            ) from error
+            raise self._damaged(step, error) from error
+        # What is not in the checkpoint is left as it was asked for.
+        leaves = jax.tree.leaves_with_path(restored["state"])
+        if absent := [path for path, leaf in leaves if isinstance(leaf, jax.ShapeDtypeStruct)]:
+            raise self._damaged(step, ValueError(f"expected {jax.tree_util.keystr(absent[0])}, found no such array"))
         return Restored(step, restored["state"], restored["progress"])
+
+    def restore_params(self, step: int) -> Restored:
+        """Reads the parameters of a checkpoint alone, as ``{"params": ...}``, whatever their structure is.
+
+        Raises:
+            InputError: It is damaged.
+        """
+        on_one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        try:
+            with ocp.PyTreeCheckpointer() as checkpointer:
+                stored = checkpointer.metadata(self._path / str(step) / "state").item_metadata.tree["params"]
+            like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=on_one), stored)
+        except (ValueError, KeyError, OSError, AttributeError, TypeError) as error:
+            raise self._damaged(step, error) from error
+        return self.restore(step, {"params": like})
+
+    def scores(self, step: int) -> dict[str, float] | None:
+        """Returns the dev scores that a checkpoint was saved with, if there are any."""
+        found = self._manager.metrics(step)
+        return None if found is None else {name: value for name, value in found.items() if name != "step"}
+
+    def _damaged(self, step: int, error: Exception) -> InputError:
+        return InputError(f"{self._path / str(step)}: cannot restore this checkpoint: {_first_line(error)}")
 
     @contextlib.contextmanager
     def _reporting(self) -> Iterator[None]:

@@ -7,6 +7,7 @@
     metrics.jsonl      one JSON object per line
     tensorboard/       the same as event files
     checkpoints/       Orbax: parameters, optimizer state, step, rng, and the position in the data
+    pruned/            instead of it, after pruning: the best parameters alone
     eval/<split>/      results; those on other data are in eval/<split>@<name>/
     train.lock         held by the process that trains
 
@@ -55,6 +56,28 @@ class RunDirectory:
     def evaluation(self, name: str) -> Path:
         """The folder of an evaluation's results; ``name`` is the split, or ``<split>@<name>`` for other data."""
         return self.path / "eval" / name
+
+    @property
+    def all_checkpoints(self) -> Path:
+        """The folder of the checkpoints that training writes."""
+        return self.path / "checkpoints"
+
+    @property
+    def pruned(self) -> Path:
+        """The folder of the best parameters alone. If it exists, it is what is read."""
+        return self.path / "pruned"
+
+    def is_pruned(self) -> bool:
+        """Whether the best parameters alone are left."""
+        return self.pruned.is_dir()
+
+    def require_resumable(self) -> None:
+        """Raises InputError if the run was pruned."""
+        if self.is_pruned():
+            raise InputError(
+                f"{self.path}: this run was pruned to its best parameters and cannot be resumed; "
+                f"--config.train.init_from={self.path} begins another run with them"
+            )
 
     def exists(self) -> bool:
         """Whether a run was begun here."""
@@ -130,10 +153,17 @@ class RunDirectory:
         return EncoderTokenizer.load(self.path / "tokenizer.json", encoder.special)
 
     def checkpoints(self, select_by: str, *, read_only: bool = False) -> "Checkpoints":
-        """Opens the checkpoints; ``select_by`` is the dev metric that ranks them."""
+        """Opens the checkpoints; ``select_by`` is the dev metric that ranks them.
+
+        Raises:
+            InputError: There are none to read, or they are to be written in a run that was pruned.
+        """
         from dtrm_jax.run_directory.checkpoints import Checkpoints  # and with it Orbax
 
-        return Checkpoints(self.path / "checkpoints", select_by, read_only)
+        if not read_only:
+            self.require_resumable()
+        folder = self.pruned if self.is_pruned() else self.all_checkpoints
+        return Checkpoints(folder, select_by, read_only, only_best=self.is_pruned())
 
     def _read_json(self, name: str) -> Any:
         file = self.path / name

@@ -61,6 +61,7 @@ def train(config: Config, workdir: str) -> Progress:
         Interrupted: A signal ended it, after a checkpoint; the last one, if it came that late.
     """
     run = RunDirectory(workdir)
+    run.require_resumable()
     experiment = prepare(config)
     trainer = Trainer(experiment, run)
     if not trainer.is_main:

@@ -17,7 +17,7 @@ from dtrm_jax.data.features import Normalization
 from dtrm_jax.errors import InputError
 from dtrm_jax.run_directory import Manifest, RunDirectory
 from dtrm_jax.run_directory.checkpoints import Checkpoints
-from tests.factories import tiny_encoder
+from tests.factories import small_manifest, tiny_encoder
 
 
 def _state(step: int) -> dict:
@@ -36,13 +36,6 @@ def _save(checkpoints: Checkpoints, scores: dict[int, float | None]) -> None:
         metrics = None if score is None else {"weighted_f1": score, "accuracy": 1 - score}
         checkpoints.save(step, _state(step), {"note": step}, metrics)
         checkpoints.wait()
-
-
-def small_manifest(encoder, **settings):
-    labels = LabelSpace(("x", "y"))
-    return Manifest(
-        corpus="corpus", labels=labels, encoder=encoder, shape=PackShape((), 16), total_steps=17, **settings
-    )
 
 
 def test_best_and_latest_are_kept_and_only_they(tmp_path):
@@ -134,6 +127,9 @@ def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
     other = {"params": {"w": jnp.zeros(7), "b": jnp.zeros(3)}}
     with pytest.raises(InputError, match="cannot restore this checkpoint"):
         checkpoints.restore(3, other)
+    more = {"params": _state(0)["params"] | {"new": jnp.zeros(3)}}
+    with pytest.raises(InputError, match=r"checkpoint: expected \['params'\]\['new'\], found no such array"):
+        checkpoints.restore(3, more)
     checkpoints.close()
 
 
