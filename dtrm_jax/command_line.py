@@ -1,5 +1,6 @@
 """The parts that the commands share: one-line errors, exit codes, the compilation cache."""
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -21,14 +22,16 @@ def run(
     commands: Sequence[str] = (),
     module: str = "__main__",
     listing: Callable[[], str] | None = None,
+    files: bool = False,
 ) -> None:
     """Parses the flags and runs ``main``; bad input ends the program with one line and status 2.
 
     Args:
-        main: The program. If there are commands, it is given the one that was named.
+        main: The program. If there are commands or files, it is given those that were named.
         commands: The values that the one argument besides the flags may have. If empty, there is no such argument.
         module: Name of the module that defines the command's flags. ``--help`` shows its docstring and its flags.
         listing: Returns what ``--help`` shows after the flags, such as what the commands are.
+        files: Whether the arguments besides the flags are files.
     """
 
     def wrapped(arguments: list[str]) -> int | None:
@@ -41,7 +44,7 @@ def run(
                 found = " ".join(arguments[1:])
                 nearest = did_you_mean(found, commands) if len(arguments) == 2 else ""
                 raise InputError(f"expected one of {', '.join(commands)}, found {found or 'nothing'}{nearest}")
-            if not commands and len(arguments) > 1:
+            if not commands and not files and len(arguments) > 1:
                 raise InputError(f"unexpected argument {arguments[1]!r}")
             return main(*arguments[1:])
 
