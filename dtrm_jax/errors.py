@@ -7,13 +7,38 @@ from typing import TypeVar
 
 Entry = TypeVar("Entry")
 
+MAX_MESSAGE = 1000  # characters; names out of a file may be of any length
+
 
 class InputError(ValueError):
     """Bad input: a data file, a config, weights or a run directory.
 
     The message is one line that names the file, the record and what was expected. Command-line scripts print it and
     exit with status 2; library callers may catch it as a ``ValueError``.
+
+    A message may quote a file: as text, it is one printable line of bounded length, whatever the file holds.
     """
+
+    def __str__(self) -> str:
+        """Returns the message as ``printable`` makes it."""
+        return printable(super().__str__())
+
+
+def printable(text: str, limit: int = MAX_MESSAGE) -> str:
+    """Returns a text as one line that a terminal shows as it is.
+
+    What is not printable, such as line breaks, terminal escapes, marks that reverse the direction of writing, and lone
+    surrogates, is written as an escape sequence. Of a text that is too long, the middle is left out.
+
+    Args:
+        text: The text.
+        limit: The largest number of characters.
+    """
+    if len(text) > limit:
+        text = f"{text[: limit - limit // 4]} [...] {text[len(text) - limit // 4 :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def chosen(table: Mapping[str, Entry], name: str, setting: str) -> Entry:
@@ -63,5 +88,5 @@ def exit_status(command: Callable[[], int | None]) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2

@@ -6,6 +6,7 @@ import pickletools
 from collections.abc import Callable
 from typing import Any
 
+from dtrm_jax.safe_pickle.budget import Budget
 from dtrm_jax.safe_pickle.machine import Machine
 from dtrm_jax.safe_pickle.values import Refused
 
@@ -26,7 +27,7 @@ def run(content: mmap.mmap) -> Any:
         EOFError: The file ends too early.
         ValueError, LookupError, TypeError, ArithmeticError, struct.error: The file is damaged.
     """
-    machine = Machine()
+    machine = Machine(Budget(len(content)))
     while code := content.read(1):
         if code == b".":
             return machine.result()

@@ -230,7 +230,8 @@ def _speaker(where: str, value: Any) -> str:
 def _number(where: str, value: Any) -> float:
     value = value.item() if isinstance(value, np.generic | np.ndarray) and np.size(value) == 1 else value
     if type(value) not in (int, float) or not np.isfinite(value):
-        raise InputError(f"{where}: expected a finite number as label, found {str(value)[:40]!r}")
+        found = f"{value!r}" if type(value) in (int, float) else type(value).__name__
+        raise InputError(f"{where}: expected a finite number as label, found {found}")
     return value
 
 
@@ -254,7 +255,7 @@ def _matrix(where: str, name: str, vectors: Sequence[Any]) -> np.ndarray:
             found = f"one of {len(vector)}" if _is_vector(vector) else type(vector).__name__
             raise InputError(f"{where}, turn {turn}: expected {name} to be {expected}, found {found}")
         size = len(vector)
-        with np.errstate(over="ignore"):  # what float32 cannot hold is not finite, and refused
+        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is not finite, and refused
             rows.append(np.asarray(vector, np.float64).astype(np.float32))
     matrix = np.stack(rows)
     finite = np.isfinite(matrix).all(axis=1)
