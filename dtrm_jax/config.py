@@ -15,7 +15,7 @@ from dtrm_jax.tasks.metrics import METRICS
 
 # Settings that may differ when a run is resumed or compared: they change where and how often something happens, not
 # what is learned.
-OUTCOME_IS_THE_SAME = ("data.source", "data.cache", "train.log_every_steps", "train.save_every_steps")
+OUTCOME_IS_THE_SAME = ("data.source", "data.cache", "train.log_every_steps", "train.save_every_steps", "train.loggers")
 
 _CONTEXTS = ("dependent", "free")
 
@@ -219,6 +219,9 @@ class TrainConfig:
     evaluate_every_steps: int = 0  # steps between evaluations on dev; 0 evaluates at the end of every epoch
     save_every_steps: int = 200  # steps between checkpoints besides those at evaluations; 0 writes none
     log_every_steps: int = setting(10, low=1)  # steps between lines of metrics.jsonl
+    # Where the log of training goes besides metrics.jsonl, separated by commas: tensorboard (event files in the run
+    # directory) | wandb | mlflow. If it is empty, nowhere.
+    loggers: str = setting("tensorboard", since="0.3.0")
     patience: int = 0  # evaluations without a better dev score before training stops; 0 never stops early
     # Scores the test split too at every evaluation. It never selects a checkpoint: it shows how much choosing the epoch
     # by the test score, as many published results do, would add.

@@ -32,6 +32,19 @@ def test_train_then_eval(tmp_path):
     assert evaluated.stderr == ""
 
 
+def test_the_hint_after_training_is_of_a_split_that_there_is():
+    code = (
+        "import sys; from dtrm_jax.commands import train\n"
+        "for sys.argv[0], splits in (('train.py', ('train', 'dev', 'test')), ('/bin/dtrm-train', ('train', 'dev'))):\n"
+        "    print(train._evaluation('runs/my run', splits))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert found.splitlines() == [
+        "python eval.py --checkpoint 'runs/my run' --split test",
+        "dtrm-eval --checkpoint 'runs/my run' --split dev",
+    ]
+
+
 @pytest.mark.parametrize(
     ("script", "flags", "listed"),
     [

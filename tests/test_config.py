@@ -208,6 +208,7 @@ FREE_TEXTS = {
     "model.architecture",
     "model.encoder.pretrained",
     "model.fusion.kind",
+    "train.loggers",
 }
 SETTINGS = {path: (hint, admitted(field)) for path, hint, field, _ in all_leaves(Config())}
 NUMBERS = [path for path, (hint, _) in SETTINGS.items() if hint in (int, float)]

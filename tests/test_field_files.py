@@ -155,7 +155,7 @@ def test_avec_from_its_files_to_pearsons_r(tmp_path):
     with pytest.raises(InputError, match="select_by: avec has real values, expected one of pearson_r, mae"):
         loop.train(config, str(tmp_path / "refused"))
     config.train.select_by, config.train.evaluate_every_steps = "mae", 0
-    progress = loop.train(config, str(tmp_path / "run"))
+    progress = loop.train(config, str(tmp_path / "run")).progress
     dev = [record for record in read_records(tmp_path / "run/metrics.jsonl") if record["split"] == "dev"]
     assert progress.best_score == min(record["mae"] for record in dev), "less is better"
     assert {"mae_valence", "pearson_r_expectancy"} <= dev[0].keys() and "accuracy" not in dev[0]

@@ -4,7 +4,9 @@ The config is the name of one that comes with the package, or the path of a file
 where it stopped. In a checkout, ``python train.py`` is the same command.
 """
 
+import shlex
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from absl import flags
@@ -27,17 +29,22 @@ def main() -> int:
     if _DISTRIBUTED.value:
         distributed.join(_DISTRIBUTED.value)
     workdir = _WORKDIR.value or f"runs/{settings.name}"
-    from dtrm_jax import api  # after the settings are known to be good: it takes seconds to import
-    from dtrm_jax.training.loop import Interrupted
+    from dtrm_jax.training import loop  # after the settings are known to be good: it takes seconds to import
 
     try:
-        api.train(settings, workdir)
-    except Interrupted as interrupted:
+        finished = loop.train(settings, workdir)
+    except loop.Interrupted as interrupted:
         print(interrupted)
         return 128 + interrupted.signal_number
-    command = "python eval.py" if Path(sys.argv[0]).name == "train.py" else "dtrm-eval"
-    print(f"evaluate with: {command} --checkpoint {workdir} --split test")
+    print(f"evaluate with: {_evaluation(workdir, finished.scorable)}")
     return 0
+
+
+def _evaluation(workdir: str, scorable: Collection[str]) -> str:
+    """Returns the command that evaluates the run: its test split, if there is one with annotations."""
+    command = ["python", "eval.py"] if Path(sys.argv[0]).name == "train.py" else ["dtrm-eval"]
+    split = "test" if "test" in scorable else "dev"
+    return shlex.join([*command, "--checkpoint", workdir, "--split", split])
 
 
 def run() -> None:

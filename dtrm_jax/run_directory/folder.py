@@ -6,6 +6,7 @@
     normalization.npz  mean and standard deviation of every acoustic, visual or utterance feature in the training split
     metrics.jsonl      one JSON object per line
     tensorboard/       the same as event files
+    loggers.json       what other loggers call this run
     checkpoints/       Orbax: parameters, optimizer state, step, rng, and the position in the data
     pruned/            instead of it, after pruning: the best parameters alone
     eval/<split>/      results; those on other data are in eval/<split>@<name>/
@@ -52,6 +53,11 @@ class RunDirectory:
     def tensorboard(self) -> Path:
         """The folder of event files."""
         return self.path / "tensorboard"
+
+    @property
+    def logged_as(self) -> Path:
+        """The file of what loggers call this run: name of the logger -> name of the run."""
+        return self.path / "loggers.json"
 
     def evaluation(self, name: str) -> Path:
         """The folder of an evaluation's results; ``name`` is the split, or ``<split>@<name>`` for other data."""

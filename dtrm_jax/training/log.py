@@ -1,58 +1,101 @@
-"""The logs of training for people: ``metrics.jsonl``, TensorBoard event files, a progress bar."""
+"""The logs of training for people: ``metrics.jsonl``, the loggers that the config names, a progress bar."""
 
+import contextlib
 import json
 import sys
+import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
 import tqdm
-from tensorboardX import SummaryWriter
 
+from dtrm_jax.config import Config
 from dtrm_jax.replacing import replacing
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.log_file import read_records
+from dtrm_jax.training.loggers import open_loggers
 
 
 class TrainingLog:
-    """Appends records to ``metrics.jsonl`` and the event files; one process of a run writes them."""
+    """Appends records to ``metrics.jsonl`` and hands them to the loggers; one process of a run writes them."""
 
-    def __init__(self, run: RunDirectory, start: int):
+    def __init__(self, run: RunDirectory, config: Config, start: int):
         """Opens the log at step ``start``.
 
         What an interrupted run logged after its last checkpoint is dropped: the resumed run logs it again.
+
+        Raises:
+            InputError: A logger cannot be opened.
         """
+        self._loggers = open_loggers(run, config, start)
         file = run.metrics_file
         kept = [record for record in read_records(file) if record["step"] <= start]
         with replacing(file) as rewritten:
             rewritten.writelines(json.dumps(record) + "\n" for record in kept)
         self._file = open(file, "a", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
-        self._events = SummaryWriter(str(run.tensorboard), purge_step=start + 1 if start else None)
 
     def write(self, record: dict[str, Any]) -> None:
-        """Writes one record; ``step`` and ``split`` name it, its numbers become TensorBoard scalars."""
+        """Writes one record; ``step`` and ``split`` name it."""
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
-        for name, value in record.items():
-            if isinstance(value, int | float) and name != "step":
-                self._events.add_scalar(f"{record['split']}/{name}", value, record["step"])
+        for logger in self._loggers:
+            logger.write(record)
 
     def __enter__(self) -> "TrainingLog":
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._file.close()
-        self._events.close()
+        for logger in self._loggers:
+            logger.close()
 
 
-def progress_bar(total: int, start: int, name: str, shown: bool) -> tqdm.tqdm:
-    """Returns the bar: steps, time left, and what ``set_postfix_str`` is given."""
-    return tqdm.tqdm(
+class Bar(tqdm.tqdm):
+    """The bar of a training: steps, time left, and what ``set_postfix_str`` is given.
+
+    The time left follows from the mean time of a step so far, evaluations and checkpoints included. The first step is
+    left out of it, as is what runs in ``uncounted``: they take as long as they do because they compile.
+    """
+
+    _steps, _seconds, _since = 0, 0.0, None
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Counts steps, and the time since the last one unless that was the first."""
+        if self._since is not None:
+            self._steps += n
+            self._count()
+        self._since = time.perf_counter()
+        return super().update(n)
+
+    @contextlib.contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """What runs inside takes no time."""
+        self._count()
+        yield
+        self._since = time.perf_counter()
+
+    def _count(self) -> None:
+        if self._since is not None:
+            self._seconds += time.perf_counter() - self._since
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """What tqdm shows, with this rate; it is unknown until a second step is done."""
+        shown = super().format_dict
+        rate = self._steps / self._seconds if self._steps else None
+        # Without a rate tqdm divides the steps since ``initial`` by all the time.
+        return shown | ({"rate": rate} if rate else {"rate": None, "initial": shown["n"]})
+
+
+def progress_bar(total: int, start: int, name: str, shown: bool) -> Bar:
+    """Returns the bar of a training that has done ``start`` steps."""
+    return Bar(
         total=total,
         initial=start,
         desc=name,
         unit="step",
         dynamic_ncols=True,
-        smoothing=0.1,
         file=sys.stderr,
         disable=not shown,
         mininterval=0.5 if sys.stderr.isatty() else 30,

@@ -23,6 +23,7 @@ from dtrm_jax.run_directory.checkpoints import Checkpoints, placed
 from dtrm_jax.tasks import METRICS
 from dtrm_jax.training.devices import mesh_of
 from dtrm_jax.training.log import TrainingLog, progress_bar
+from dtrm_jax.training.loggers import named
 from dtrm_jax.training.meter import Meter, epoch_of
 from dtrm_jax.training.setup import Experiment, initial_params, prepare, pure_step
 from dtrm_jax.training.signals import Interrupted, collected_signals
@@ -52,7 +53,20 @@ class Progress:
     rng: list[int] = dataclasses.field(default_factory=list)
 
 
-def train(config: Config, workdir: str) -> Progress:
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A training that came to its end.
+
+    Attributes:
+        progress: How it went.
+        scorable: The splits whose turns have annotations.
+    """
+
+    progress: Progress
+    scorable: tuple[str, ...]
+
+
+def train(config: Config, workdir: str) -> Finished:
     """Trains, or resumes, the run of ``config`` in ``workdir``.
 
     Raises:
@@ -60,16 +74,17 @@ def train(config: Config, workdir: str) -> Progress:
             diverged loss, a full disk.
         Interrupted: A signal ended it, after a checkpoint; the last one, if it came that late.
     """
+    named(config)
     run = RunDirectory(workdir)
     run.require_resumable()
     experiment = prepare(config)
     trainer = Trainer(experiment, run)
     if not trainer.is_main:
-        return trainer.run()
+        return Finished(trainer.run(), experiment.scorable)
     with run.locked():
         run.begin(experiment.config, experiment.manifest, experiment.tokenizer, experiment.normalization)
         trainer.describe()
-        return trainer.run()
+        return Finished(trainer.run(), experiment.scorable)
 
 
 class Trainer:
@@ -101,16 +116,14 @@ class Trainer:
             rows = " + ".join(f"{count} x {length}" for length, count in manifest.shape.rows)
             print(f"{about}, {sum(map(sum, lengths))} tokens to train on")
             print(
-                f"packs of {rows} tokens and {manifest.shape.utterances} turns; filled to {fill.tokens:.3f} with real "
-                f"tokens, {fill.work:.3f} of the encoder's work is on them ({fill.attention:.3f} of its attention "
-                "scores)"
+                f"packs of {rows} tokens and {manifest.shape.utterances} turns; {100 * fill.tokens:.1f} % of their "
+                f"tokens are real, {100 * fill.work:.1f} % of the encoder's work is on them"
             )
         if manifest.shape.features:
             sizes = " and ".join(f"{size} {name}" for name, size in manifest.shape.features)
             print(f"{sizes} features per turn")
-        print(
-            f"{self.total} steps in {len(plan.epoch_ends)} epochs on {self.mesh.size} {jax.default_backend()} device(s)"
-        )
+        devices = f"{self.mesh.size} device{'s' if self.mesh.size > 1 else ''} ({jax.default_backend()})"
+        print(f"{self.total} steps in {len(plan.epoch_ends)} epochs on {devices}")
 
     def run(self) -> Progress:
         """Trains to the end; see ``train``."""
@@ -123,7 +136,8 @@ class Trainer:
     def _run(self, checkpoints: Checkpoints) -> Progress:
         state, progress, start = self._start(checkpoints)
         if start == self.total or progress.stopped:
-            self._say(f"this run is complete: best dev {self.config.train.select_by} {progress.best_score:.4f}")
+            metric = METRICS[self.config.train.select_by]
+            self._say(f"this run is complete: best dev {metric.title} {metric.shown(progress.best_score)}")
             return progress
         plan, shape = self.experiment.plan, self.experiment.manifest.shape
         hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
@@ -131,11 +145,11 @@ class Trainer:
         if progress.data:
             iterator.set_state(progress.data)
         with (
-            TrainingLog(self.run_directory, start) if self.is_main else contextlib.nullcontext() as log,
+            TrainingLog(self.run_directory, self.config, start) if self.is_main else contextlib.nullcontext() as log,
             progress_bar(self.total, start, self.config.name, shown=self.is_main) as bar,
             collected_signals() as received,
         ):
-            meter = Meter(self.experiment, log, bar)
+            meter, compiled = Meter(self.experiment, log, bar), False
             for step in range(start + 1, self.total + 1):
                 batch = next(iterator)
                 state, sums = self.train_step(state, self._on_devices(batch), self.rng)
@@ -143,7 +157,9 @@ class Trainer:
                 scores = None
                 if self._evaluates_after(step):
                     meter.flush()
-                    scores = self._evaluate(state, step, progress, log)
+                    with contextlib.nullcontext() if compiled else bar.uncounted():
+                        scores = self._evaluate(state, step, progress, log)
+                    compiled = True
                 last = step == self.total or progress.stopped or bool(received)
                 if scores is not None or last or _every(self.config.train.save_every_steps, step):
                     meter.flush()
@@ -189,9 +205,10 @@ class Trainer:
             self._score("test", self.test, params, step, log)
         better = self._note_score(scores[self.config.train.select_by], step, progress)
         epoch = epoch_of(self.experiment.plan.epoch_ends, step)
-        titles = {metric.name: metric.title for metric in self.experiment.task.metrics}
-        shown = "  ".join(f"{titles.get(name, name)} {value:.4f}" for name, value in scores.items())
-        self._say(f"step {step:>6}  epoch {epoch:>3}  dev {shown}{'  (best)' if better else ''}")
+        ranked = self.experiment.task.ranked_metrics
+        shown = "  ".join(f"{metric.title} {metric.shown(scores[metric.name])}" for metric in ranked)
+        best = "  (best)" if better else ""
+        self._say(f"step {step:>6}  epoch {epoch:>3}  dev {shown}  loss {scores['loss']:.4f}{best}")
         return scores
 
     def _score(

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-import tqdm
 
 from dtrm_jax.batch import Batch
 from dtrm_jax.errors import InputError
 from dtrm_jax.training import optimizer as optimizer_lib
-from dtrm_jax.training.log import TrainingLog
+from dtrm_jax.training.log import Bar, TrainingLog
 from dtrm_jax.training.setup import Experiment
 from dtrm_jax.training.step import Sums
 
@@ -28,7 +27,7 @@ def runs_ahead() -> bool:
 class Meter:
     """Collects steps and logs their mean, one step behind the device where steps run ahead."""
 
-    def __init__(self, experiment: Experiment, log: TrainingLog | None, bar: tqdm.tqdm):
+    def __init__(self, experiment: Experiment, log: TrainingLog | None, bar: Bar):
         self._every, self._log, self._bar = experiment.config.train.log_every_steps, log, bar
         self._task = experiment.task
         self._epoch_ends, total = experiment.plan.epoch_ends, len(experiment.plan.steps)
@@ -42,6 +41,7 @@ class Meter:
         }
         self._waiting: tuple[int, Sums, int] | None = None
         self._sums = np.zeros(4)
+        self._compiled = False
         self._begin_segment()
 
     def _begin_segment(self) -> None:
@@ -70,8 +70,12 @@ class Meter:
         if not np.isfinite(values).all():
             raise InputError(f"step {step}: the loss is not finite; lower the learning rates or clip the gradients")
         self._sums += values
-        self._turns += values[3]
-        self._tokens += tokens * jax.process_count()
+        if self._compiled:
+            self._turns += values[3]
+            self._tokens += tokens * jax.process_count()
+        else:  # the first step took as long as it did because it was compiled
+            self._compiled = True
+            self._begin_segment()
         self._step = step
         self._bar.update()
         if step % self._every == 0:
@@ -80,7 +84,7 @@ class Meter:
     def _write(self, step: int) -> None:
         # Throughput is that of the whole stretch: where steps run ahead, the next one may already have run, which would
         # distort a short one.
-        seconds = time.perf_counter() - self._began
+        seconds, measured = time.perf_counter() - self._began, self._turns > 0
         loss, weight, correct, turns = self._sums
         self._sums = np.zeros(4)
         record = {
@@ -90,14 +94,15 @@ class Meter:
             "loss": loss / max(weight, 1e-9),
             **self._task.training_scores(correct, turns),
             **{name: float(rate(step - 1)) for name, rate in self._rates.items()},
-            "utterances_per_second": self._turns / seconds,
-            "tokens_per_second": self._tokens / seconds,
         }
+        if measured:
+            record["utterances_per_second"] = self._turns / seconds
+            record["tokens_per_second"] = self._tokens / seconds
         if self._log is not None:
             self._log.write(record)
+        speed = f", {record['utterances_per_second']:.0f} utterances/s" if measured else ""
         self._bar.set_postfix_str(
-            f"loss {record['loss']:.3f}, lr {record['learning_rate']:.1e}, "
-            f"{record['utterances_per_second']:.0f} utterances/s",
+            f"loss {record['loss']:.3f}, lr {record['learning_rate']:.1e}{speed}",
             refresh=False,  # the bar redraws at its own interval, a slow one where it goes to a file
         )
 

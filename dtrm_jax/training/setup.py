@@ -11,7 +11,7 @@ import optax
 
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import Config
-from dtrm_jax.conversation import Dataset
+from dtrm_jax.conversation import Conversation, Dataset
 from dtrm_jax.data import protocol
 from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer, load_tokenizer, word_tokenizer
 from dtrm_jax.data.examples import Example, make_examples
@@ -63,6 +63,12 @@ class Experiment:
         """What is predicted."""
         return task_of(self.dataset.labels, self.config.data.neutral)
 
+    @property
+    def scorable(self) -> tuple[str, ...]:
+        """The splits whose turns have annotations, at least one of them."""
+        splits = self.dataset.splits.items()
+        return tuple(name for name, conversations in splits if any(map(_is_annotated, conversations)))
+
     def model(self, shape: PackShape) -> Model:
         """Builds the model for packs of ``shape``."""
         return build_model(self.config, self.manifest.encoder, len(self.dataset.labels), shape)
@@ -107,6 +113,10 @@ def prepare(config: Config) -> Experiment:
         manifest=manifest,
         plan=plan,
     )
+
+
+def _is_annotated(conversation: Conversation) -> bool:
+    return any(turn.label is not None or any(value is not None for value in turn.values) for turn in conversation.turns)
 
 
 def with_metric(config: Config, task: Task, corpus: str) -> Config:

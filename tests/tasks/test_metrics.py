@@ -123,7 +123,7 @@ def test_a_new_metric_is_one_entry(tmp_path, monkeypatch):
     config.train.select_by, config.train.score_test, config.data.neutral = "error_rate", True, "neutral"
     config_lib.validate(config)
     run = RunDirectory(tmp_path / "run")
-    progress = loop.train(config, str(run.path))
+    progress = loop.train(config, str(run.path)).progress
     dev = {record["step"]: record for record in read_records(run.metrics_file) if record["split"] == "dev"}
     assert progress.best_score == min(record["error_rate"] for record in dev.values())
 

@@ -228,7 +228,7 @@ def test_early_stopping_ends_the_run_and_it_stays_ended(cache, tmp_path):
     config = tiny_run_config(cache)
     config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 0.0
     config.train.patience, config.train.epochs = 2, 9
-    progress = loop.train(config, str(tmp_path))
+    progress = loop.train(config, str(tmp_path)).progress
     assert progress.stopped and [record["epoch"] for record in _records(tmp_path, "dev")] == [1, 2, 3]
     assert saved_state(tmp_path, "best")[0] == _records(tmp_path, "dev")[0]["step"], "of equals, the earliest is best"
     loop.train(config, str(tmp_path))

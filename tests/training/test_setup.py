@@ -107,3 +107,15 @@ def test_where_no_metric_is_named_the_task_selects_by_its_own(tmp_path):
     assert with_metric(config, task_of(LabelSpace(("x", "y"))), "corpus").train.select_by == "accuracy"
     with pytest.raises(InputError, match="select_by: corpus has real values, expected one of .*, found accuracy"):
         with_metric(config, values, "corpus")
+
+
+def test_the_splits_that_can_be_scored_have_annotations(tmp_path):
+    experiment = prepare(tiny_run_config(tmp_path / "cache"))
+    assert experiment.scorable == ("train", "dev", "test")
+    for conversation in experiment.dataset.splits["test"]:
+        for turn in conversation.turns:
+            object.__setattr__(turn, "label", None)
+    assert experiment.scorable == ("train", "dev")
+    one = experiment.dataset.splits["test"][-1].turns[-1]
+    object.__setattr__(one, "values", (None, 0.0))
+    assert "test" in experiment.scorable
