@@ -224,13 +224,17 @@ class Classes(Task):
             return None
         return cls(LabelSpace(classes)), len(_OWN) + len(classes)
 
+    def predicted(self, outputs_C: np.ndarray) -> dict[str, Any]:
+        """Returns prediction and probabilities."""
+        names = (_PROBABILITY + name for name in self.labels.names)
+        return {"prediction": self.labels.names[int(outputs_C.argmax())], **dict(zip(names, outputs_C, strict=True))}
+
     def cells(self, turn: Turn, outputs_C: np.ndarray) -> list[str]:
         """Returns label, prediction and probabilities; raises ValueError if the label is not one of ``labels``."""
         if turn.label is not None:
             self.labels.index(turn.label)
-        prediction = self.labels.names[int(outputs_C.argmax())]
         # str() of a NumPy scalar is the shortest decimal that gives the same value in its own precision.
-        return [turn.label or "", prediction, *(str(probability) for probability in outputs_C)]
+        return [turn.label or "", *map(str, self.predicted(outputs_C).values())]
 
     def parse(self, cells: Sequence[str], turn: Mapping[str, Any]) -> ClassTurn:
         """Returns a row."""

@@ -191,6 +191,10 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
+    def predicted(self, outputs_C: np.ndarray) -> dict[str, Any]:
+        """Returns the task's columns of a turn without its annotation: names, and numbers in the outputs' precision."""
+
+    @abc.abstractmethod
     def cells(self, turn: Turn, outputs_C: np.ndarray) -> list[str]:
         """Returns the task's cells of a turn; raises ValueError if its annotation is not of this task."""
 

@@ -213,6 +213,10 @@ class Values(Task):
             return None
         return cls(ValueSpace(targets)), 2 * len(targets)
 
+    def predicted(self, outputs_C: np.ndarray) -> dict[str, Any]:
+        """Returns the prediction of each target."""
+        return {_PREDICTED + name: value for name, value in zip(self.labels.names, outputs_C, strict=True)}
+
     def cells(self, turn: Turn, outputs_C: np.ndarray) -> list[str]:
         """Returns annotation and prediction of each target."""
         # Annotations are known in single precision (data.corpus), so that more digits would say nothing.

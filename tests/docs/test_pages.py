@@ -25,6 +25,8 @@ COMMANDS = {
     "dtrm-train": "dtrm_jax/commands/train.py",
     "eval.py": "dtrm_jax/commands/eval.py",
     "dtrm-eval": "dtrm_jax/commands/eval.py",
+    "predict.py": "dtrm_jax/commands/predict.py",
+    "dtrm-predict": "dtrm_jax/commands/predict.py",
 }
 
 
@@ -45,7 +47,9 @@ def _commands(page: Path) -> list[list[str]]:
 
 
 ALL_COMMANDS = [(page, words) for page in PAGES for words in _commands(page)]
-KNOWN = [(page, words) for page, words in ALL_COMMANDS if {"python", "dtrm-train", "dtrm-eval"} & set(words)]
+KNOWN = [
+    (page, words) for page, words in ALL_COMMANDS if {"python", "dtrm-train", "dtrm-eval", "dtrm-predict"} & set(words)
+]
 
 
 def _names(case) -> str:

@@ -42,6 +42,9 @@ class Ordinal(Classes):
         degrees = tuple(name.removeprefix("predicted_") for name in names[1:])
         return (cls(Scale(degrees)), len(names)) if names[:1] == ["degree"] else None
 
+    def predicted(self, outputs_C: np.ndarray) -> dict[str, object]:
+        return dict(zip(self.header[1:], outputs_C, strict=True))
+
     def cells(self, turn: Turn, outputs_C: np.ndarray) -> list[str]:
         return [turn.label or "", *map(str, outputs_C)]
 

@@ -81,10 +81,27 @@ def read_text(path: pathlib.Path) -> str:
     Raises:
         InputError: The file cannot be read, or is not UTF-8; names the line.
     """
+    return decoded(path, read_bytes(path))
+
+
+def read_bytes(path: pathlib.Path) -> bytes:
+    """Returns the content of a file; raises InputError if it cannot be read."""
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def decoded(path: pathlib.Path, content: bytes) -> str:
+    """Returns the text of a UTF-8 file, with or without a byte order mark.
+
+    Args:
+        path: The file, for the error.
+        content: Of it.
+
+    Raises:
+        InputError: It is not UTF-8; names the line.
+    """
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -49,7 +49,7 @@ def read(source: pathlib.Path, *, columns: str = "", labels: str = "") -> Datase
     paths = _tables(source)
     tables = {split: _load(path, columns) for split, path in paths.items()}
     space, notes = _label_space(labels, tables)
-    features = {split: _features(table) for split, table in tables.items()}
+    features = {split: features_of(table) for split, table in tables.items()}
     _check_sizes(tables, features)
     splits = {split: table_turns.conversations(table, space, features[split]) for split, table in tables.items()}
     called = [f"{path.name}: is read as the {split} split" for split, path in paths.items() if path.stem != split]
@@ -138,7 +138,7 @@ def _classes(labels: str, tables: dict[str, Table]) -> tuple[tuple[str, ...], st
     return names, str(train.path), f"{train.path.name} (or list all of them in {LABELS_FILE})"
 
 
-def _features(table: Table) -> dict[str, np.ndarray]:
+def features_of(table: Table) -> dict[str, np.ndarray]:
     """Returns feature name -> float32 ``[N, M]``, NaN throughout where a row lacks it."""
     path = table.path.with_suffix(".npz")
     found = {name: _feature_column(table, name) for name in FEATURES if name in table.columns}

@@ -1,4 +1,7 @@
-"""The files of people's own tables, each as its rows under the file's own names: csv, jsonl, json and parquet."""
+"""The files of people's own tables, each as its rows under the file's own names: csv, jsonl, json and parquet.
+
+Transcripts, lines of ``Speaker: text``, are read too where labels are not needed.
+"""
 
 import dataclasses
 import json
@@ -33,27 +36,28 @@ class File:
     text_alone: bool = False
 
 
-def read(path: pathlib.Path, kind: str = "") -> File:
+def read(path: pathlib.Path, kind: str = "", content: bytes | None = None) -> File:
     """Reads a table.
 
     Args:
         path: The file.
-        kind: One of ``LOADERS``; if it is empty, the file's name says it.
+        kind: One of ``LOADERS``, or ``TRANSCRIPT``; if it is empty, the file's name says it.
+        content: Of the file; if None, it is read.
 
     Raises:
         InputError: The file is of no known kind, cannot be read or is malformed; names the line.
     """
-    loader = LOADERS.get(kind or path.suffix.lower())
+    loader = _transcript if kind == TRANSCRIPT else LOADERS.get(kind or path.suffix.lower())
     if loader is None:
         raise InputError(f"{path}: expected a file that ends in {', '.join(LOADERS)}")
-    file = loader(path)
+    file = loader(path, csv_file.read_bytes(path) if content is None else content)
     if not file.rows:
         raise InputError(f"{path}: expected rows, found none")
     return file
 
 
-def _csv(path: pathlib.Path, usual: str = ",") -> File:
-    text = csv_file.read_text(path)
+def _csv(path: pathlib.Path, content: bytes, usual: str = ",") -> File:
+    text = csv_file.decoded(path, content)
     delimiter = csv_file.delimiter_of(text)
     header, records = csv_file.parse(path, text, delimiter)
     if repeated := sorted({name for name in header if header.count(name) > 1}):
@@ -67,17 +71,17 @@ def _csv(path: pathlib.Path, usual: str = ",") -> File:
     return File(path=path, columns=tuple(header), rows=rows, notes=notes, text_alone=True)
 
 
-def _tsv(path: pathlib.Path) -> File:
-    return _csv(path, usual="\t")
+def _tsv(path: pathlib.Path, content: bytes) -> File:
+    return _csv(path, content, usual="\t")
 
 
-def _jsonl(path: pathlib.Path) -> File:
-    return _of_objects(path, list(_json_lines(path, csv_file.read_text(path))))
+def _jsonl(path: pathlib.Path, content: bytes) -> File:
+    return _of_objects(path, list(_json_lines(path, csv_file.decoded(path, content))))
 
 
-def _json(path: pathlib.Path) -> File:
+def _json(path: pathlib.Path, content: bytes) -> File:
     """Reads a list of objects, or lines of objects, which files of this name may hold too."""
-    text = csv_file.read_text(path)
+    text = csv_file.decoded(path, content)
     lines = text.strip().splitlines()
     if lines and lines[0].lstrip().startswith("{") and (len(lines) == 1 or lines[0].rstrip().endswith("}")):
         return _of_objects(path, list(_json_lines(path, text)), "reads an object on every line, as in jsonl")
@@ -94,10 +98,15 @@ def _json_lines(path: pathlib.Path, text: str) -> Iterator[tuple[int, dict[str, 
     for line, written in enumerate(text.split("\n"), start=1):
         if not written.strip():
             continue
-        row = _parsed(path, written, f", line {line}")
-        if not isinstance(row, dict):
-            raise InputError(f"{path}, line {line}: expected a JSON object, found {type(row).__name__}")
-        yield line, row
+        yield line, json_row(path, line, written)
+
+
+def json_row(path: pathlib.Path, line: int, text: str) -> dict[str, Any]:
+    """Returns the object on a line of a jsonl file; raises InputError if there is none."""
+    row = _parsed(path, text, f", line {line}")
+    if not isinstance(row, dict):
+        raise InputError(f"{path}, line {line}: expected a JSON object, found {type(row).__name__}")
+    return row
 
 
 def _parsed(path: pathlib.Path, text: str, where: str) -> Any:
@@ -120,14 +129,29 @@ def _columns(rows: Iterable[dict[str, Any]]) -> tuple[str, ...]:
     return tuple(columns)
 
 
-def _parquet(path: pathlib.Path) -> File:
+def _transcript(path: pathlib.Path, content: bytes) -> File:
+    lines = enumerate(csv_file.decoded(path, content).splitlines(), start=1)
+    rows = [(line, transcript_row(path, line, text)) for line, text in lines if text.strip()]
+    return File(path=path, columns=("speaker", "text"), rows=rows)
+
+
+def transcript_row(path: pathlib.Path, line: int, text: str) -> dict[str, Any]:
+    """Returns speaker and text of a line of a transcript; raises InputError if it has none."""
+    speaker, colon, words = (part.strip() for part in text.partition(":"))
+    if not colon:
+        raise InputError(f"{path}, line {line}: expected Speaker: text, found {text.strip()[:40]!r}")
+    return {"speaker": speaker or None, "text": words or None}
+
+
+def _parquet(path: pathlib.Path, content: bytes) -> File:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
         raise InputError(f"{path}: reading parquet needs pyarrow: pip install pyarrow") from None
     try:
-        table = pq.read_table(path)
+        # Without threads: those of pyarrow may abort a process that has threads of JAX too, when it ends.
+        table = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False)
         rows = list(enumerate(table.to_pylist(), start=1))
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read as parquet: {' '.join(str(error).split())[:120]}") from None
@@ -159,7 +183,8 @@ def _class_names(described: bytes) -> dict[str, tuple[str, ...]]:
     return {column: names for column, names in found.items() if names}
 
 
-LOADERS: dict[str, Callable[[pathlib.Path], File]] = {
+TRANSCRIPT = ".txt"
+LOADERS: dict[str, Callable[[pathlib.Path, bytes], File]] = {
     ".csv": _csv,
     ".tsv": _tsv,
     ".jsonl": _jsonl,

@@ -70,6 +70,7 @@ def load(
     columns: str,
     *,
     kind: str = "",
+    content: bytes | None = None,
     one_conversation: bool = False,
     text_needed: bool = True,
 ) -> Table:
@@ -78,7 +79,8 @@ def load(
     Args:
         path: The file: csv, tsv, jsonl, json or parquet.
         columns: The setting ``data.columns``; empty if the file uses the project's names.
-        kind: One of ``table_files.LOADERS``; if it is empty, the file's name says it.
+        kind: As for ``table_files.read``.
+        content: As for ``table_files.read``.
         one_conversation: Whether a file without a column for it is one conversation, named as the file is.
         text_needed: Whether there must be a text where the file has no features.
 
@@ -87,7 +89,7 @@ def load(
             malformed row; names the file and the line.
     """
     named = columns_lib.parse(columns)
-    file = nested_rows.with_turns_as_rows(table_files.read(path, kind), named)
+    file = nested_rows.with_turns_as_rows(table_files.read(path, kind, content), named)
     named = {ours: theirs for ours, theirs in named.items() if ours != columns_lib.TURNS}
     names, forgiven = columns_lib.resolve(path, file.columns, named)
     keys = {name: names.get(name) or (f"({name})" if name in names.values() else name) for name in file.columns}

@@ -1,0 +1,75 @@
+"""A folder of predictions: the table with the columns of its sources, and a page to read."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+
+from dtrm_jax.conversation import Conversation
+from dtrm_jax.evaluation.files import predictions
+from dtrm_jax.evaluation.files.stamp import stamp
+from dtrm_jax.models import architecture
+from dtrm_jax.prediction_files.destination import Destination
+from dtrm_jax.prediction_files.predicting import Predicting
+from dtrm_jax.prediction_files.writing import FORMATS
+from dtrm_jax.report import PredictionFacts, write_prediction_report
+
+
+def write_folder(predicting: Predicting, chosen: Destination) -> None:
+    """Predicts and writes ``predictions.<format>``, ``prediction.json`` and ``report.html``: all of them, or none.
+
+    Args:
+        predicting: What is predicted.
+        chosen: Its folder, and the file in it.
+
+    Raises:
+        InputError: A conversation lacks what the model takes.
+    """
+    values = predicting.predictor.trained.manifest.shape.values
+    with _staged(chosen.folder) as staging, tempfile.TemporaryDirectory(dir=staging) as drawing:
+        drawn = pathlib.Path(drawing)
+        with (
+            (staging / chosen.file.name).open("wb") as file,
+            # The page is drawn from this table, whose columns are those of an evaluation.
+            predictions.writing(drawn / "predictions.csv", predicting.task) as add,
+        ):
+            writer = FORMATS[chosen.format](file, predicting.columns, predicting.predicted)
+            predicting.write(writer, lambda conversation, outputs_LxC: add(_blank(conversation, values), outputs_LxC))
+        _facts(predicting).write(drawn)
+        write_prediction_report(drawn)
+        for name in ("prediction.json", "report.html"):
+            os.replace(drawn / name, staging / name)
+
+
+def _blank(conversation: Conversation, values: int) -> Conversation:
+    """Returns a conversation whose turns have room for so many real values, all of them unknown."""
+    turns = (dataclasses.replace(turn, values=(None,) * values) for turn in conversation.turns)
+    return dataclasses.replace(conversation, turns=tuple(turns)) if values else conversation
+
+
+def _facts(predicting: Predicting) -> PredictionFacts:
+    trained = predicting.predictor.trained
+    model = architecture(trained.config)
+    return PredictionFacts(
+        inputs=tuple(str(source.path) for source in predicting.sources),
+        run=trained.name,
+        corpus=trained.manifest.corpus,
+        model=model.describe(trained.config),
+        causal=model.causal,
+        step=trained.step,
+        **stamp(),
+    )
+
+
+@contextlib.contextmanager
+def _staged(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a folder whose files move to ``folder`` when everything is done, and vanish if an exception comes first."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
+        staging = pathlib.Path(name)
+        yield staging
+        folder.mkdir(exist_ok=True)
+        for file in sorted(staging.iterdir()):
+            os.replace(file, folder / file.name)
