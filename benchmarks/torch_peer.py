@@ -58,6 +58,8 @@ _FOLLOWED = {
 }
 # Those it does not, and the only value of each that it stands for.
 _FIXED = {
+    "tokens.future": 0,
+    "tokens.speaker_names": False,
     "tokens.indi_context": True,
     "tokens.segments": True,
     "tokens.separator": True,

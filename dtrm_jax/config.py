@@ -74,7 +74,13 @@ class TokensConfig:
     """The token sequence of eq. 1 and both contexts' window."""
 
     window: int = 14  # K: how many turns indi-context and conv-context reach back
-    max_length: int = setting(512, low=3)  # largest number of tokens of a sequence; the oldest context is dropped first
+    # How many later turns both contexts reach: the speaker's own in the token sequence, all of them in attention over
+    # turns. Above 0 the model is not causal: it cannot follow a live conversation, and tables and reports say so.
+    future: int = setting(0, since="0.3.0")
+    # Whether the speaker's name stands before each utterance, as in "Ann: text", in the target and in its context
+    # (EmoBERTa's trick). The names cost tokens.
+    speaker_names: bool = setting(False, since="0.3.0")
+    max_length: int = setting(512, low=3)  # largest number of tokens of a sequence; far context is dropped first
     indi_context: bool = True  # if False, [CLS] utterance [SEP] as in plain BERT (Table 3, first row)
     segments: bool = True  # if False, one segment embedding for all (Table 3, "remove segment embedding")
     separator: bool = True  # if False, no [SEP] between utterance and context (Table 3, "remove [SEP] tokens")

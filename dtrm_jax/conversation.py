@@ -1,7 +1,7 @@
 """Task formulation (paper, section 3): turns, conversations, their contexts and the label spaces.
 
 A conversation ``X = {x_i | i in [1, L]}`` is a sequence of turns, each by one speaker. Indices here start at 0; the
-paper's start at 1. Nothing in this project ever looks at a later turn.
+paper's start at 1. Nothing looks at a later turn, unless ``config.tokens.future`` or the kind of model says so.
 """
 
 import dataclasses
@@ -173,3 +173,15 @@ def indi_context(speakers: Sequence[object], turn: int, window: int) -> list[int
         window: ``K``, how many turns back the context reaches.
     """
     return [earlier for earlier in conv_context(turn, window) if speakers[earlier] == speakers[turn]]
+
+
+def future_indi_context(speakers: Sequence[object], turn: int, future: int) -> list[int]:
+    """Returns the indices of the turns in ``(i, i + F]`` by the target's own speaker, which the paper does not have.
+
+    Args:
+        speakers: As for ``indi_context``.
+        turn: ``i``, the target's index from 0.
+        future: ``F``, how many turns ahead the context reaches.
+    """
+    end = min(len(speakers), turn + future + 1)
+    return [later for later in range(turn + 1, end) if speakers[later] == speakers[turn]]

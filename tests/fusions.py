@@ -43,20 +43,25 @@ def side_by_side(turns: Sequence[int], unused: int = 0) -> Position:
     return Position(np.array(conversation, np.int32), np.array(turn, np.int32))
 
 
-def fusion(kind: str, dtype: DTypeLike = jnp.float32, remat: bool = False, **changes: Any) -> Fusion:
+def fusion(kind: str, dtype: DTypeLike = jnp.float32, remat: bool = False, future: int = 0, **changes: Any) -> Fusion:
     """Returns the module; ``changes`` are of ``CONFIG``."""
     return FUSIONS[kind](
-        config=dataclasses.replace(CONFIG, **changes), window=WINDOW, dtype=dtype, remat=remat, name="fusion"
+        config=dataclasses.replace(CONFIG, **changes),
+        window=WINDOW,
+        dtype=dtype,
+        remat=remat,
+        future=future,
+        name="fusion",
     )
 
 
-def built(kind: str, r: Mapping, present: Mapping, position: Position | None = None, **changes: Any):
+def built(kind: str, r: Mapping, present: Mapping, position: Position | None = None, future: int = 0, **changes: Any):
     """Returns random parameters of the fusion and ``(params, r, present) -> output``, compiled.
 
     Without a position the turns are one conversation. ``changes`` are of ``CONFIG``.
     """
     position = position or side_by_side([len(next(iter(r.values())))])
-    module = fusion(kind, **changes)
+    module = fusion(kind, future=future, **changes)
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), r, present, position, True))
     params = random_params_like(shapes.get("params", {}))
     return params, jax.jit(lambda params, r, present: module.apply({"params": params}, r, present, position, True))

@@ -4,14 +4,13 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import tokenizers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from dtrm_jax.conversation import Conversation
 from dtrm_jax.errors import InputError
 from dtrm_jax.special_tokens import BERT_TOKENS, SpecialTokens
 
@@ -136,8 +135,8 @@ def load_tokenizer(folder: Path, special: SpecialTokens, vocab_size: int) -> Enc
     return tokenizer
 
 
-def word_tokenizer(conversations: Sequence[Conversation]) -> EncoderTokenizer:
-    """Builds a tokenizer whose vocabulary is the conversations' lower-cased words and punctuation.
+def word_tokenizer(texts: Iterable[str]) -> EncoderTokenizer:
+    """Builds a tokenizer whose vocabulary is the lower-cased words and the punctuation of texts.
 
     It is what an encoder without pretrained weights starts from; other words become [UNK].
     """
@@ -145,7 +144,6 @@ def word_tokenizer(conversations: Sequence[Conversation]) -> EncoderTokenizer:
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.WordLevelTrainer(special_tokens=list(BERT_TOKENS.all), show_progress=False)
-    texts = (turn.text for conversation in conversations for turn in conversation.turns)
     tokenizer.train_from_iterator(texts, trainer)
     return EncoderTokenizer(tokenizer, BERT_TOKENS)
 

@@ -1,4 +1,13 @@
-"""Token sequences of eq. 1: ``[CLS] x_i [SEP] indi-context, oldest first [SEP]``."""
+"""Token sequences of eq. 1: ``[CLS] x_i [SEP] indi-context, oldest first [SEP]``.
+
+The paper's context is what the speaker said before. ``config.tokens.future`` adds what the same speaker says later, in
+the order in which it is said: ``[CLS] x_i [SEP] past [SEP] future [SEP]``. The separator before the future stands there
+even if there is no past, so that the two can be told apart. Both are context, in segment 1. A turn without a later one
+of its speaker in reach has the sequence of eq. 1.
+
+``config.tokens.speaker_names`` writes the speaker's name before each utterance, target and context alike, as EmoBERTa
+does (Kim and Vossen, 2021).
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dtrm_jax.config import TokensConfig
-from dtrm_jax.conversation import Conversation, indi_context
+from dtrm_jax.conversation import Conversation, Turn, future_indi_context, indi_context
 from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer, SpecialIds
 
 
@@ -28,28 +37,50 @@ class TokenSequence:
 
 
 def build_sequence(
-    target: Sequence[int], context: Sequence[Sequence[int]], special: SpecialIds, config: TokensConfig
+    target: Sequence[int],
+    past: Sequence[Sequence[int]],
+    special: SpecialIds,
+    config: TokensConfig,
+    future: Sequence[Sequence[int]] = (),
 ) -> TokenSequence:
     """Builds one sequence and fits it into ``config.max_length``.
 
-    The oldest context tokens are dropped first; the target is cut, at its end, only when it alone does not fit. (Stock
-    truncation strategies drop the newest context.) Without context, nothing but ``special.last`` follows the target.
+    The context tokens farthest from the target are dropped first: without a future, the oldest; with one, those of
+    whichever side has more left, counted in tokens, the future's first. The target is cut, at its end, only when it
+    alone does not fit. (Stock truncation strategies drop the newest context.) Without context, nothing but
+    ``special.last`` follows the target.
 
     Args:
         target: The utterance's vocabulary ids, without special tokens.
-        context: Each context utterance's ids, oldest first.
+        past: The ids of each earlier utterance of the context, oldest first.
         special: Ids of the special tokens.
         config: Limits and Table 3's switches.
+        future: The ids of each later utterance of the context, the next one first.
     """
     own = [special.first, *target[: config.max_length - 2]]
     between = list(special.between) if config.separator else []
-    room = config.max_length - len(own) - len(between) - 1
-    recent = [token for utterance in context for token in utterance]
-    recent = recent[max(0, len(recent) - room) :] if room > 0 else []
-    if not recent:
+    room = max(0, config.max_length - len(own) - len(between) - 1)
+    before, after = ([token for utterance in side for token in utterance] for side in (past, future))
+    context = _fitted(before, after, between, room)
+    if not context:
         return TokenSequence(np.asarray([*own, special.last], np.int32), first_segment=len(own) + 1)
-    token_ids = np.asarray([*own, *between, *recent, special.last], np.int32)
+    token_ids = np.asarray([*own, *between, *context, special.last], np.int32)
     return TokenSequence(token_ids, first_segment=len(own) + len(between[:1]))
+
+
+def _fitted(before: list[int], after: list[int], between: list[int], room: int) -> list[int]:
+    """Returns the context tokens that fit: the end of the past and, behind a separator, the start of the future."""
+    free = room - len(between)
+    kept = min(len(before), max(free - len(after), free - free // 2))
+    ahead = after[: max(0, free - kept)]
+    if not ahead:
+        return before[max(0, len(before) - room) :]
+    return [*before[len(before) - kept :], *between, *ahead]
+
+
+def spoken(turn: Turn, config: TokensConfig) -> str:
+    """Returns the text that the encoder reads of a turn."""
+    return f"{turn.speaker}: {turn.text}" if config.speaker_names else turn.text
 
 
 def tokenize(
@@ -66,7 +97,7 @@ def tokenize(
         For each conversation, one sequence per turn.
     """
     special = tokenizer.ids
-    texts = [turn.text for conversation in conversations for turn in conversation.turns]
+    texts = [spoken(turn, config) for conversation in conversations for turn in conversation.turns]
     encoded = iter(tokenizer.encode(texts))
     result = []
     for conversation in conversations:
@@ -74,7 +105,9 @@ def tokenize(
         speakers = conversation.speaker_indices()
         sequences = []
         for turn, target in enumerate(utterances):
-            earlier = indi_context(speakers, turn, config.window) if config.indi_context else []
-            sequences.append(build_sequence(target, [utterances[j] for j in earlier], special, config))
+            past = indi_context(speakers, turn, config.window) if config.indi_context else []
+            future = future_indi_context(speakers, turn, config.future) if config.indi_context else []
+            before, after = ([utterances[j] for j in side] for side in (past, future))
+            sequences.append(build_sequence(target, before, special, config, after))
         result.append(tuple(sequences))
     return result

@@ -38,6 +38,7 @@ class RestoredRun:
         step: Of the checkpoint.
         data: ``fingerprint`` of the dataset.
         source: Name of the dataset's source if it is not what the run was trained on, else None.
+        causal: Whether no turn sees a later one.
     """
 
     corpus: str
@@ -50,6 +51,7 @@ class RestoredRun:
     step: int
     data: dict[str, str]
     source: str | None
+    causal: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +101,7 @@ def evaluate_run(
     evaluator = Evaluator.build(restored.model, restored.plan, restored.examples, task)
     outputs, insides = evaluator.outputs_and_insides(restored.params)
     about = {"corpus": restored.corpus, "split": split, "step": restored.step, "checkpoint": checkpoint}
-    about |= {"source": restored.source, "data": restored.data, **stamp()}
+    about |= {"causal": restored.causal, "source": restored.source, "data": restored.data, **stamp()}
     metrics = about | evaluator.score(outputs)
     file = folder / "predictions.csv"
     predictions.write(file, restored.conversations, outputs, task, insides)
@@ -144,6 +146,7 @@ def restore_run(
         step=trained.step,
         data=data,
         source=other_source(config.data, trained.manifest.data, data, source),
+        causal=trained.is_causal,
     )
 
 

@@ -15,6 +15,8 @@ def format_evaluation(evaluation: Evaluation) -> str:
     about = f"{metrics['corpus']} {metrics['split']}, checkpoint of step {metrics['step']} ({metrics['checkpoint']})"
     if metrics["source"] is not None:
         about += f"\ndata of {metrics['source']}, which is not what the run was trained on"
+    if not metrics["causal"]:
+        about += "\nnot causal: a turn is judged by later turns too"
     parts = [about, format_metrics(metrics, evaluation.task)]
     if analysis is not None:
         parts.append(format_shifts(analysis, evaluation.task))

@@ -17,6 +17,7 @@ from dtrm_jax.experiments import grid, records
 from dtrm_jax.experiments.records import Record
 from dtrm_jax.experiments.tables import Column, Row, Table, columns_of
 from dtrm_jax.experiments.variants import Variant
+from dtrm_jax.models import architecture
 from dtrm_jax.models.dialogue_trm.fusions import FUSIONS
 from dtrm_jax.planted import Information, optimal_accuracy
 from dtrm_jax.tasks import task_of
@@ -38,7 +39,8 @@ class RowOutcome:
         paper: Column path -> the paper's number; None if the paper has none of this corpus.
         difference: From the reference (``bootstrap.mean_differences``); None if there is none.
         best_test_epoch: One score per seed if the test split had chosen the epoch; None if that was not logged.
-        optimum: The best possible accuracy; None unless the conversations are planted.
+        optimum: The best possible accuracy; None unless the conversations are planted and only the past is seen.
+        causal: Whether no turn sees a later one.
     """
 
     variant: str
@@ -51,6 +53,7 @@ class RowOutcome:
     difference: Mapping[str, float | None] | None
     best_test_epoch: list[float] | None
     optimum: float | None
+    causal: bool = True  # as in the tables of version 0.2.0, whose files do not say it
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,6 +143,7 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
                 paper=row.paper.get(dataset.name.lower()),
                 difference=differences.get(row.variant),
                 optimum=_optimum(config, row) if readers.find(config.data.name).knows_optimum else None,
+                causal=_is_causal(config, row),
             )
             for row in table.rows
         ],
@@ -226,8 +230,15 @@ def _by_class(found: Sequence[Record]) -> dict[str, list[float]]:
     return {name: [record.test["per_class"][name]["f1"] for record in found] for name in classes}
 
 
-def _optimum(config: Config, row: Row) -> float:
-    """Returns the best possible accuracy on planted conversations for all that a row's model may know."""
+def _is_causal(config: Config, row: Row) -> bool:
+    its_config = grid.changed(config, row.variant.changes)
+    return architecture(its_config).is_causal(its_config)
+
+
+def _optimum(config: Config, row: Row) -> float | None:
+    """Returns the best possible accuracy on planted conversations for all that a row's model may know of the past."""
+    if not _is_causal(config, row):
+        return None
     model = grid.changed(config, row.variant.changes).model
     context = {"u": model.context.utterance, "a": model.context.acoustic, "v": model.context.visual}
     remembered = "".join(letter for letter in model.modalities if context[letter] == "dependent")

@@ -13,6 +13,7 @@ from dtrm_jax.tasks import METRICS, Metric
 
 _NOTHING = "-"
 _REFERENCE = "reference"
+_NOT_CAUSAL = "not causal"
 
 
 def protocol(outcome: Outcome) -> str:
@@ -25,8 +26,8 @@ def protocol(outcome: Outcome) -> str:
         f"{outcome.corpus.upper()} test, {outcome.conversations} conversations, {outcome.turns} turns; "
         f"{outcome.encoder}, K = {config['tokens']['window']}; {seeds} "
         f"a row{spread}.",
-        f"Every run's checkpoint is the one with the best dev {metric}; the test split chooses nothing. Causal: no "
-        "future turn is seen.",
+        f"Every run's checkpoint is the one with the best dev {metric}; the test split chooses nothing. "
+        f"{_causality(rows)}",
     ]
     if any(row.difference for row in rows):
         level = f"{100 * bootstrap.LEVEL:g} %"
@@ -77,7 +78,7 @@ def cells(outcome: Outcome) -> list[list[str]]:
     """Returns the heading and the rows that were run; a column that no row has anything for is left out."""
     rows = outcome.run
     percent = _metric(outcome).percent
-    columns = [["", *(row.shown for row in rows)]]
+    columns = [["", *(_marked(row) for row in rows)]]
     for column in outcome.columns:
         path, in_percent = column.path, _in_percent(column)
         columns.append([column.title, *(_mean(row.scores[path], in_percent) for row in rows)])
@@ -103,7 +104,7 @@ def as_csv(outcome: Outcome) -> str:
     writer = csv.writer(buffer)
     writer.writerow(header)
     for row in outcome.rows:
-        line: list[Any] = [row.variant, row.shown, " ".join(map(str, row.seeds))]
+        line: list[Any] = [row.variant, _marked(row), " ".join(map(str, row.seeds))]
         for column in outcome.columns:
             scores, paper = row.scores[column.path], (row.paper or {}).get(column.path)
             line += [*_moments(scores), paper if paper is None or not _in_percent(column) else round(paper / 100, 6)]
@@ -113,6 +114,18 @@ def as_csv(outcome: Outcome) -> str:
         line += [row.optimum, _moments(row.best_test_epoch or [])[0]]
         writer.writerow(["" if value is None else value for value in line])
     return buffer.getvalue()
+
+
+def _causality(rows: Sequence[RowOutcome]) -> str:
+    if all(row.causal for row in rows):
+        return "Causal: no future turn is seen."
+    others = "the other rows are causal" if any(row.causal for row in rows) else "no row is causal"
+    return f"Rows marked “{_NOT_CAUSAL}” see future turns; {others}."
+
+
+def _marked(row: RowOutcome) -> str:
+    """Returns what the table calls a row, and that it sees the future where it does."""
+    return row.shown if row.causal else f"{row.shown} ({_NOT_CAUSAL})"
 
 
 def _metric(outcome: Outcome) -> Metric:

@@ -12,7 +12,7 @@ from dtrm_jax.config import Config
 from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.inference.programs import parameter_shapes
-from dtrm_jax.models import build_model
+from dtrm_jax.models import architecture, build_model
 from dtrm_jax.models.interface import Model
 from dtrm_jax.run_directory import Manifest, RunDirectory
 from dtrm_jax.tasks import Task, task_of
@@ -46,6 +46,11 @@ class Trained:
     def task(self) -> Task:
         """What is predicted."""
         return task_of(self.manifest.labels, self.config.data.neutral)
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether no turn sees a later one."""
+        return architecture(self.config).is_causal(self.config)
 
     def model(self, shape: PackShape) -> Model:
         """Builds the model for packs of ``shape``."""

@@ -16,12 +16,10 @@ class Model(nn.Module):
 
     Attributes:
         shape: Static shape of the packs that this instance takes.
-        causal: Whether a turn's outputs depend on no later turn.
         encoder_parts: Names of the top-level parameters that learn at the encoder's rate. All others learn at the
             rate of the rest.
     """
 
-    causal: ClassVar[bool] = True
     encoder_parts: ClassVar[frozenset[str]] = frozenset({"encoder"})
 
     shape: PackShape
@@ -53,6 +51,14 @@ class Model(nn.Module):
     @classmethod
     def check(cls, config: Config) -> None:
         """Raises InputError for settings that can be refused before data and encoder are read; does so for none."""
+
+    @classmethod
+    def is_causal(cls, config: Config) -> bool:
+        """Whether a turn's outputs depend on no later turn, so that a live conversation can be followed.
+
+        Must not be True where they may: a model that always looks ahead says False.
+        """
+        return not config.tokens.future
 
     @classmethod
     def describe(cls, config: Config) -> str:

@@ -34,7 +34,7 @@ def about(sources: Sources, training: Training | None) -> dict[str, str]:
         "model": model.describe(config),
         "checkpoint": _checkpoint(sources, training),
         "seed": str(config.train.seed),
-        "causal": causality(model.causal),
+        "causal": causality(model.is_causal(config)),
         "again": _command(sources),
     }
 

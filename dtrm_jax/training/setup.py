@@ -19,6 +19,7 @@ from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.data.plans import TrainPlan, plan_training
+from dtrm_jax.data.tokenize import spoken
 from dtrm_jax.errors import InputError
 from dtrm_jax.models import architecture, build_model, encoders
 from dtrm_jax.models.encoders import hub
@@ -162,7 +163,8 @@ def encoder_of(config: Config, dataset: Dataset) -> tuple[EncoderTokenizer, Enco
                 f"{settings.pretrained}, found {config.tokens.max_length}"
             )
         return load_tokenizer(folder, encoder.special, encoder.vocab_size), encoder
-    tokenizer = word_tokenizer(dataset.splits["train"])
+    turns = (turn for conversation in dataset.splits["train"] for turn in conversation.turns)
+    tokenizer = word_tokenizer(spoken(turn, config.tokens) for turn in turns)
     return tokenizer, BertConfig(
         vocab_size=tokenizer.size,
         hidden_size=settings.hidden_size,

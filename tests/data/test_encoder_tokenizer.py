@@ -214,7 +214,7 @@ def test_a_special_token_that_a_file_does_not_mark_as_such_is_protected_too(fold
 
 
 def test_a_tokenizer_is_read_back_as_it_was_saved(tmp_path):
-    tokenizer = word_tokenizer([make_conversation("A", ["so what"], [None])])
+    tokenizer = word_tokenizer(["so what"])
     tokenizer.save(tmp_path / "tokenizer.json")
     again = EncoderTokenizer.load(tmp_path / "tokenizer.json", BERT_TOKENS)
     assert again.encode(["what so now"]) == tokenizer.encode(["what so now"]) and again.ids == tokenizer.ids

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dtrm_jax.config import TokensConfig
+from dtrm_jax.conversation import Conversation, Turn
 from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer, SpecialIds, word_tokenizer
 from dtrm_jax.data.tokenize import build_sequence, tokenize
 from dtrm_jax.special_tokens import BERT_TOKENS
@@ -153,7 +154,108 @@ def test_every_utterance_is_encoded_once():
 
 def test_a_special_token_that_somebody_writes_is_ordinary_text():
     conversation = make_conversation("A", ["so [SEP] what"], [None])
-    tokenizer = word_tokenizer([conversation])
+    tokenizer = word_tokenizer(["so [SEP] what"])
     (tokenized,) = tokenize([conversation], tokenizer, CONFIG)
     pieces = [tokenizer.tokenizer.id_to_token(token) for token in tokenized[0].token_ids]
     assert pieces == ["[CLS]", "so", "[", "sep", "]", "what", "[SEP]"]
+
+
+LATER = [[50], [60, 61]]
+
+
+def test_the_future_stands_behind_the_past_and_a_separator_of_its_own():
+    sequence = build_sequence(TARGET, CONTEXT, SPECIAL, CONFIG, LATER)
+    assert sequence.token_ids.tolist() == [CLS, 10, 11, 12, SEP, 20, 21, 30, 40, 41, 42, SEP, 50, 60, 61, SEP]
+    assert sequence.first_segment == 5
+
+
+def test_without_a_past_the_future_is_still_told_from_it():
+    sequence = build_sequence(TARGET, [], SPECIAL, CONFIG, LATER)
+    assert sequence.token_ids.tolist() == [CLS, 10, 11, 12, SEP, SEP, 50, 60, 61, SEP]
+    assert build_sequence(TARGET, CONTEXT, SPECIAL, CONFIG, [[]]).token_ids.tolist() == build()[0]
+
+
+@pytest.mark.parametrize(
+    ("limit", "past", "future"),
+    [
+        (16, [20, 21, 30, 40, 41, 42], [50, 60, 61]),
+        (15, [21, 30, 40, 41, 42], [50, 60, 61]),
+        (13, [40, 41, 42], [50, 60, 61]),
+        (12, [40, 41, 42], [50, 60]),
+        (11, [41, 42], [50, 60]),
+        (9, [42], [50]),
+        # Where no token of the future has room, neither has its separator, whose slot the past takes.
+        (8, [41, 42], []),
+        (6, [], []),
+    ],
+)
+def test_the_farthest_tokens_of_both_sides_are_dropped_first(limit, past, future):
+    config = dataclasses.replace(CONFIG, max_length=limit)
+    found = build_sequence(TARGET, CONTEXT, SPECIAL, config, LATER).token_ids.tolist()
+    context = [*past, *([SEP, *future] if future else []), SEP] if past else []
+    assert found == [CLS, 10, 11, 12, SEP, *context]
+    assert len(found) <= limit
+
+
+def test_what_the_past_leaves_free_goes_to_the_future():
+    config = dataclasses.replace(CONFIG, max_length=11)
+    found = build_sequence(TARGET, [[42]], SPECIAL, config, [[50] * 9]).token_ids.tolist()
+    assert found == [CLS, 10, 11, 12, SEP, 42, SEP, 50, 50, 50, SEP]
+
+
+def test_no_limit_is_ever_exceeded_with_a_future_either():
+    random = np.random.default_rng(1)
+    for _ in range(300):
+        sizes = random.integers(0, 9, 3)
+        config = TokensConfig(max_length=int(random.integers(3, 30)), separator=bool(random.integers(2)))
+        target, past, future = ([token] * int(size) for token, size in zip((10, 20, 30), sizes, strict=True))
+        found = build_sequence(target, [past], SPECIAL, config, [future]).token_ids.tolist()
+        own = min(len(target), config.max_length - 2)
+        assert len(found) <= config.max_length and found.count(10) == own
+        kept = found.count(20), found.count(30)
+        # Nothing is dropped while there is room, and never from the side that has less.
+        if sum(kept) < len(past) + len(future) and kept[1]:
+            assert len(found) == config.max_length
+            assert abs(kept[0] - kept[1]) <= 1 or kept[0] == len(past) or kept[1] == len(future)
+
+
+def test_the_future_is_the_same_speakers_later_turns_within_reach():
+    assert tokens_of(DIALOGUE, future=2) == [
+        [CLS, 10, SEP, SEP, 11, SEP],
+        [CLS, 20, 21, SEP],
+        [CLS, 11, SEP, 10, SEP, 12, SEP],
+        [CLS, 12, SEP, 10, 11, SEP],
+        [CLS, 22, SEP, 20, 21, SEP],
+    ]
+    assert tokens_of(DIALOGUE, future=3, window=0)[:2] == [
+        [CLS, 10, SEP, SEP, 11, 12, SEP],
+        [CLS, 20, 21, SEP, SEP, 22, SEP],
+    ]
+    assert tokens_of(DIALOGUE, future=9, indi_context=False) == tokens_of(DIALOGUE, indi_context=False)
+    assert tokens_of(DIALOGUE, future=2, separator=False)[2] == [CLS, 11, 10, 12, SEP]
+
+
+def test_names_stand_before_target_and_context_and_are_encoded_once_per_turn():
+    conversation = make_conversation("ABA", ["so what", "nothing", "fine"], [None] * 3)
+    config = dataclasses.replace(CONFIG, speaker_names=True)
+    tokenizer = word_tokenizer(["a: so what", "b: nothing", "fine"])
+    counting = CountingTokenizer(tokenizer.tokenizer, BERT_TOKENS)
+    seen.clear()
+    (tokenized,) = tokenize([conversation], counting, config)
+    assert seen == ["A: so what", "B: nothing", "A: fine"]
+    pieces = [" ".join(map(counting.tokenizer.id_to_token, sequence.token_ids)) for sequence in tokenized]
+    assert pieces == [
+        "[CLS] a : so what [SEP]",
+        "[CLS] b : nothing [SEP]",
+        "[CLS] a : fine [SEP] a : so what [SEP]",
+    ]
+    (plain,) = tokenize([conversation], counting, CONFIG)
+    assert [len(one) for one in plain] == [4, 3, 6]
+
+
+def test_a_name_that_looks_like_a_special_token_is_ordinary_text():
+    turn = Turn("1", "[SEP]", "hello")
+    tokenizer = word_tokenizer(["[SEP]: hello"])
+    ((sequence,),) = tokenize([Conversation("c", (turn,))], tokenizer, TokensConfig(speaker_names=True))
+    pieces = [tokenizer.tokenizer.id_to_token(token) for token in sequence.token_ids]
+    assert pieces == ["[CLS]", "[", "sep", "]", ":", "hello", "[SEP]"]

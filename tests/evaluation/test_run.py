@@ -1,6 +1,7 @@
 """``eval.py``'s work: from a run directory alone, every labelled utterance scored exactly once."""
 
 import csv
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -15,7 +16,9 @@ from dtrm_jax.evaluation.analysis.analyse import analyse
 from dtrm_jax.evaluation.files import predictions as prediction_files
 from dtrm_jax.evaluation.intermediates import inspect_conversation
 from dtrm_jax.evaluation.run import evaluate_run
+from dtrm_jax.evaluation.terminal import format_evaluation
 from dtrm_jax.models.layers import attention
+from dtrm_jax.report import write_report
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.log_file import read_records
 from dtrm_jax.training import loop
@@ -121,3 +124,27 @@ def test_damaged_weights_are_one_line(trained, tmp_path):
     with pytest.raises(InputError, match="cannot restore this checkpoint") as caught:
         evaluate_run(RunDirectory(damaged), checkpoint="latest")
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_sees_the_future_says_so_everywhere(cache, tmp_path, capsys):
+    config = tiny_run_config(cache)
+    config.tokens.future, config.tokens.speaker_names, config.train.epochs = 2, True, 1
+    loop.train(config, str(tmp_path))
+    assert "context of 3 turns and 2 later ones (not causal)" in capsys.readouterr().out
+    run = RunDirectory(tmp_path)
+    evaluation = evaluate_run(run)
+    assert evaluation.metrics["causal"] is False
+    assert "not causal" in format_evaluation(evaluation)
+    turns, _ = prediction_files.read(run.evaluation("test") / "predictions.csv")
+    later = [turn.insides.numbers["later_u"] for turn in turns]
+    last = [one.dialogue_id != next_one.dialogue_id for one, next_one in itertools.pairwise(turns)] + [True]
+    assert [weight > 1e-3 for weight in later] == [not ends for ends in last]
+    assert "no: later turns are seen too" in write_report(run, "test").read_text(encoding="utf-8")
+    # The names are words of the vocabulary.
+    assert not run.read_tokenizer().encode([f"{turns[0].speaker}:"])[0].count(1)
+
+
+def test_a_causal_model_says_so(trained):
+    evaluation = evaluate_run(RunDirectory(trained))
+    assert evaluation.metrics["causal"] is True
+    assert "causal" not in format_evaluation(evaluation)

@@ -147,6 +147,28 @@ def test_the_markdown(found):
     assert "Best test epoch" not in lines[-1] and "optimum" not in lines[-1]
 
 
+def test_a_table_says_which_rows_see_the_future(found, monkeypatch):
+    config = tiny_config(data__name="iemocap", tokens__future=1)
+    ahead = outcome.collect(tables.table("table3", "iemocap"), config, DATASET, range(3), Path("folder"))
+    assert not any(row.causal for row in ahead.rows) and all(row.causal for row in found[0].rows)
+    assert "Rows marked “not causal” see future turns; no row is causal." in rendering.protocol(ahead)
+    assert "no future turn is seen" not in rendering.protocol(ahead)
+    mixed = dataclasses.replace(ahead, rows=[ahead.rows[0], *found[0].rows[1:]])
+    assert [row[0] for row in rendering.cells(mixed)[1:3]] == ["BERT alone (not causal)", "DialogueTRM-U"]
+    assert [line.split(",")[1] for line in rendering.as_csv(mixed).splitlines()[1:3]] == [
+        "BERT alone (not causal)",
+        "DialogueTRM-U",
+    ]
+    assert "the other rows are causal" in rendering.protocol(mixed)
+    again = Outcome.from_json(json.loads(json.dumps(mixed.to_json())))
+    assert rendering.markdown(again) == rendering.markdown(mixed)
+
+
+def test_the_best_possible_accuracy_is_known_of_the_past_alone():
+    row = tables.table("planted", "planted").rows[0]
+    assert outcome._optimum(tiny_config(data__name="planted", tokens__future=1), row) is None
+
+
 def test_the_choice_of_the_best_test_epoch_is_called_by_its_name(found):
     made, _ = found
     made.rows[1] = dataclasses.replace(made.rows[1], best_test_epoch=[0.7, 0.72])

@@ -205,6 +205,13 @@ def test_it_says_what_was_measured(full):
             "; utterance vectors from the data; context of 3 turns",
             "step 4, the best macro F1 on dev",
         ),
+        (
+            {"tokens__future": 2, "model__utterance": "features"},
+            "best",
+            "DialogueTRM-U: utterance (context-dependent); utterance vectors from the data; context of 3 turns and 2 "
+            "later ones (not causal)",
+            "step 4, the best weighted F1 on dev",
+        ),
     ],
 )
 def test_the_model_and_the_choice_of_the_checkpoint_are_named(full, settings, which, model, checkpoint):
@@ -213,6 +220,7 @@ def test_the_model_and_the_choice_of_the_checkpoint_are_named(full, settings, wh
     changed = dataclasses.replace(sources, config=tiny_config(**settings), metrics=metrics)
     found = about(changed, None)
     assert (found["model"], found["checkpoint"]) == (model, checkpoint)
+    assert found["causal"].startswith("no: later turns are seen" if "tokens__future" in settings else "yes")
     assert found["again"].endswith(f" --step {which}")
 
 

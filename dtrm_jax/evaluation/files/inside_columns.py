@@ -11,7 +11,8 @@ a(coustic) or v(isual).
 - ``fusion_<position>``: the attention of ``e_CLS`` in MGIF's Transformer on itself (``fusion_e_CLS``) and on each
   gated vector (``fusion_ua``: the utterance's in the pair utterance, acoustic; ``fusion_au``: the acoustic one's), or,
   without gates, on each modality (``fusion_u``); empty where the turn lacks the modality.
-- ``inside_<name>``: any other number that a model's ``summarise`` hands out; empty where a turn has none.
+- ``inside_<name>``: any other number that a model's ``summarise`` hands out; empty where a turn has none. Where
+  ``config.tokens.future`` admits later turns, ``inside_later_m`` is the weight on all of them together.
 
 See ``models.dialogue_trm.insides`` for how they are averaged.
 """

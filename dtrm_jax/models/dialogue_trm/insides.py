@@ -22,7 +22,7 @@ from dtrm_jax.models.layers.transformer import mean_over_layers
 
 
 def attended(
-    config: ModelConfig, window: int, sown: Mapping[str, Any], pack: Batch, present_U: Presence
+    config: ModelConfig, window: int, sown: Mapping[str, Any], pack: Batch, present_U: Presence, *, later: bool
 ) -> dict[str, Array]:
     """Returns three numbers per context-dependent modality (eq. 3) for every utterance slot of a pack.
 
@@ -34,6 +34,7 @@ def attended(
         sown: The model's "intermediates".
         pack: The pack that it was run on.
         present_U: Modality -> whether the turn has it.
+        later: Whether later turns are seen too; ``inside_later_m`` is then the weight on all of them together.
 
     Returns:
         Name -> ``[U]``, for the letter ``m`` of each modality: ``attended_turn_m`` (int32), the index in its
@@ -46,12 +47,12 @@ def attended(
         if getattr(config.context, name) != "dependent" or not config.intra_modal.layers:
             continue
         branch = sown[name] if name in config.feature_modalities else sown
-        result |= _attended_in(LETTERS[name], branch, pack, present_U[name], window)
+        result |= _attended_in(LETTERS[name], branch, pack, present_U[name], window, later)
     return result
 
 
 def _attended_in(
-    letter: str, branch: Mapping[str, Any], pack: Batch, present_U: Array, window: int
+    letter: str, branch: Mapping[str, Any], pack: Batch, present_U: Array, window: int, later: bool
 ) -> dict[str, Array]:
     conversation_U = hide_absent(pack.conversation_U, present_U)
     weights_UxK1 = mean_over_layers(
@@ -59,11 +60,15 @@ def _attended_in(
     )
     distance_U, weight_U = _largest(weights_UxK1[:, 1:])
     turn_U = jnp.where(weight_U > 0, pack.turn_U - distance_U, -1)
-    return {
+    result = {
         f"attended_turn_{letter}": turn_U.astype(jnp.int32),
         f"attended_weight_{letter}": jnp.where(turn_U >= 0, weight_U, jnp.nan),
         f"attended_self_{letter}": jnp.where(present_U, weights_UxK1[:, 0], jnp.nan),
     }
+    if later:
+        # What a turn gives to no turn up to itself; rounding may take it below 0.
+        result[f"inside_later_{letter}"] = jnp.where(present_U, jnp.maximum(1 - weights_UxK1.sum(axis=1), 0), jnp.nan)
+    return result
 
 
 def weights_by_distance(
@@ -72,7 +77,7 @@ def weights_by_distance(
     """Returns the mean over heads of ``banded_attention``'s weights by distance ``i - j`` in turns, 0 to K.
 
     Args:
-        weights_BxHxAxW: By block; with look-back, the keys of the block before come first.
+        weights_BxHxAxW: By block; of several blocks, the keys of the block before come first.
         conversation_U: Conversation ids, negative in slots without a conversation.
         turn_U: Turn indices; the turns of a conversation lie side by side, in order.
         window: K.
@@ -83,7 +88,7 @@ def weights_by_distance(
     blocks, _, size, keys = weights_BxHxAxW.shape
     weights_BAxW = weights_BxHxAxW.astype(jnp.float32).mean(axis=1).reshape(blocks * size, keys)[: len(turn_U)]
     distance_K1 = jnp.arange(window + 1)
-    own_U = jnp.arange(len(turn_U)) % size + (keys - size)
+    own_U = jnp.arange(len(turn_U)) % size + (size if keys > size else 0)
     key_UxK1 = own_U[:, None] - distance_K1
     there_UxK1 = (distance_K1 <= turn_U[:, None]) & (conversation_U[:, None] >= 0)
     return jnp.where(there_UxK1, jnp.take_along_axis(weights_BAxW, jnp.maximum(key_UxK1, 0), axis=1), 0)

@@ -20,6 +20,7 @@ class IntraModal(nn.Module):
         window: K of the context-dependent mask (eq. 3).
         dtype: Of the computation.
         remat: Recompute each layer in the backward pass.
+        future: F, how many later turns the context-dependent mask admits; the paper has none.
     """
 
     config: IntraModalConfig
@@ -27,6 +28,7 @@ class IntraModal(nn.Module):
     window: int
     dtype: DTypeLike
     remat: bool = False
+    future: int = 0
 
     @nn.compact
     def __call__(
@@ -36,14 +38,15 @@ class IntraModal(nn.Module):
         turn_U: Int[Array, " U"],
         deterministic: bool,
     ) -> Float[Array, "U D"]:
-        """Returns the representation of every turn, from itself and (context-dependent) the K turns before it."""
+        """Returns the representation of every turn, from itself and (context-dependent) the turns in reach."""
         config = self.config
         bias_HxK1 = None
         if self.context == "dependent" and config.turn_distance == "learned" and config.layers:
-            bias_HxK1 = self.param("turn_distance", nn.initializers.zeros, (config.heads, self.window + 1))
+            distances = self.window + 1 + self.future
+            bias_HxK1 = self.param("turn_distance", nn.initializers.zeros, (config.heads, distances))
 
         def dependent(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:
-            return banded_attention(q, k, v, conversation_U, turn_U, self.window, drop, bias_HxK1)
+            return banded_attention(q, k, v, conversation_U, turn_U, self.window, drop, bias_HxK1, future=self.future)
 
         transformer = Transformer(
             layers=config.layers,
@@ -68,6 +71,7 @@ class FeatureBranch(nn.Module):
         window: K.
         dtype: Of the computation.
         remat: Recompute each layer in the backward pass.
+        future: F.
     """
 
     width: int
@@ -76,6 +80,7 @@ class FeatureBranch(nn.Module):
     window: int
     dtype: DTypeLike
     remat: bool = False
+    future: int = 0
 
     @nn.compact
     def __call__(
@@ -94,6 +99,7 @@ class FeatureBranch(nn.Module):
             window=self.window,
             dtype=self.dtype,
             remat=self.remat,
+            future=self.future,
             name="intra_modal",
         )
         return intra_modal(f_UxD, hide_absent(conversation_U, present_U), turn_U, deterministic)

@@ -33,6 +33,7 @@ class DialogueTRM(Model):
         width: D.
         window: K.
         outputs: C, classes or real values.
+        future: F, how many later turns are seen; the paper has none.
     """
 
     config: ModelConfig
@@ -40,6 +41,7 @@ class DialogueTRM(Model):
     width: int
     window: int
     outputs: int
+    future: int = 0
 
     @nn.compact
     def __call__(self, batch: Batch, *, deterministic: bool) -> Float[Array, "U C"]:
@@ -67,6 +69,7 @@ class DialogueTRM(Model):
             "window": self.window,
             "dtype": self._dtype,
             "remat": config.remat,
+            "future": self.future,
         }
         if modality in config.feature_modalities:
             branch = FeatureBranch(width=self.width, name=modality, **settings)
@@ -88,7 +91,12 @@ class DialogueTRM(Model):
     def _fusion(self) -> Fusion:
         config = self.config
         return FUSIONS[config.fusion.kind](
-            config=config.fusion, window=self.window, dtype=self._dtype, remat=config.remat, name="fusion"
+            config=config.fusion,
+            window=self.window,
+            dtype=self._dtype,
+            remat=config.remat,
+            future=self.future,
+            name="fusion",
         )
 
     @classmethod
@@ -116,6 +124,7 @@ class DialogueTRM(Model):
             width=width,
             window=config.tokens.window,
             outputs=outputs,
+            future=config.tokens.future,
         )
 
     @classmethod
@@ -130,13 +139,16 @@ class DialogueTRM(Model):
         if "u" in model.modalities:
             named = f"encoder {Path(model.encoder.pretrained).name or 'trained from scratch'}"
             parts.append("utterance vectors from the data" if model.utterance == "features" else named)
-        return f"{kind}: {'; '.join(parts)}; context of {config.tokens.window} turns"
+        reach = f"context of {config.tokens.window} turns"
+        if not cls.is_causal(config):
+            reach += f" and {config.tokens.future} later ones (not causal)"
+        return f"{kind}: {'; '.join(parts)}; {reach}"
 
     @nn.nowrap
     def summarise(self, sown: Mapping[str, Any], pack: Batch) -> dict[str, Array]:
         """Returns where attention looks (``insides.attended``) and the fusion's own summary."""
         present_U = presence(self.config, pack)
-        result = attended(self.config, self.window, sown, pack, present_U)
+        result = attended(self.config, self.window, sown, pack, present_U, later=self.future > 0)
         if len(present_U) > 1:
             result |= self._fusion().summarise(sown.get("fusion", {}), present_U)
         return result

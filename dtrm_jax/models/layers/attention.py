@@ -1,7 +1,7 @@
 """Scaled dot-product attention in the three arrangements the model needs, without parameters.
 
 ``attend`` is the core. ``row_attention`` lays the flat token axis out as rows, ``banded_attention`` the flat utterance
-axis as blocks with one block of look-back, so that both cost grows linearly with the length of the axis. Axis letters
+axis as blocks that see their neighbours, so that both cost grows linearly with the length of the axis. Axis letters
 as in ``dtrm_jax.batch``; E is the width of a head, ``...`` any leading axes.
 """
 
@@ -154,11 +154,13 @@ def banded_attention(
     drop: Drop,
     distance_bias_HxK1: Float[Array, "H K1"] | None = None,
     seen_U: Bool[Array, " U"] | None = None,
+    future: int = 0,
 ) -> tuple[Float[Array, "U H E"], Float[Array, "B H A W"]]:
-    """Context-dependent attention of eq. 3: each turn sees itself and ``window`` turns before it.
+    """Context-dependent attention of eq. 3: each turn sees itself, ``window`` turns before and ``future`` after it.
 
-    The axis is cut into blocks of ``A >= window`` turns; a block's queries see the keys of their own block and of the
-    one before, ``W = 2 A`` of them, so that cost and memory are linear in U. A short axis is one block.
+    The axis is cut into blocks of ``A`` turns, at least ``window`` and ``future``; a block's queries see the keys of
+    the block before, their own and, if there is a future, the one after, ``W = 2 A`` or ``3 A`` of them, so that cost
+    and memory are linear in U. A short axis is one block.
 
     Args:
         q_UxHxE: Queries; keys and values likewise. The turns of a conversation lie side by side, in order.
@@ -168,30 +170,33 @@ def banded_attention(
         turn_U: Turn indices.
         window: K.
         drop: Applied to the attention weights.
-        distance_bias_HxK1: Added to the scores by distance ``i - j`` in turns, 0 to K. If None, nothing is added.
+        distance_bias_HxK1: Added to the scores by distance ``i - j`` in turns, 0 to K and then, if there is a future,
+            its distances -F to -1. If None, nothing is added.
         seen_U: Which turns may be seen. If None, all may. A turn that sees no turn gets zeros.
+        future: F, how many later turns are seen.
 
     Returns:
         The attended values, and the weights by block.
     """
     utterances = turn_U.shape[0]
-    block = _block_size(window)
+    block = _block_size(max(window, future))
     blocks = -(-utterances // block)
     if blocks <= 2:
         block, blocks = utterances, 1
     cut = _Blocks(blocks, block)
-    look_back = blocks > 1
+    look = (blocks > 1, blocks > 1 and future > 0)
     q, conversation_q, turn_q = (cut.queries(x, fill) for x, fill in ((q_UxHxE, 0), (conversation_U, -1), (turn_U, 0)))
     k, v, conversation_k, turn_k = (
-        cut.keys(x, fill, look_back) for x, fill in ((k_UxHxE, 0), (v_UxHxE, 0), (conversation_U, -1), (turn_U, 0))
+        cut.keys(x, fill, *look) for x, fill in ((k_UxHxE, 0), (v_UxHxE, 0), (conversation_U, -1), (turn_U, 0))
     )
-    mask = masks.context_dependent_mask(conversation_q, turn_q, conversation_k, turn_k, window)
+    mask = masks.context_dependent_mask(conversation_q, turn_q, conversation_k, turn_k, window, future)
     bias = None
     if distance_bias_HxK1 is not None:
-        distance = jnp.clip(turn_q[:, :, None] - turn_k[:, None, :], 0, window)
+        distance = jnp.clip(turn_q[:, :, None] - turn_k[:, None, :], -future, window)
+        # Negative indices count from the end.
         bias = jnp.moveaxis(distance_bias_HxK1[:, distance], 0, 1)
     if seen_U is not None:
-        mask &= cut.keys(seen_U, False, look_back)[:, None, :]
+        mask &= cut.keys(seen_U, False, *look)[:, None, :]
     output, weights = attend(q, k, v, mask, drop, bias)
     if seen_U is not None:
         # A softmax over no visible key is uniform over the hidden ones.
@@ -201,7 +206,7 @@ def banded_attention(
 
 
 def _block_size(window: int) -> int:
-    """The smallest multiple of 8 that holds a window: look-back of one block is then enough."""
+    """The smallest multiple of 8 that holds a window: the neighbouring blocks are then enough."""
     return max(8, -(-window // 8) * 8)
 
 
@@ -216,9 +221,9 @@ class _Blocks:
         padded = jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)
         return padded.reshape(self.blocks, self.size, *x.shape[1:])
 
-    def keys(self, x: Array, fill: int, look_back: bool) -> Array:
+    def keys(self, x: Array, fill: int, look_back: bool, look_ahead: bool) -> Array:
         own = self.queries(x, fill)
-        if not look_back:
-            return own
-        before = jnp.concatenate([jnp.full_like(own[:1], fill), own[:-1]])
-        return jnp.concatenate([before, own], axis=1)
+        outside = jnp.full_like(own[:1], fill)
+        before = [jnp.concatenate([outside, own[:-1]])] if look_back else []
+        after = [jnp.concatenate([own[1:], outside])] if look_ahead else []
+        return jnp.concatenate([*before, own, *after], axis=1)

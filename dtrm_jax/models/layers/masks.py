@@ -39,8 +39,11 @@ def context_dependent_mask(
     conversation_k: Int[Array, "... Xk"],
     turn_k: Int[Array, "... Xk"],
     window: int,
+    future: int = 0,
 ) -> Bool[Array, "... Xq Xk"]:
     """Eq. 3: a turn sees itself and the ``window`` turns before it in its own conversation.
+
+    It sees ``future`` turns after it besides, none in the paper.
 
     Example: two conversations of 4 and 2 turns side by side, window 2:
 
@@ -50,7 +53,16 @@ def context_dependent_mask(
         0 1 1 1 0 0
         0 0 0 0 1 0
         0 0 0 0 1 1
+
+    The same with future 1:
+
+        1 1 0 0 0 0
+        1 1 1 0 0 0
+        1 1 1 1 0 0
+        0 1 1 1 0 0
+        0 0 0 0 1 1
+        0 0 0 0 1 1
     """
     distance = turn_q[..., :, None] - turn_k[..., None, :]
     same = conversation_q[..., :, None] == conversation_k[..., None, :]
-    return same & (distance >= 0) & (distance <= window)
+    return same & (distance >= -future) & (distance <= window)

@@ -14,6 +14,7 @@ from dtrm_jax.config import Config
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.models import build_model
 from dtrm_jax.models.dialogue_trm.intra_modal import IntraModal
+from dtrm_jax.models.dialogue_trm.model import DialogueTRM
 from dtrm_jax.models.encoders.bert import Bert, BertConfig
 from tests.factories import (
     CLS,
@@ -125,27 +126,34 @@ def test_later_turns_change_no_earlier_logits(config, packed, params):
     assert np.abs(answer(packed, 19, changed)[13:] - whole[13:]).max() > 0.01
 
 
-def influences(speakers, window, layers):
+def influences(speakers, window, layers, future):
     """Which turn (column) can influence which turn's logits (row), followed step by step from eq. 1 to 3."""
+
+    def near(i, j):
+        return -future <= i - j <= window
+
     turns = len(speakers)
     reach = np.eye(turns, dtype=int)
-    seen_above = np.array([[int(0 <= i - j <= window) for j in range(turns)] for i in range(turns)])
+    seen_above = np.array([[int(near(i, j)) for j in range(turns)] for i in range(turns)])
     for _ in range(layers):
         reach = (seen_above @ reach > 0).astype(int)
-    encoded = np.array(
-        [
-            [int(i == j or (0 < i - j <= window and speakers[i] == speakers[j])) for j in range(turns)]
-            for i in range(turns)
-        ]
-    )
+    encoded = np.array([[int(near(i, j) and speakers[i] == speakers[j]) for j in range(turns)] for i in range(turns)])
     return reach @ encoded > 0
 
 
 @pytest.mark.parametrize(
-    ("layers", "window", "context"),
-    [(0, 3, "dependent"), (1, 3, "dependent"), (2, 3, "dependent"), (2, 3, "free")],
+    ("layers", "window", "future", "context"),
+    [
+        (0, 3, 0, "dependent"),
+        (1, 3, 0, "dependent"),
+        (2, 3, 0, "dependent"),
+        (2, 3, 0, "free"),
+        (0, 3, 2, "dependent"),
+        (1, 3, 2, "dependent"),
+        (2, 0, 3, "dependent"),
+    ],
 )
-def test_gradients_reach_exactly_as_far_as_the_receptive_field(layers, window, context):
+def test_gradients_reach_exactly_as_far_as_the_receptive_field(layers, window, future, context):
     """Gradient of every turn's logits with respect to every other turn's words, in the sequences of all turns."""
     speakers = "ABAABBACABBAACABABBCA"
     turns = len(speakers)
@@ -153,7 +161,12 @@ def test_gradients_reach_exactly_as_far_as_the_receptive_field(layers, window, c
     first_word = len(SPECIAL)
     texts = [f"w{first_word + 2 * turn} w{first_word + 2 * turn + 1}" for turn in range(turns)]
     vocabulary = first_word + 2 * turns
-    config = tiny_config(tokens__window=window, model__intra_modal__layers=layers, model__context__utterance=context)
+    config = tiny_config(
+        tokens__window=window,
+        tokens__future=future,
+        model__intra_modal__layers=layers,
+        model__context__utterance=context,
+    )
     conversation = make_conversation(speakers, texts, [None] * turns)
     tokenized = text_examples([conversation], config, make_tokenizer(vocabulary))
     shape = PackShape(((13, 21),), 29)
@@ -170,17 +183,19 @@ def test_gradients_reach_exactly_as_far_as_the_receptive_field(layers, window, c
 
     of_words = np.asarray(gradients(params["encoder"]["embeddings"]["word_embeddings"]["embedding"]))
     of_turns = np.abs(of_words[:, first_word:]).reshape(turns, turns, -1).max(axis=-1)
-    expected = influences(speakers, window, layers if context == "dependent" else 0)
+    expected = influences(speakers, window, layers if context == "dependent" else 0, future)
     np.testing.assert_array_equal(of_turns[~expected], 0.0)
     assert (of_turns[expected] > 0).all()
     # What the table says in words, so that a mistake in it shows.
     distance = np.subtract.outer(np.arange(turns), np.arange(turns))
-    assert not expected[distance < 0].any() and expected[distance == 0].all()
+    assert expected[distance == 0].all()
+    assert DialogueTRM.is_causal(config) == (not expected[distance < 0].any()) == (not future)
     own_layers = layers if context == "dependent" else 0
     assert distance[expected].max() == (own_layers + 1) * window
+    assert distance[expected].min() == -(own_layers + 1) * future
     if not own_layers:
         same = np.array([[a == b for b in speakers] for a in speakers])
-        np.testing.assert_array_equal(expected, same & (0 <= distance) & (distance <= window))
+        np.testing.assert_array_equal(expected, same & (-future <= distance) & (distance <= window))
     elif window:
         np.testing.assert_array_equal(expected[distance == 1], True)
 
@@ -366,6 +381,7 @@ KNOBS = {
     "layers": {"model__intra_modal__layers": 1},
     "no layers": {"model__intra_modal__layers": 0},
     "window": {"tokens__window": 2},
+    "future": {"tokens__future": 1},
     "dtype": {"model__dtype": "bfloat16"},
 }
 

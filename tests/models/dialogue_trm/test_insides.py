@@ -55,12 +55,13 @@ def prepared(config):
     return build_model(config, None, len(LABELS), pack_shape(examples, config)), examples
 
 
+@pytest.mark.parametrize("future", [0, 2])
 @pytest.mark.parametrize(("turns", "unused", "window"), [((29, 1, 13), 4, 3), ((2, 41), 0, 9), ((5, 6), 2, 4)])
-def test_weights_by_distance_are_those_of_dense_attention(turns, unused, window):
+def test_weights_by_distance_are_those_of_dense_attention(turns, unused, window, future):
     place = side_by_side(turns, unused)
     utterances = len(place.turn_U)
     q, k, v = np.random.default_rng(0).normal(size=(3, utterances, 2, 5)).astype(np.float32) * 2
-    _, weights = attention.banded_attention(q, k, v, *map(jnp.asarray, place), window, lambda w: w)
+    _, weights = attention.banded_attention(q, k, v, *map(jnp.asarray, place), window, lambda w: w, future=future)
     found = np.asarray(weights_by_distance(weights, *map(jnp.asarray, place), window))
 
     expected = np.zeros((utterances, window + 1))
@@ -68,9 +69,11 @@ def test_weights_by_distance_are_those_of_dense_attention(turns, unused, window)
         seen = [
             i - d for d in range(window + 1) if i - d >= 0 and place.conversation_U[i - d] == place.conversation_U[i]
         ]
+        past = len(seen)
+        seen += [j for j in range(i + 1, i + 1 + future) if place.conversation_U[j : j + 1] == place.conversation_U[i]]
         scores_HxS = np.einsum("he,she->hs", q[i], k[seen]) / np.sqrt(5)
         exponentials = np.exp(scores_HxS - scores_HxS.max(axis=1, keepdims=True))
-        expected[i, : len(seen)] = (exponentials / exponentials.sum(axis=1, keepdims=True)).mean(axis=0)
+        expected[i, :past] = (exponentials / exponentials.sum(axis=1, keepdims=True)).mean(axis=0)[:past]
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -86,8 +89,9 @@ def dense(model, params, example, monkeypatch):
     return result
 
 
-def test_the_attended_turn_is_that_of_dense_attention_alone(monkeypatch):
-    config = configured(**DEPENDENT)
+@pytest.mark.parametrize("future", [0, 2])
+def test_the_attended_turn_is_that_of_dense_attention_alone(monkeypatch, future):
+    config = configured(**DEPENDENT, tokens__future=future)
     model, examples = prepared(config)
     params, plan = random_params(model), plan_evaluation(examples, config)
     evaluator = Evaluator.build(model.clone(shape=plan.shape), plan, examples, Classes(LABELS))
@@ -102,7 +106,15 @@ def test_the_attended_turn_is_that_of_dense_attention_alone(monkeypatch):
             turn_L, weight_L, self_L = (
                 insides[number][f"attended_{what}_{modality[0]}"] for what in ("turn", "weight", "self")
             )
+            assert (f"inside_later_{modality[0]}" in insides[number]) == (future > 0)
+            later_L = insides[number].get(f"inside_later_{modality[0]}", np.where(there, 0, np.nan))
             for i in range(TURNS[number]):
+                later = [j for j in range(i + 1, min(TURNS[number], i + 1 + future)) if there[j]]
+                if there[i]:
+                    assert later_L[i] == pytest.approx(weights_LxL[i, later].sum(), abs=1e-6)
+                    assert (later_L[i] > 1e-3) == bool(later)
+                else:
+                    assert np.isnan(later_L[i])
                 seen = [j for j in range(max(0, i - 3), i) if there[i] and there[j]]
                 if not there[i]:
                     assert np.isnan(self_L[i])
@@ -113,7 +125,7 @@ def test_the_attended_turn_is_that_of_dense_attention_alone(monkeypatch):
                     continue
                 assert turn_L[i] == max(seen, key=lambda j: weights_LxL[i, j])
                 assert weight_L[i] == pytest.approx(weights_LxL[i, seen].max(), abs=1e-6)
-                assert weights_LxL[i, seen].sum() + self_L[i] == pytest.approx(1, abs=1e-5)
+                assert weights_LxL[i, seen].sum() + self_L[i] + later_L[i] == pytest.approx(1, abs=1e-5)
                 named += 1
     assert named > 3 * sum(TURNS) - 40
 

@@ -32,7 +32,9 @@ UTTERANCES = len(PLACE.turn_U)
 USED = PLACE.conversation_U >= 0
 SAME = (PLACE.conversation_U[:, None] == PLACE.conversation_U) & USED
 DISTANCE = PLACE.turn_U[:, None] - PLACE.turn_U
+FUTURE = 1
 REACH = SAME & (DISTANCE >= 0) & (DISTANCE <= WINDOW * (1 + LAYERS))
+REACH_AHEAD = SAME & (DISTANCE >= -FUTURE * (1 + LAYERS)) & (DISTANCE <= WINDOW * (1 + LAYERS))
 TOLERANCE = 1e-5
 
 
@@ -44,10 +46,10 @@ def some_absent(names):
     return present_U
 
 
-def fused(names, present_U):
+def fused(names, present_U, future=0):
     """The inputs, the parameters, the function and the output."""
     r_UxD = representations(names, UTTERANCES)
-    params, apply = built("mult", r_UxD, present_U, PLACE, layers=LAYERS)
+    params, apply = built("mult", r_UxD, present_U, PLACE, future, layers=LAYERS)
     return r_UxD, params, apply, np.asarray(apply(params, r_UxD, present_U))
 
 
@@ -106,11 +108,12 @@ def test_equals_the_equations(names, presence):
         np.testing.assert_array_equal(found[5], params["project"]["bias"])
 
 
-def test_a_modality_acts_on_the_turns_that_see_it():
-    """Crossmodal attention reaches K turns back, each of the layers of self-attention K more; nothing reaches ahead."""
-    acts = jacobians(TRIPLE[:2], everywhere(TRIPLE[:2], UTTERANCES))
+@pytest.mark.parametrize(("future", "reach"), [(0, REACH), (FUTURE, REACH_AHEAD)])
+def test_a_modality_acts_on_the_turns_that_see_it(future, reach):
+    """Crossmodal attention reaches K turns back, each of the layers of self-attention K more; ahead, F likewise."""
+    acts = jacobians(TRIPLE[:2], everywhere(TRIPLE[:2], UTTERANCES), future)
     for name in TRIPLE[:2]:
-        np.testing.assert_array_equal(acts[name][USED], REACH[USED])
+        np.testing.assert_array_equal(acts[name][USED], reach[USED])
 
 
 def test_another_turn_of_no_concern_changes_nothing_at_all():
@@ -131,9 +134,9 @@ def test_what_a_turn_lacks_acts_on_no_turn():
         assert acts[name][:, present_U[name] & USED].any(axis=0).all()
 
 
-def jacobians(names, present_U):
+def jacobians(names, present_U, future=0):
     """Modality -> bool [U, U]: whether the second turn acts on the first."""
-    r_UxD, params, apply, _ = fused(names, present_U)
+    r_UxD, params, apply, _ = fused(names, present_U, future)
     result = jax.jit(jax.jacrev(lambda r: apply(params, r, present_U)))(r_UxD)
     return {name: np.abs(x).max(axis=(1, 3)) > 0 for name, x in result.items()}
 

@@ -108,16 +108,17 @@ def test_softmax_is_in_float32_and_the_output_in_the_inputs_type(drop):
     np.testing.assert_allclose(output.astype(float), plain_attention(q, k, v, np.ones((7, 7))), atol=0.03)
 
 
-@pytest.mark.parametrize("window", [0, 3, 8, 13])
+@pytest.mark.parametrize(("window", "future"), [(0, 0), (3, 0), (8, 0), (13, 0), (0, 8), (3, 2), (3, 13), (13, 3)])
 @pytest.mark.parametrize("utterances", [1, 7, 53])
-def test_banded_equals_dense(utterances, window):
+def test_banded_equals_dense(utterances, window, future):
     q, k, v = random_qkv(utterances, seed=utterances)
     conversation, turn = layout(utterances, seed=window)
 
     @jax.jit
     def both(q, k, v):
-        mask = context_dependent_mask(conversation, turn, conversation, turn, window)
-        return *banded_attention(q, k, v, conversation, turn, window, keep), attend(q, k, v, mask, keep)[0]
+        mask = context_dependent_mask(conversation, turn, conversation, turn, window, future)
+        banded = banded_attention(q, k, v, conversation, turn, window, keep, future=future)
+        return *banded, attend(q, k, v, mask, keep)[0]
 
     output, weights, expected = both(q, k, v)
     used = np.asarray(conversation) >= 0
@@ -127,28 +128,33 @@ def test_banded_equals_dense(utterances, window):
     np.testing.assert_allclose(weights.sum(-1), 1.0, atol=1e-5)
 
 
-def test_banded_cost_is_linear_in_the_number_of_turns():
+@pytest.mark.parametrize("future", [0, 5])
+def test_banded_cost_is_linear_in_the_number_of_turns(future):
     def scores(utterances):
         turn = jax.ShapeDtypeStruct((utterances,), jnp.int32)
         x = jax.ShapeDtypeStruct((utterances, HEADS, WIDTH), jnp.float32)
-        return jax.eval_shape(lambda x, turn: banded_attention(x, x, x, turn, turn, 5, keep)[1], x, turn).size
+        weights = jax.eval_shape(lambda x, t: banded_attention(x, x, x, t, t, 5, keep, future=future)[1], x, turn)
+        return weights.size
 
     assert scores(160) == 2 * scores(80)
     assert scores(80) < HEADS * 80 * 80
 
 
+@pytest.mark.parametrize("future", [0, 2])
 @pytest.mark.parametrize("utterances", [5, 53])
-def test_bias_is_by_distance(utterances):
+def test_bias_is_by_distance(utterances, future):
     window = 3
     q, k, v = random_qkv(utterances)
     conversation, turn = layout(utterances, seed=1)
-    mask = context_dependent_mask(conversation, turn, conversation, turn, window)
-    by_distance = np.random.default_rng(3).normal(size=(HEADS, window + 1)).astype(np.float32)
+    mask = context_dependent_mask(conversation, turn, conversation, turn, window, future)
+    by_distance = np.random.default_rng(3).normal(size=(HEADS, window + 1 + future)).astype(np.float32)
     bias = np.zeros((HEADS, utterances, utterances))
     for i in range(utterances):
         for j in range(max(0, i - window), i + 1):
             bias[:, i, j] = by_distance[:, i - j]
-    run = jax.jit(lambda bias: banded_attention(q, k, v, conversation, turn, window, keep, bias)[0])
+        for j in range(i + 1, min(utterances, i + 1 + future)):
+            bias[:, i, j] = by_distance[:, window + future - (j - i - 1)]
+    run = jax.jit(lambda bias: banded_attention(q, k, v, conversation, turn, window, keep, bias, future=future)[0])
     output = run(jnp.asarray(by_distance))
     used = np.asarray(conversation) >= 0
     np.testing.assert_allclose(np.asarray(output)[used], plain_attention(q, k, v, mask, bias)[used], atol=TOLERANCE)

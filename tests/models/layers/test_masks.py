@@ -11,10 +11,10 @@ def matrix(drawing):
 
 
 def drawn_in(function, lines):
-    """Returns the first 0/1 matrix in the function's docstring."""
+    """Returns the 0/1 matrices in the function's docstring, each of so many lines."""
     rows = [row for row in function.__doc__.splitlines() if row.strip() and set(row.strip()) <= {"0", "1", " "}]
-    assert len(rows) == lines
-    return matrix("\n".join(rows))
+    assert len(rows) % lines == 0
+    return [matrix("\n".join(rows[start : start + lines])) for start in range(0, len(rows), lines)]
 
 
 def test_sequence_mask():
@@ -26,7 +26,7 @@ def test_sequence_mask():
     """)
     found = sequence_mask(jnp.array([0, 0, 1, -1]))
     np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(drawn_in(sequence_mask, 4), expected)
+    np.testing.assert_array_equal(drawn_in(sequence_mask, 4), [expected])
     assert found.dtype == bool
 
 
@@ -59,9 +59,19 @@ def test_context_dependent_mask():
         0 0 0 0 1 1
     """)
     conversation, turn = jnp.array([0, 0, 0, 0, 1, 1]), jnp.array([0, 1, 2, 3, 0, 1])
-    found = context_dependent_mask(conversation, turn, conversation, turn, 2)
-    np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(drawn_in(context_dependent_mask, 6), expected)
+    drawn, with_future = drawn_in(context_dependent_mask, 6)
+    np.testing.assert_array_equal(context_dependent_mask(conversation, turn, conversation, turn, 2), expected)
+    np.testing.assert_array_equal(drawn, expected)
+    expected |= matrix("""
+        0 1 0 0 0 0
+        0 0 1 0 0 0
+        0 0 0 1 0 0
+        0 0 0 0 0 0
+        0 0 0 0 0 1
+        0 0 0 0 0 0
+    """)
+    np.testing.assert_array_equal(context_dependent_mask(conversation, turn, conversation, turn, 2, 1), expected)
+    np.testing.assert_array_equal(with_future, expected)
 
 
 def test_rows_of_the_context_dependent_mask_are_queries():

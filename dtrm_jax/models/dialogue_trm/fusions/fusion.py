@@ -39,11 +39,12 @@ class Fusion(nn.Module):
     Attributes:
         title: Its name in tables.
         has_heads: Whether its attention has ``config.heads`` heads, which then must divide the width.
-        sees_other_turns: Whether it looks at earlier turns, whatever the context settings are.
+        sees_other_turns: Whether it looks at other turns in reach, whatever the context settings are.
         config: Sizes.
         window: K, for a fusion that sees other turns.
         dtype: Of the computation.
         remat: Recompute each layer in the backward pass.
+        future: F, how many later turns such a fusion sees.
     """
 
     title: ClassVar[str]
@@ -54,6 +55,7 @@ class Fusion(nn.Module):
     window: int
     dtype: DTypeLike
     remat: bool = False
+    future: int = 0
 
     def __call__(
         self, r_UxD: Representations, present_U: Presence, position: Position, deterministic: bool

@@ -1,8 +1,8 @@
 """MulT, the multimodal Transformer (Tsai et al. 2019): every modality attends to every other, over the turns.
 
-A turn sees itself and the K turns before it (eq. 3), and never a later one. In each modality it sees the turns that
-have the modality. As everywhere above the encoder, the order of turns is known from the window alone: the sinusoids of
-the original are left out.
+A turn sees itself and the K turns before it (eq. 3), and later ones only where ``config.tokens.future`` says so. In
+each modality it sees the turns that have the modality. As everywhere above the encoder, the order of turns is known
+from the window alone: the sinusoids of the original are left out.
 """
 
 import flax.linen as nn
@@ -89,7 +89,7 @@ class MulT(Fusion):
 
     ``C_yx`` is the crossmodal Transformer from source ``y`` to target ``x`` (``y_to_x``), ``T_x`` one of
     self-attention over the target's joined outputs (``x``), each of ``config.layers`` layers. A crossmodal one sees K
-    turns back, self-attention K in each layer.
+    turns back and F ahead, self-attention as many in each layer.
 
     A turn that lacks the source is no key; where a turn sees no key at all, attention adds nothing. The ``t_x`` of a
     turn that lacks the target is zeros, and no other turn sees it.
@@ -131,6 +131,6 @@ class MulT(Fusion):
         """Returns attention over the turns that have a modality, within the window."""
 
         def seeing(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:
-            return banded_attention(q, k, v, *position, self.window, drop, seen_U=seen_U)
+            return banded_attention(q, k, v, *position, self.window, drop, seen_U=seen_U, future=self.future)
 
         return seeing
