@@ -313,7 +313,7 @@ def test_a_section_may_have_come_later_as_well():
     class Newer:
         tokens: TokensConfig = section(TokensConfig, since="0.2.0")
 
-    assert list(came_later(Newer)) == ["tokens"]
+    assert [path for path in came_later(Newer) if "." not in path] == ["tokens"]
     assert settings.from_dict({}, Newer) == Newer()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from dtrm_jax.evaluation.aligned import align
 from dtrm_jax.evaluation.analysis.terminal import format_shifts
 from dtrm_jax.evaluation.run import Evaluation
+from dtrm_jax.models.interface import NOT_CAUSAL
 from dtrm_jax.tasks import Task
 
 
@@ -16,7 +17,7 @@ def format_evaluation(evaluation: Evaluation) -> str:
     if metrics["source"] is not None:
         about += f"\ndata of {metrics['source']}, which is not what the run was trained on"
     if not metrics["causal"]:
-        about += "\nnot causal: a turn is judged by later turns too"
+        about += f"\n{NOT_CAUSAL}"
     parts = [about, format_metrics(metrics, evaluation.task)]
     if analysis is not None:
         parts.append(format_shifts(analysis, evaluation.task))

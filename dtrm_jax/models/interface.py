@@ -10,6 +10,9 @@ from dtrm_jax.batch import Array, Batch, PackShape
 from dtrm_jax.config import Config
 from dtrm_jax.models.encoders.family import Encoder
 
+# What people are told of a model that is not causal.
+NOT_CAUSAL = "not causal: a turn is judged by later turns too"
+
 
 class Model(nn.Module):
     """A model of emotions in conversations; a new one is a subclass in a file of its own and a line in the registry.

@@ -18,6 +18,8 @@ from dtrm_jax.data.pipeline import batches
 from dtrm_jax.data.plans import plan_evaluation
 from dtrm_jax.evaluation.evaluator import Evaluator
 from dtrm_jax.inference.programs import parameter_shapes
+from dtrm_jax.models import architecture
+from dtrm_jax.models.interface import NOT_CAUSAL
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.checkpoints import Checkpoints, placed
 from dtrm_jax.tasks import METRICS
@@ -122,6 +124,8 @@ class Trainer:
         if manifest.shape.features:
             sizes = " and ".join(f"{size} {name}" for name, size in manifest.shape.features)
             print(f"{sizes} features per turn")
+        if not architecture(self.config).is_causal(self.config):
+            print(NOT_CAUSAL)
         devices = f"{self.mesh.size} device{'s' if self.mesh.size > 1 else ''} ({jax.default_backend()})"
         print(f"{self.total} steps in {len(plan.epoch_ends)} epochs on {devices}")
 

@@ -130,14 +130,14 @@ def test_a_model_that_sees_the_future_says_so_everywhere(cache, tmp_path, capsys
     config = tiny_run_config(cache)
     config.tokens.future, config.tokens.speaker_names, config.train.epochs = 2, True, 1
     loop.train(config, str(tmp_path))
-    assert "context of 3 turns and 2 later ones (not causal)" in capsys.readouterr().out
+    assert "not causal: a turn is judged by later turns too" in capsys.readouterr().out
     run = RunDirectory(tmp_path)
     evaluation = evaluate_run(run)
     assert evaluation.metrics["causal"] is False
     assert "not causal" in format_evaluation(evaluation)
     turns, _ = prediction_files.read(run.evaluation("test") / "predictions.csv")
     later = [turn.insides.numbers["later_u"] for turn in turns]
-    last = [one.dialogue_id != next_one.dialogue_id for one, next_one in itertools.pairwise(turns)] + [True]
+    last = [one.conversation != next_one.conversation for one, next_one in itertools.pairwise(turns)] + [True]
     assert [weight > 1e-3 for weight in later] == [not ends for ends in last]
     assert "no: later turns are seen too" in write_report(run, "test").read_text(encoding="utf-8")
     # The names are words of the vocabulary.

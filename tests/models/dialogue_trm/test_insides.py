@@ -70,7 +70,8 @@ def test_weights_by_distance_are_those_of_dense_attention(turns, unused, window,
             i - d for d in range(window + 1) if i - d >= 0 and place.conversation_U[i - d] == place.conversation_U[i]
         ]
         past = len(seen)
-        seen += [j for j in range(i + 1, i + 1 + future) if place.conversation_U[j : j + 1] == place.conversation_U[i]]
+        later = range(i + 1, min(utterances, i + 1 + future))
+        seen += [j for j in later if place.conversation_U[j] == place.conversation_U[i]]
         scores_HxS = np.einsum("he,she->hs", q[i], k[seen]) / np.sqrt(5)
         exponentials = np.exp(scores_HxS - scores_HxS.max(axis=1, keepdims=True))
         expected[i, :past] = (exponentials / exponentials.sum(axis=1, keepdims=True)).mean(axis=0)[:past]
