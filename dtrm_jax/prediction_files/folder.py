@@ -57,7 +57,7 @@ def _facts(predicting: Predicting) -> PredictionFacts:
         run=trained.name,
         corpus=trained.manifest.corpus,
         model=model.describe(trained.config),
-        causal=model.causal,
+        causal=trained.is_causal,
         step=trained.step,
         **stamp(),
     )
