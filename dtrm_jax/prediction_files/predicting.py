@@ -55,8 +55,7 @@ class Predicting:
         self._count = 0
         for source in sources:
             talks = self._only = self._reader.read(source)
-            found |= dict.fromkeys(talks.table.keys)
-            found |= dict.fromkeys(self._added(talks))
+            found |= dict.fromkeys([*self._added(talks), *talks.table.keys])
             if source.kind != table_files.TRANSCRIPT:  # whose form has no columns that could be missing
                 notes |= dict.fromkeys(table_rows.said([talks.table]))
             self._count += len(talks.conversations)
@@ -124,8 +123,8 @@ class Predicting:
                 text=values.get("text") or "",
                 own={
                     **file,
-                    **{name: values.get(key) for name, key in keys.items()},
                     **{name: values[name] for name in added},
+                    **{name: values.get(key) for name, key in keys.items()},
                 },
                 predicted=self.task.predicted(outputs_C),
             )

@@ -47,9 +47,7 @@ def _commands(page: Path) -> list[list[str]]:
 
 
 ALL_COMMANDS = [(page, words) for page in PAGES for words in _commands(page)]
-KNOWN = [
-    (page, words) for page, words in ALL_COMMANDS if {"python", "dtrm-train", "dtrm-eval", "dtrm-predict"} & set(words)
-]
+KNOWN = [(page, words) for page, words in ALL_COMMANDS if {"python", *COMMANDS} & set(words)]
 
 
 def _names(case) -> str:

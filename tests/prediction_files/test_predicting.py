@@ -123,7 +123,7 @@ def test_a_transcript_is_one_conversation_without_columns(predictor, tmp_path):
     for names, stdin, name in (([tmp_path / "lunch.txt"], b"", "lunch"), (["-"], b"Ann: I passed!\nBob: so", "stdin")):
         content, said = run(predictor, names, stdin=stdin)
         first, second = rows_of(content)
-        assert list(first)[:5] == ["speaker", "text", "conversation", "turn", "prediction"] and said == []
+        assert list(first)[:5] == [*NAMES, "prediction"] and said == []
         assert (first["speaker"], first["text"], first["turn"]) == ("Ann", "I passed!", "1")
         assert second["conversation"] == name
     assert rows_of(run(predictor, [tmp_path / "lunch.txt"])[0])[1]["text"] == "Note: this is fine."

@@ -231,4 +231,4 @@ def test_the_command_ends_with_one_line_and_status_2(tmp_path):
     assert not (tmp_path / "out.csv").exists()
     done = ended(str(tmp_path / "f.csv"), "--output", str(tmp_path / "out.csv"), "--columns=text=words")
     assert done.returncode == 0 and done.stdout == f"written to {tmp_path / 'out.csv'}\n"
-    assert (tmp_path / "out.csv").read_text().startswith("conversation,speaker,words,turn,prediction,p_")
+    assert (tmp_path / "out.csv").read_text().startswith("turn,conversation,speaker,words,prediction,p_")
