@@ -2,7 +2,6 @@
 
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
@@ -11,7 +10,7 @@ from ml_collections import config_flags
 from dtrm_jax import command_help, config_files, settings
 from dtrm_jax.compilation_cache import keep_compilations
 from dtrm_jax.config import Config, validate
-from dtrm_jax.errors import InputError, did_you_mean, exit_status
+from dtrm_jax.errors import InputError, did_you_mean, exit_status, printable
 from dtrm_jax.host_memory import keep_freed_memory
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Print tracebacks of errors in the input, and the libraries' notices.")
@@ -72,6 +71,9 @@ def _parse_flags(arguments: list[str]) -> list[str]:
     """As absl's, but a config that does not load or a setting that does not exist is one line too."""
     try:
         return flags.FLAGS(arguments)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except Exception as error:  # a config is a program, whose mistakes may be of any kind
         if "--debug" in arguments:
             raise
@@ -97,17 +99,13 @@ def _unknown_setting(arguments: Sequence[str]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Returns what went wrong with the flags in a line, with the place if the config file did something odd."""
-    # A KeyError's str is its argument quoted; a SyntaxError's names the file and the line.
-    reason = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
-    if isinstance(error, flags.Error | KeyError | AttributeError | ValueError | TypeError | OSError | SyntaxError):
-        return reason
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{place.filename}, line {place.lineno}: {type(error).__name__}: {reason}"
+    """Returns what went wrong with the flags in a line; absl puts an error of a config file into one of its own."""
+    cause = error.__context__
+    return str(cause) if isinstance(cause, InputError) else printable(" ".join(str(error).split()))
 
 
 class _ConfigByName(flags.ArgumentParser):
-    """Parses the name of a config, or the path of a file, as ``config_flags`` parses a path."""
+    """Runs the config of a name or a path."""
 
     def __init__(self, of_path: flags.ArgumentParser):
         super().__init__()
@@ -115,7 +113,7 @@ class _ConfigByName(flags.ArgumentParser):
 
     def parse(self, argument: str) -> Config:
         """Returns the config of a name or a path."""
-        return self._of_path.parse(str(config_files.find(argument)))
+        return config_files.run(argument)
 
     def flag_type(self) -> str:
         """Returns the name of the flag's value in ``--help``."""
@@ -143,10 +141,6 @@ def load_config(flag: flags.FlagHolder) -> Config:
     Raises:
         InputError: The file does not exist or does not run, or a setting is bad.
     """
-    try:
-        getattr(flag.value, "name", None)  # config_flags keeps what went wrong in the file until the value is used
-    except OSError as error:
-        raise InputError(f"--config: {str(error).strip().splitlines()[-1].strip()}") from error
     return validate(flag.value)
 
 

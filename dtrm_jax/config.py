@@ -18,20 +18,23 @@ from dtrm_jax.tasks.metrics import METRICS
 OUTCOME_IS_THE_SAME = ("data.source", "data.cache", "train.log_every_steps", "train.save_every_steps", "train.loggers")
 
 _CONTEXTS = ("dependent", "free")
+# Upper ends: of seeds and counts of steps, what 32 bits with a sign hold; of rates, what a float32 holds.
+SEEDS = MANY = 2**31 - 1
+LARGE = 1e38
 
 
 @dataclasses.dataclass(kw_only=True)
 class PlantedConfig:
     """Sizes of the generated conversations (``data.name="planted"``)."""
 
-    train: int = 300  # conversations of the training split
-    dev: int = 60  # conversations of the dev split
-    test: int = 60  # conversations of the test split
-    turns: int = setting(12, low=1)  # mean turns of a conversation
+    train: int = setting(300, low=0, high=10**7)  # conversations of the training split
+    dev: int = setting(60, low=0, high=10**7)  # conversations of the dev split
+    test: int = setting(60, low=0, high=10**7)  # conversations of the test split
+    turns: int = setting(12, low=1, high=10**4)  # mean turns of a conversation
     speakers: int = setting(2, low=2, high=4)  # speakers of a conversation
-    acoustic: int = setting(12, low=1)  # dimensions of the acoustic features
-    visual: int = setting(10, low=1)  # dimensions of the visual features
-    seed: int = 0  # seed of the generator
+    acoustic: int = setting(12, low=1, high=10**5)  # dimensions of the acoustic features
+    visual: int = setting(10, low=1, high=10**5)  # dimensions of the visual features
+    seed: int = setting(0, low=0, high=SEEDS)  # seed of the generator
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -54,18 +57,18 @@ class DataConfig:
     labels: str = setting("", since="0.3.0")
     # The session of IEMOCAP, 1 to 5, that is the test split; dev is drawn from the four others. 0 takes the splits as
     # they are published.
-    test_session: int = setting(0, high=5, since="0.3.0")
+    test_session: int = setting(0, low=0, high=5, since="0.3.0")
     cache: str = ""  # folder of prepared data; if it is empty, $DTRM_CACHE, or else ~/.cache/dtrm_jax
     # The dev split: given (the data's own, or as random if it has none) | random (drawn from train and dev together).
     validation: str = setting("given", choices=("given", "random"))
-    validation_share: float = setting(0.1, below=1)  # share of the conversations that a random dev split takes
-    validation_seed: int = 0  # seed of a random dev split
+    validation_share: float = setting(0.1, low=0, below=1)  # share of the conversations that a random dev split takes
+    validation_seed: int = setting(0, low=0, high=SEEDS)  # seed of a random dev split
     # The class that stands for no emotion, which the metric micro_f1 leaves out (DailyDialog's convention: "neutral").
     # If it is empty, no class is named so, and there is no such metric.
     neutral: str = setting("", since="0.2.0")
     targets: str = ""  # real-valued emotions to learn, such as "valence,power"; if it is empty, all of them
     # Which utterance vectors to take from a feature file that has several of them (RoBERTa's). 0 takes their mean.
-    text_layer: int = setting(1, high=4)
+    text_layer: int = setting(1, low=0, high=4)
     planted: PlantedConfig = section(PlantedConfig)
 
 
@@ -73,14 +76,16 @@ class DataConfig:
 class TokensConfig:
     """The token sequence of eq. 1 and both contexts' window."""
 
-    window: int = 14  # K: how many turns indi-context and conv-context reach back
+    # K: how many turns indi-context and conv-context reach back.
+    window: int = setting(14, low=0, high=10**4)
     # How many later turns both contexts reach: the speaker's own in the token sequence, all of them in attention over
     # turns. Above 0 the model is not causal: it cannot follow a live conversation, and tables and reports say so.
-    future: int = setting(0, since="0.3.0")
+    future: int = setting(0, low=0, high=10**4, since="0.3.0")
     # Whether the speaker's name stands before each utterance, as in "Ann: text", in the target and in its context
     # (EmoBERTa's trick). The names cost tokens.
     speaker_names: bool = setting(False, since="0.3.0")
-    max_length: int = setting(512, low=3)  # largest number of tokens of a sequence; far context is dropped first
+    # Largest number of tokens of a sequence; far context is dropped first.
+    max_length: int = setting(512, low=3, high=2**17)
     indi_context: bool = True  # if False, [CLS] utterance [SEP] as in plain BERT (Table 3, first row)
     segments: bool = True  # if False, one segment embedding for all (Table 3, "remove segment embedding")
     separator: bool = True  # if False, no [SEP] between utterance and context (Table 3, "remove [SEP] tokens")
@@ -90,14 +95,15 @@ class TokensConfig:
 class PackingConfig:
     """How conversations are packed into fixed shapes."""
 
-    tokens: int = setting(4096, low=8)  # token slots of a pack, within 10 %; grows to the largest conversation
+    # Token slots of a pack, within 10 %; grows to the largest conversation.
+    tokens: int = setting(4096, low=8, high=2**24)
     # Lengths of the rows of a pack; one for the longest sequence is added if none holds it.
-    row_lengths: tuple[int, ...] = setting((64, 128), low=8, increasing=True)
+    row_lengths: tuple[int, ...] = setting((64, 128), low=8, high=2**17, increasing=True)
     # Upper bound of the mean number of utterances in a pack; grows to the longest conversation. It keeps the number of
     # steps alike between models whose sequences differ in length, such as the rows of a table.
-    utterances: int = setting(128, low=1)
+    utterances: int = setting(128, low=1, high=2**20)
     # Packs per step, over all devices. If there are more of them than devices, gradients are accumulated.
-    packs_per_step: int = setting(1, low=1)
+    packs_per_step: int = setting(1, low=1, high=2**16)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -108,33 +114,35 @@ class EncoderConfig:
     # encoder starts from random weights.
     pretrained: str = "bert-base-uncased"
     # The four sizes are used only when nothing pretrained is loaded.
-    hidden_size: int = 768  # This is also the width of a model without a text encoder.
-    layers: int = 12  # number of layers, if nothing pretrained is loaded
-    heads: int = 12  # attention heads, if nothing pretrained is loaded
-    intermediate_size: int = 3072  # width of the feed-forward layers, if nothing pretrained is loaded
+    hidden_size: int = setting(768, low=1, high=2**16)  # This is also the width of a model without a text encoder.
+    layers: int = setting(12, low=1, high=1000)  # number of layers, if nothing pretrained is loaded
+    heads: int = setting(12, low=1, high=1000)  # attention heads, if nothing pretrained is loaded
+    # Width of the feed-forward layers, if nothing pretrained is loaded.
+    intermediate_size: int = setting(3072, low=1, high=2**18)
     # The feature of an utterance: cls, the state at [CLS] (eq. 1) | mean, over segment 0.
     pooling: str = setting("cls", choices=("cls", "mean"))
     # Whether an encoder that has no segment embeddings gets learned ones, which begin as zeros, so that it can tell the
     # utterance from its context (eq. 1).
     segment_embedding: bool = setting(True, since="0.2.0")
-    dropout: float = setting(0.1, below=1)  # dropout of hidden states
-    attention_dropout: float = setting(0.1, below=1)  # dropout of attention weights
+    dropout: float = setting(0.1, low=0, below=1)  # dropout of hidden states
+    attention_dropout: float = setting(0.1, low=0, below=1)  # dropout of attention weights
     # Input type of matrix products, which sum in float32: float32 | bfloat16, as TPUs do by default. On CPUs with
     # AVX-512, bfloat16 is twice as fast (AMD) or half as fast (Intel); benchmarks/profile_step.py measures it.
     products: str = setting("float32", choices=("float32", "bfloat16"))
     # Parts in which the rows of a pack are encoded, one after another, and recomputed in the backward pass: this takes
     # the memory of one part, and a third more work.
-    chunks: int = setting(1, low=1)
+    chunks: int = setting(1, low=1, high=1000)
 
 
 @dataclasses.dataclass(kw_only=True)
 class IntraModalConfig:
     """The intra-modal Transformer (section 4.1), as torch.nn.TransformerEncoderLayer's defaults."""
 
-    layers: int = 6  # number of layers; 0 leaves the Transformer out (Table 3, "remove transformer")
-    heads: int = 12  # attention heads, which must divide the width of the model
-    feed_forward: int = 2048  # width of the feed-forward layers
-    dropout: float = setting(0.1, below=1)  # dropout in every layer
+    # Number of layers; 0 leaves the Transformer out (Table 3, "remove transformer").
+    layers: int = setting(6, low=0, high=1000)
+    heads: int = setting(12, low=1, high=1000)  # attention heads, which must divide the width of the model
+    feed_forward: int = setting(2048, low=1, high=2**18)  # width of the feed-forward layers
+    dropout: float = setting(0.1, low=0, below=1)  # dropout in every layer
     # How attention knows the distance between turns: none (the paper names nothing) | learned (one bias per head for
     # every distance 0 to K).
     turn_distance: str = setting("none", choices=("none", "learned"))
@@ -158,12 +166,13 @@ class FusionConfig:
     # earlier turns of every modality, whatever its context setting).
     kind: str = "mgif"
     # Layers of MGIF's Transformer, and of each of MulT's (one per ordered pair of modalities and one per modality).
-    layers: int = 4
-    heads: int = 8  # attention heads of the same Transformers
-    feed_forward: int = 2048  # width of their feed-forward layers
-    dropout: float = setting(0.1, below=1)  # their dropout
-    sketch: int = setting(1024, low=1)  # entries of the sketch of the bilinear fusion
-    seed: int = 0  # seed of the hashes of the bilinear fusion, which are drawn and not trained
+    layers: int = setting(4, low=1, high=1000)
+    heads: int = setting(8, low=1, high=1000)  # attention heads of the same Transformers
+    feed_forward: int = setting(2048, low=1, high=2**18)  # width of their feed-forward layers
+    dropout: float = setting(0.1, low=0, below=1)  # their dropout
+    sketch: int = setting(1024, low=1, high=2**24)  # entries of the sketch of the bilinear fusion
+    # Seed of the hashes of the bilinear fusion, which are drawn and not trained.
+    seed: int = setting(0, low=0, high=SEEDS)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -180,7 +189,7 @@ class ModelConfig:
     intra_modal: IntraModalConfig = section(IntraModalConfig)
     context: ContextConfig = section(ContextConfig)
     fusion: FusionConfig = section(FusionConfig)
-    dropout: float = setting(0.1, below=1)  # dropout before the discriminator's layers
+    dropout: float = setting(0.1, low=0, below=1)  # dropout before the discriminator's layers
     dtype: str = setting("float32", choices=("float32", "bfloat16"))  # type of activations; parameters are float32
     remat: bool = False  # recomputes each layer in the backward pass: less memory, a third more work
 
@@ -200,35 +209,38 @@ class ModelConfig:
 class OptimizerConfig:
     """AdamW with warm-up and linear decay to zero."""
 
-    encoder_learning_rate: float = 6e-6  # peak learning rate of the utterance encoder
-    learning_rate: float = 6e-6  # peak learning rate of everything above the encoder
-    b1: float = setting(0.9, below=1)  # decay of the running mean of gradients
-    b2: float = setting(0.999, below=1)  # decay of the running mean of squared gradients
-    eps: float = 1e-8  # added to the denominator
-    weight_decay: float = 0.01  # AdamW's decoupled weight decay
+    encoder_learning_rate: float = setting(6e-6, low=0, high=LARGE)  # peak learning rate of the utterance encoder
+    learning_rate: float = setting(6e-6, low=0, high=LARGE)  # peak learning rate of everything above the encoder
+    b1: float = setting(0.9, low=0, below=1)  # decay of the running mean of gradients
+    b2: float = setting(0.999, low=0, below=1)  # decay of the running mean of squared gradients
+    eps: float = setting(1e-8, low=0, high=1)  # added to the denominator
+    weight_decay: float = setting(0.01, low=0, high=LARGE)  # AdamW's decoupled weight decay
     # Whether biases and layer norms decay too, as in a single parameter group of torch.optim.AdamW.
     decay_biases_and_norms: bool = True
-    warmup_steps: int = 1200  # steps in which the learning rates rise from 0 to their peak
-    gradient_clip: float = 0.0  # largest global norm of the gradients; 0 clips nothing
+    warmup_steps: int = setting(1200, low=0, high=MANY)  # steps in which the learning rates rise from 0 to their peak
+    gradient_clip: float = setting(0.0, low=0, high=LARGE)  # largest global norm of the gradients; 0 clips nothing
 
 
 @dataclasses.dataclass(kw_only=True)
 class TrainConfig:
     """The training loop."""
 
-    epochs: int = setting(10, low=1)  # passes over the training split
-    seed: int = 0  # seed of initialisation, dropout and the order of conversations
+    epochs: int = setting(10, low=1, high=10**6)  # passes over the training split
+    seed: int = setting(0, low=0, high=SEEDS)  # seed of initialisation, dropout and the order of conversations
     # Weighs the loss of each turn by the frequency of its class to the power of minus this value: 0 treats all turns
     # alike, 1 all classes.
-    class_balance: float = setting(0.0, high=1)
-    label_smoothing: float = setting(0.0, below=1)  # share of the target that is spread over all classes
-    evaluate_every_steps: int = 0  # steps between evaluations on dev; 0 evaluates at the end of every epoch
-    save_every_steps: int = 200  # steps between checkpoints besides those at evaluations; 0 writes none
-    log_every_steps: int = setting(10, low=1)  # steps between lines of metrics.jsonl
+    class_balance: float = setting(0.0, low=0, high=1)
+    label_smoothing: float = setting(0.0, low=0, below=1)  # share of the target that is spread over all classes
+    # Steps between evaluations on dev; 0 evaluates at the end of every epoch.
+    evaluate_every_steps: int = setting(0, low=0, high=MANY)
+    # Steps between checkpoints besides those at evaluations; 0 writes none.
+    save_every_steps: int = setting(200, low=0, high=MANY)
+    log_every_steps: int = setting(10, low=1, high=MANY)  # steps between lines of metrics.jsonl
     # Where the log of training goes besides metrics.jsonl, separated by commas: tensorboard (event files in the run
     # directory) | wandb | mlflow. If it is empty, nowhere.
     loggers: str = setting("tensorboard", since="0.3.0")
-    patience: int = 0  # evaluations without a better dev score before training stops; 0 never stops early
+    # Evaluations without a better dev score before training stops; 0 never stops early.
+    patience: int = setting(0, low=0, high=MANY)
     # Scores the test split too at every evaluation. It never selects a checkpoint: it shows how much choosing the epoch
     # by the test score, as many published results do, would add.
     score_test: bool = False

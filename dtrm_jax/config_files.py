@@ -7,6 +7,7 @@ project stand in ``configs/`` of a checkout, and travel in ``dtrm_jax/configs/``
 import ast
 import re
 import runpy
+import traceback
 from pathlib import Path
 
 from dtrm_jax.config import Config, validate
@@ -59,17 +60,41 @@ def load(name_or_path: str) -> Config:
     Raises:
         InputError: There is no such file, it does not run, or a setting in it is bad.
     """
+    return validate(run(name_or_path))
+
+
+def run(name_or_path: str) -> Config:
+    """Runs a config file and returns its config, whose settings are not checked yet.
+
+    Args:
+        name_or_path: As ``find`` takes it.
+
+    Raises:
+        InputError: There is no such file, it does not run, or it has no ``get_config`` that returns a ``Config``. The
+            message names the file, and the line that failed.
+    """
     path = find(name_or_path)
     try:
         namespace = runpy.run_path(str(path))
-        if "get_config" not in namespace:
+        if not callable(namespace.get("get_config")):
             raise InputError(f"{path}: expected a function get_config, found none")
         config = namespace["get_config"]()
     except InputError:
         raise
-    except Exception as error:  # a config is a program, and its mistakes may be of any kind
-        raise InputError(f"{path}: {type(error).__name__}: {error}") from error
-    return validate(config)
+    except (Exception, SystemExit) as error:  # a config is a program, and its mistakes may be of any kind
+        raise InputError(f"{_place(path, error)}: {type(error).__name__}: {error}") from error
+    if not isinstance(config, Config):
+        forgotten = "; is its return statement missing?" if config is None else ""
+        raise InputError(f"{path}: expected get_config() to return a Config, found {type(config).__name__}{forgotten}")
+    return config
+
+
+def _place(path: Path, error: BaseException) -> str:
+    """Returns the config file with the line of it that failed."""
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f"{path}, line {error.lineno}"
+    own = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f"{path}, line {own[-1]}" if own else str(path)
 
 
 def _folder() -> Path:

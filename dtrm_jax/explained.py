@@ -110,10 +110,8 @@ def _admitted(kind: Any, bounds: Admitted) -> tuple[tuple[str, ...], str]:
     if kind is str:
         return (), "text"
     if bounds.increasing:
-        return (), f"increasing whole numbers, at least {bounds.low}"
+        return (), f"increasing whole numbers from {bounds.low} to {bounds.high}"
     number = "whole number" if kind is int else "number"
     if bounds.below < math.inf:
         return (), f"{number} from {bounds.low} to below {bounds.below}"
-    if bounds.high < math.inf:
-        return (), f"{number} from {bounds.low} to {bounds.high}"
-    return (), f"{number}, at least {bounds.low}"
+    return (), f"{number} from {bounds.low} to {bounds.high}"

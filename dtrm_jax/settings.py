@@ -1,7 +1,7 @@
 """Typed settings whose bounds and choices stand at their fields, and their way to JSON and back.
 
-A section of settings is a dataclass. ``setting`` declares a field with what it admits; a number declared without it is
-finite and at least 0. ``check`` refuses everything else by name, ``from_dict`` what is not a section's field.
+A section of settings is a dataclass. ``setting`` declares a field with what it admits; a number always says between
+which ends it lies. ``check`` refuses everything else by name, ``from_dict`` what is not a section's field.
 """
 
 import dataclasses
@@ -26,22 +26,29 @@ class Admitted:
         low: The smallest number.
         high: The largest number.
         below: What a number must be smaller than.
-        increasing: Whether a list must be of increasing numbers, at least one and none below ``low``.
+        increasing: Whether a list must be of increasing numbers, at least one and none beyond the ends.
     """
 
     choices: Collection[str] = ()
     or_empty: bool = False
-    low: float = 0
+    low: float = -math.inf
     high: float = math.inf
     below: float = math.inf
     increasing: bool = False
+
+    @property
+    def bounded(self) -> bool:
+        """Whether both ends are stated."""
+        return math.isfinite(self.low) and math.isfinite(min(self.high, self.below))
 
     def problem(self, value: Any) -> str:
         """Returns what was expected instead of a value of the right type; empty if it is admitted."""
         if self.choices and value not in self.choices and not (self.or_empty and value == ""):
             return f"one of {', '.join(self.choices)}"
-        if self.increasing and not (value and min(value) >= self.low and list(value) == sorted(set(value))):
-            return f"increasing lengths of at least {self.low}"
+        if self.increasing and not (
+            value and self.low <= min(value) and max(value) <= self.high and list(value) == sorted(set(value))
+        ):
+            return f"increasing lengths from {self.low} to {self.high}"
         if isinstance(value, int | float) and not isinstance(value, bool):
             if not (self.low <= value <= self.high and value < self.below and math.isfinite(value)):
                 return f"a number from {self.low} to " + (
@@ -55,7 +62,7 @@ def setting(
     *,
     choices: Collection[str] = (),
     or_empty: bool = False,
-    low: float = 0,
+    low: float = -math.inf,
     high: float = math.inf,
     below: float = math.inf,
     increasing: bool = False,
@@ -73,8 +80,13 @@ def setting(
         increasing: As in ``Admitted``.
         since: The version of the package that introduced it. A file of an older version lacks the setting, and it then
             has its default, which must be what the older version did.
+
+    Raises:
+        TypeError: It is a number, or a list of numbers, without a finite lower or upper end.
     """
     admitted = Admitted(choices=choices, or_empty=or_empty, low=low, high=high, below=below, increasing=increasing)
+    if isinstance(default, int | float | tuple) and not isinstance(default, bool) and not admitted.bounded:
+        raise TypeError(f"a setting with the default {default} must state both ends")
     return dataclasses.field(default=default, metadata={_ADMITS: admitted, _SINCE: since})
 
 

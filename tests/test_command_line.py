@@ -103,15 +103,18 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, arguments, message):
 
 
 @pytest.mark.parametrize(
-    ("mistake", "message"),
-    [("1 / 0", "line 2: ZeroDivisionError: division by zero"), ("import no_such_module", "No module named")],
+    ("body", "message"),
+    [
+        ("1 / 0", ", line 2: ZeroDivisionError: division by zero"),
+        ("pass", ": expected get_config() to return a Config"),
+    ],
 )
-def test_a_mistake_in_a_config_file_is_one_line(tmp_path, mistake, message):
+def test_a_mistake_in_a_config_file_is_one_line(tmp_path, body, message):
     file = tmp_path / "mine.py"
-    file.write_text(f"def get_config():\n    {mistake}\n")
+    file.write_text(f"def get_config():\n    {body}\n")
     result = _run(tmp_path, "train.py", "--config", str(file))
-    assert result.returncode == 2 and message in result.stderr
-    assert result.stderr.startswith(f"error: {file}, line 2: ") and result.stderr.count("\n") == 1
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {file}{message}") and result.stderr.count("\n") == 1
 
 
 def test_experiments_take_the_name_of_a_table(tmp_path):

@@ -6,14 +6,17 @@ import runpy
 from pathlib import Path
 from typing import get_type_hints
 
+import jax
 import pytest
 
 from dtrm_jax import settings
 from dtrm_jax.config import Config, TokensConfig, from_dict, to_dict, validate
+from dtrm_jax.data.packing import build_pack
 from dtrm_jax.errors import InputError
 from dtrm_jax.settings import admitted, section
 from dtrm_jax.settings import leaves as all_leaves
 from dtrm_jax.tasks import METRICS
+from dtrm_jax.training.setup import prepare, pure_step
 
 INFINITE = float("inf")
 
@@ -169,31 +172,61 @@ CHOICES = {
     "model.dtype": TYPES,
     "train.select_by": tuple(METRICS),
 }
+SEED, MANY, LARGE = (0, 2**31 - 1), (0, 2**31 - 1), (0, 1e38)
+SHARE, COUNT, WIDTH = (0, "below 1"), (1, 1000), (1, 2**18)
 RANGES = {
-    "data.validation_share": (0, "below 1"),
     "data.test_session": (0, 5),
+    "data.validation_share": SHARE,
+    "data.validation_seed": SEED,
     "data.text_layer": (0, 4),
-    "data.planted.turns": (1, INFINITE),
+    "data.planted.train": (0, 10**7),
+    "data.planted.dev": (0, 10**7),
+    "data.planted.test": (0, 10**7),
+    "data.planted.turns": (1, 10**4),
     "data.planted.speakers": (2, 4),
-    "data.planted.acoustic": (1, INFINITE),
-    "data.planted.visual": (1, INFINITE),
-    "tokens.max_length": (3, INFINITE),
-    "packing.tokens": (8, INFINITE),
-    "packing.utterances": (1, INFINITE),
-    "packing.packs_per_step": (1, INFINITE),
-    "model.encoder.dropout": (0, "below 1"),
-    "model.encoder.attention_dropout": (0, "below 1"),
-    "model.encoder.chunks": (1, INFINITE),
-    "model.intra_modal.dropout": (0, "below 1"),
-    "model.fusion.dropout": (0, "below 1"),
-    "model.fusion.sketch": (1, INFINITE),
-    "model.dropout": (0, "below 1"),
-    "optimizer.b1": (0, "below 1"),
-    "optimizer.b2": (0, "below 1"),
-    "train.epochs": (1, INFINITE),
+    "data.planted.acoustic": (1, 10**5),
+    "data.planted.visual": (1, 10**5),
+    "data.planted.seed": SEED,
+    "tokens.window": (0, 10**4),
+    "tokens.future": (0, 10**4),
+    "tokens.max_length": (3, 2**17),
+    "packing.tokens": (8, 2**24),
+    "packing.utterances": (1, 2**20),
+    "packing.packs_per_step": (1, 2**16),
+    "model.encoder.hidden_size": (1, 2**16),
+    "model.encoder.layers": COUNT,
+    "model.encoder.heads": COUNT,
+    "model.encoder.intermediate_size": WIDTH,
+    "model.encoder.dropout": SHARE,
+    "model.encoder.attention_dropout": SHARE,
+    "model.encoder.chunks": COUNT,
+    "model.intra_modal.layers": (0, 1000),
+    "model.intra_modal.heads": COUNT,
+    "model.intra_modal.feed_forward": WIDTH,
+    "model.intra_modal.dropout": SHARE,
+    "model.fusion.layers": COUNT,
+    "model.fusion.heads": COUNT,
+    "model.fusion.feed_forward": WIDTH,
+    "model.fusion.dropout": SHARE,
+    "model.fusion.sketch": (1, 2**24),
+    "model.fusion.seed": SEED,
+    "model.dropout": SHARE,
+    "optimizer.encoder_learning_rate": LARGE,
+    "optimizer.learning_rate": LARGE,
+    "optimizer.b1": SHARE,
+    "optimizer.b2": SHARE,
+    "optimizer.eps": (0, 1),
+    "optimizer.weight_decay": LARGE,
+    "optimizer.warmup_steps": MANY,
+    "optimizer.gradient_clip": LARGE,
+    "train.epochs": (1, 10**6),
+    "train.seed": SEED,
     "train.class_balance": (0, 1),
-    "train.label_smoothing": (0, "below 1"),
-    "train.log_every_steps": (1, INFINITE),
+    "train.label_smoothing": SHARE,
+    "train.evaluate_every_steps": MANY,
+    "train.save_every_steps": MANY,
+    "train.log_every_steps": (1, 2**31 - 1),
+    "train.patience": MANY,
 }
 # Texts that may be anything, or that name a part of the project and are checked where that part is looked up.
 FREE_TEXTS = {
@@ -245,13 +278,21 @@ def test_every_text_has_its_choices_or_is_known_to_be_free():
     assert {path for path, choices in found.items() if not choices} == FREE_TEXTS
 
 
-def test_every_number_has_its_range():
+def test_every_number_has_both_its_ends():
     found = {}
     for path in NUMBERS:
         one = SETTINGS[path][1]
         found[path] = (one.low, "below 1" if one.below == 1 else one.high)
         assert one.below in (1, INFINITE)
-    assert {path: limits for path, limits in found.items() if limits != (0, INFINITE)} == RANGES
+    assert found == RANGES
+
+
+@pytest.mark.parametrize("limits", [{}, {"low": 0}, {"high": 1}, {"below": 1}, {"low": 0, "high": INFINITE}])
+def test_a_number_without_both_ends_cannot_be_declared(limits):
+    for default in (1, 0.5, (1, 2)):
+        with pytest.raises(TypeError, match="both ends"):
+            settings.setting(default, **limits)
+    settings.setting(True, **limits)
 
 
 @pytest.mark.parametrize("path", CHOICES)
@@ -264,19 +305,52 @@ def test_choices(path):
 
 @pytest.mark.parametrize("path", NUMBERS)
 def test_ranges(path):
-    hint, one = SETTINGS[path]
-    low, high = RANGES.get(path, (0, INFINITE))
-    top = 0.999 if high == "below 1" else high if high != INFINITE else 10**6
-    for good in (low, top):
+    hint, (low, high) = SETTINGS[path][0], RANGES[path]
+    for good in (low, 0.999 if high == "below 1" else high):
         validate(configured(path, hint(good)))
     bad = [low - 1] if hint is int else [low - 1e-6, float("nan"), INFINITE]
-    if high == "below 1":
-        bad += [1.0, 1.5]
-    elif high != INFINITE:
-        bad.append(high + 1)
+    bad += [1.0, 1.5] if high == "below 1" else [high * 2 if hint is float else high + 1]
     for value in bad:
-        with pytest.raises(InputError, match=rf"config\.{path}: expected a number from {low} to {high}, found {value}"):
+        with pytest.raises(InputError, match=r"^config\.\S+: expected a number from ") as caught:
             validate(configured(path, hint(value)))
+        assert str(caught.value) == f"config.{path}: expected a number from {low} to {high}, found {hint(value)}"
+
+
+# Where counters, array sizes and floats of 32 and 64 bits end.
+EXTREMES = (0, -1, 2**31, 2**63, 1e38, float("nan"), INFINITE, -INFINITE)
+
+
+@pytest.mark.parametrize("path", NUMBERS)
+def test_extreme_numbers_are_refused_or_prepared(path):
+    """Whatever passes the bounds also gives data, a model and an optimizer, or one line."""
+    hint = SETTINGS[path][0]
+    for value in EXTREMES:
+        if hint is int and isinstance(value, float):
+            continue  # of the wrong type, which other tests refuse
+        try:
+            config = validate(configured(path, hint(value)))
+        except InputError:
+            continue
+        for name, size in (("train", 2), ("dev", 1), ("test", 1), ("turns", 3)):
+            if path != f"data.planted.{name}":
+                setattr(config.data.planted, name, size)
+        try:
+            shapes_of(config)
+        except InputError as error:
+            assert "\n" not in str(error)
+
+
+def shapes_of(config):
+    """Prepares training as far as nothing is computed."""
+    config.data.name, config.model.modalities, config.model.encoder.pretrained = "planted", "ua", ""
+    config.model.encoder.layers = min(config.model.encoder.layers, 2)
+    experiment = prepare(config)
+    optimizer, _ = pure_step(experiment)
+    model, pack = experiment.model(experiment.manifest.shape), build_pack([], experiment.manifest.shape)
+    key = jax.random.key(config.train.seed)
+    jax.eval_shape(
+        lambda: optimizer.init(model.init({"params": key, "dropout": key}, pack, deterministic=False)["params"])
+    )
 
 
 def came_later(kind, prefix=""):
@@ -317,9 +391,9 @@ def test_a_section_may_have_come_later_as_well():
     assert settings.from_dict({}, Newer) == Newer()
 
 
-@pytest.mark.parametrize("lengths", [(), (7,), (64, 64), (128, 64)])
-def test_row_lengths_increase_from_8(lengths):
-    with pytest.raises(InputError, match=r"config\.packing\.row_lengths: expected increasing lengths of at least 8"):
+@pytest.mark.parametrize("lengths", [(), (7,), (64, 64), (128, 64), (64, 2**31)])
+def test_row_lengths_increase_between_their_ends(lengths):
+    with pytest.raises(InputError, match=r"config\.packing\.row_lengths: expected increasing lengths from 8 to 131072"):
         validate(configured("packing.row_lengths", lengths))
 
 

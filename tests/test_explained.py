@@ -12,9 +12,9 @@ class Section:
 
     # Stands above,
     # in two lines.
-    above: int = 3
+    above: int = setting(3, low=0, high=9)
 
-    behind: float = setting(0.5, below=1)  # stands behind
+    behind: float = setting(0.5, low=0, below=1)  # stands behind
     none: bool = True
     both: str = setting(
         "x",
@@ -39,7 +39,7 @@ class Outer:
     """
 
     inner: Section = section(Section)
-    lengths: tuple[int, ...] = setting((8, 16), low=8, increasing=True)  # of rows
+    lengths: tuple[int, ...] = setting((8, 16), low=8, high=64, increasing=True)  # of rows
 
 
 def test_sections_come_outer_first_with_what_each_setting_admits():
@@ -47,9 +47,9 @@ def test_sections_come_outer_first_with_what_each_setting_admits():
     assert (outer.path, inner.path) == ("", "inner") and outer.meaning.startswith("Has settings.\n\nAnd more")
     (lengths,) = outer.settings
     assert (lengths.path, lengths.value, lengths.meaning) == ("lengths", (32,), "Of rows")
-    assert lengths.admitted == "increasing whole numbers, at least 8" and lengths.choices == ()
+    assert lengths.admitted == "increasing whole numbers from 8 to 64" and lengths.choices == ()
     assert {one.path: (one.choices, one.admitted) for one in inner.settings} == {
-        "inner.above": ((), "whole number, at least 0"),
+        "inner.above": ((), "whole number from 0 to 9"),
         "inner.behind": ((), "number from 0 to below 1"),
         "inner.none": (("True", "False"), ""),
         "inner.both": (("x", "y"), ""),
