@@ -29,7 +29,7 @@ def about(sources: Sources, training: Training | None) -> dict[str, str]:
     model = chosen(ARCHITECTURES, config.model.architecture, "config.model.architecture")
     conversations = len(by_conversation(sources.turns))
     return {
-        "data": f"{metrics['corpus']}, {metrics['split']} split{_of_other(metrics)}: {conversations} conversations, "
+        "data": f"{metrics['corpus']}, {metrics['split']} split{of_other(metrics)}: {conversations} conversations, "
         f"{len(sources.turns)} turns, {metrics['n']} of them labelled and scored",
         "model": model.describe(config),
         "checkpoint": _checkpoint(sources, training),
@@ -49,7 +49,7 @@ def when(evaluated: str | None, version: str | None) -> str:
     if evaluated is None:
         return "by an earlier version of dtrm_jax, which kept no date"
     moment = datetime.datetime.fromisoformat(evaluated).astimezone(datetime.UTC)
-    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment:%Y, %H:%M} UTC, by dtrm_jax {version}"
+    return f"on {moment.day} {_MONTHS[moment.month - 1]} {moment:%Y at %H:%M} UTC by dtrm_jax {version}"
 
 
 def causality(causal: bool) -> str:
@@ -57,6 +57,12 @@ def causality(causal: bool) -> str:
     if causal:
         return "yes: a turn is judged by itself and by turns before it; no later turn is seen"
     return "no: later turns are seen too"
+
+
+def of_other(metrics: Mapping[str, Any]) -> str:
+    """Returns the name of the data if it is not what the run was trained on, as the end of a phrase; else nothing."""
+    source = metrics.get("source")
+    return "" if source is None else f" of {source}, which is not the data that the run was trained on"
 
 
 def settings(config: Config) -> list[tuple[str, str]]:
@@ -74,12 +80,6 @@ def _checkpoint(sources: Sources, training: Training | None) -> str:
     if training is not None and training.chosen is not None:
         found = f" ({metric.shown(training.chosen)})"
     return f"step {step}, the best {metric.title} on dev{found}"
-
-
-def _of_other(metrics: Mapping[str, Any]) -> str:
-    """Names the data if it is not what the run was trained on."""
-    source = metrics.get("source")
-    return "" if source is None else f" of {source}, which is not the data that the run was trained on"
 
 
 def _command(sources: Sources) -> str:

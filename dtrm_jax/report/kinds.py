@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from dtrm_jax.evaluation.analysis.groups import SCORED, inter_shifts, intra_shifts
+from dtrm_jax.evaluation.analysis.groups import SCORED, SHIFTS_IN_WORDS, inter_shifts, intra_shifts
 from dtrm_jax.report.colours import Scale, rules, swatches
 from dtrm_jax.report.plot import Plot, Series, make_plot
 from dtrm_jax.report.sources import Sources
@@ -18,11 +18,11 @@ from dtrm_jax.tasks import METRICS, Classes, ClassTurn, PredictedTurn, Task, Val
 
 WORST = 0.1  # share of the turns with real values that count as errors, those that are furthest off
 
-# The groups of the paper's Table 6 in words.
+# The groups of the paper's Table 6.
 SHIFTS = {
     "all": "all labelled turns",
-    "intra": "the speaker's own emotion changed (Intra-ES)",
-    "inter": "other emotion than the turn before (Inter-ES)",
+    "intra": f"{SHIFTS_IN_WORDS['intra']} (Intra-ES)",
+    "inter": f"{SHIFTS_IN_WORDS['inter']} (Inter-ES)",
     "neither": "neither",
 }
 
@@ -137,8 +137,8 @@ class ClassKind(Kind):
 
     def shifts(self, turns: Sequence[ClassTurn]) -> dict[str, Keys]:
         """Returns the paper's two kinds."""
-        groups = {"own emotion changed": intra_shifts(turns), "unlike the turn before": inter_shifts(turns)}
-        return {name: {turn.key for turn in group} for name, group in groups.items()}
+        groups = {"intra": intra_shifts(turns), "inter": inter_shifts(turns)}
+        return {SHIFTS_IN_WORDS[name]: {turn.key for turn in group} for name, group in groups.items()}
 
     def right(self, turn: ClassTurn) -> bool | None:
         """Returns whether the prediction is the label; None if there is no label."""

@@ -49,7 +49,7 @@ def test_everything_predicted_is_there_and_nothing_is_scored(tmp_path):
     text = path.read_text(encoding="utf-8")
     page = parse(text)
     assert path == tmp_path / "report.html" and page.find("h1").text == "meld_minilm: predicted emotions"
-    assert "10 March 2026, 00:30 UTC, by dtrm_jax 1.2.3" in text
+    assert "Predicted on 10 March 2026 at 00:30 UTC by dtrm_jax 1.2.3." in text
     assert said(page) == {
         "files": "talks.csv, <i>more.jsonl",
         "data": "3 conversations, 6 turns",

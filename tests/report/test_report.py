@@ -257,6 +257,48 @@ def test_every_turn_is_there_with_what_the_files_say_of_it(full):
             assert look.endswith(f"{100 * one.weight:.0f}\xa0%, itself {100 * one.itself:.0f}\xa0%")
 
 
+def test_a_strip_has_the_label_above_the_prediction_and_marks_errors(full):
+    _, turns, page = full
+    by_place = {f"e{place}": name for place, name in enumerate(LABELS.names)}
+    strips = page.find_all("span", class_="strip")
+    cells = [cell for strip in strips for cell in strip.find_all("i")]
+    assert len(strips) == 12 and len(cells) == len(turns)
+    for cell, turn in zip(cells, turns, strict=True):
+        shown = [by_place.get(one.attributes.get("class")) for one in cell.find_all("b")]
+        unlabelled_talk = turn.conversation == "unlabelled"
+        assert shown == ([turn.prediction] if unlabelled_talk else [turn.label, turn.prediction])
+        assert cell.attributes.get("class") == ("x" if turn.label not in (None, turn.prediction) else None)
+    key = page.find("ul", class_="key-list").find_all("li")
+    assert [one.text for one in key] == ["A a", "B b", "C c"]
+    assert all(strip.attributes["aria-hidden"] == "true" for strip in strips)  # the turns below say the same in words
+
+
+def test_conversations_carry_the_numbers_that_they_are_sorted_by(full):
+    _, turns, page = full
+    talks = {
+        name: [turn for turn in turns if turn.conversation == name] for name in {turn.conversation for turn in turns}
+    }
+    orders = [option.attributes["value"] for option in page.find("select", name="order").find_all("option")]
+    assert orders == ["", "errors", "share", "unsure"]
+    for case in page.find_all("details", class_="case"):
+        talk = talks[case.find("summary").find_all("b")[0].text]
+        wrong, n = sum(turn.label not in (None, turn.prediction) for turn in talk), len(labelled(talk))
+        assert case.attributes["data-errors"] == str(wrong)
+        assert float(case.attributes["data-share"]) == pytest.approx(wrong / max(n, 1), abs=1e-3)
+        assert float(case.attributes["data-unsure"]) == pytest.approx(0.2)
+        assert f"{n - wrong} of {n} right" in case.find("summary").text or not n
+
+
+def test_it_is_named_after_the_run_and_dated(full, tmp_path):
+    run, turns, page = full
+    assert page.find("h1").text == run.path.name and page.find("title").text == f"{run.path.name}: made up test"
+    assert "Evaluated by an earlier version of dtrm_jax, which kept no date." in page.find("header").text
+    dated, _ = evaluated(tmp_path / "mine", turns)
+    _edit(dated.evaluation("test") / "metrics.json", evaluated="2026-03-09T23:30:00-01:00", version="1.2.3")
+    header = page_of(dated).find("header").text
+    assert "mine" in header and "Evaluated on 10 March 2026 at 00:30 UTC by dtrm_jax 1.2.3." in header
+
+
 def test_nothing_comes_from_elsewhere_and_one_known_script_may_run(full):
     run, _, page = full
     text = (run.evaluation("test") / "report.html").read_text(encoding="utf-8")
@@ -366,6 +408,15 @@ def test_real_values_have_a_report_too(tmp_path):
         f"valence {outputs[5, 0]:.2f}, annotated {values[5, 0]:.2f}power {outputs[5, 1]:.2f}, not annotated"
     )
     assert "the latest, not chosen by any score" in page.text
+    first, second = (case.find_all("span", class_="strip") for case in page.find_all("details", class_="case"))
+    assert [strip.find("small").text for strip in first] == ["valence", "power"]
+    most = np.nanmax(np.abs([values, outputs]), axis=(0, 1))
+    for place, strip in enumerate(second):
+        steps = np.floor((outputs[7:, place] / most[place] + 1) / 2 * 11).clip(0, 10)
+        below = [cell.find_all("b")[1].attributes["class"] for cell in strip.find_all("i")]
+        assert below == [f"d{step:.0f}" for step in steps]
+        above = [cell.find_all("b")[0].attributes.get("class") for cell in strip.find_all("i")]
+        assert [one is None for one in above] == list(np.isnan(values[7:, place]))
     assert not page.find_all(id="confusions") and len(page.find(id="training").find_all("svg")) == 2
 
 

@@ -13,6 +13,8 @@ from typing import Any
 from dtrm_jax.tasks import Classes, ClassTurn
 
 SCORED = ("accuracy", "weighted_f1")  # what the paper scores groups by (Table 6)
+# The emotion shifts in words; the paper's names are Intra-ES and Inter-ES.
+SHIFTS_IN_WORDS = {"intra": "own emotion changed", "inter": "unlike the turn before"}
 STUDIED = "yeah"  # the short utterance of the paper's section 5.5
 # Apostrophes and single hyphens belong to the word: "don't" and "uh-huh" are one.
 _WORD = re.compile(r"\w+(?:['-]\w+)*")

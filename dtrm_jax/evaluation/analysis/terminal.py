@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from dtrm_jax.evaluation.aligned import align, percent
-from dtrm_jax.evaluation.analysis.groups import SCORED
+from dtrm_jax.evaluation.analysis.groups import SCORED, SHIFTS_IN_WORDS
 from dtrm_jax.tasks import METRICS, Classes, Metric
 
 _SHIFTS = {"all": "all", "intra": "Intra-ES", "inter": "Inter-ES", "neither": "neither"}
+_EXPLAINED = "; ".join(f"{_SHIFTS[name]}: {words}" for name, words in SHIFTS_IN_WORDS.items())
 _PAIRS = 10  # confusions that are listed
 
 
@@ -25,13 +26,13 @@ def format_shifts(analysis: dict[str, Any], task: Classes) -> str:
     for name, title in _SHIFTS.items():
         group = analysis["shifts"][name]
         rows.append([title, *_scores(group), str(group["n"]), f"{group['per_conversation']:.1f}"])
-    return "\n".join([*align(rows), "", _interval_line(analysis, task.ranked_metrics[0])])
+    return "\n".join([*align(rows), _EXPLAINED, "", _interval_line(analysis, task.ranked_metrics[0])])
 
 
 def format_analysis(analysis: dict[str, Any], task: Classes) -> str:
     """Returns all of the result of ``analysis.analyse`` as text; see ``format_shifts``."""
     short, calibration = analysis["short"], analysis["calibration"]
-    rows = [["short utterance", *_titles(), "n"]]
+    rows = [["short text", *_titles(), "n"]]
     for title, group in {"(any one word)": short["one_word"], **short["texts"]}.items():
         rows.append([title, *_scores(group), str(group["n"])])
     return "\n".join(
@@ -111,7 +112,7 @@ def _both_shifts(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
         pairs = zip(_scores(first[name]), _scores(second[name]), strict=True)
         counts = str(first[name]["n"]), f"{first[name]['per_conversation']:.1f}"
         rows.append([title, *(score for pair in pairs for score in pair), *counts])
-    return align(rows)
+    return [*align(rows), _EXPLAINED]
 
 
 def _cases(cases: dict[str, Any]) -> list[list[str]]:
