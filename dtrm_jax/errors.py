@@ -53,7 +53,7 @@ def chosen(table: Mapping[str, Entry], name: str, setting: str) -> Entry:
         InputError: There is no such entry; lists those there are.
     """
     if name not in table:
-        raise InputError(f"{setting}: expected one of {', '.join(table)}, found {name!r}")
+        raise InputError(f"{setting}: expected one of {', '.join(one or 'empty' for one in table)}, found {name!r}")
     return table[name]
 
 

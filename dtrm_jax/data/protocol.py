@@ -61,7 +61,10 @@ def hold_out(dataset: Dataset, config: DataConfig) -> Dataset:
     train = tuple(conversation for index, conversation in enumerate(pool) if index not in drawn)
     dev = tuple(conversation for index, conversation in enumerate(pool) if index in drawn)
     rest = {name: split for name, split in dataset.splits.items() if name not in ("train", "dev")}
-    return dataclasses.replace(dataset, splits={"train": train, "dev": dev, **rest})
+    seed = config.validation_seed
+    note = f"dev: {count} of {len(pool)} conversations, drawn with config.data.validation_seed={seed}"
+    splits = {"train": train, "dev": dev, **rest}
+    return dataclasses.replace(dataset, splits=splits, notes=(*dataset.notes, note))
 
 
 def choose_targets(dataset: Dataset, targets: str) -> Dataset:

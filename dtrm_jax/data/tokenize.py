@@ -27,10 +27,12 @@ class TokenSequence:
         token_ids: int32 ``[length]``.
         first_segment: How many tokens, from the start, belong to segment 0: the utterance with the token before it and
             the first one after it. All others belong to segment 1, the context.
+        cut: Whether the utterance alone did not fit, so that its end is missing.
     """
 
     token_ids: np.ndarray
     first_segment: int
+    cut: bool = False
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -63,7 +65,8 @@ def build_sequence(
     before, after = ([token for utterance in side for token in utterance] for side in (past, future))
     context = _fitted(before, after, between, room)
     if not context:
-        return TokenSequence(np.asarray([*own, special.last], np.int32), first_segment=len(own) + 1)
+        cut = len(target) > config.max_length - 2
+        return TokenSequence(np.asarray([*own, special.last], np.int32), first_segment=len(own) + 1, cut=cut)
     token_ids = np.asarray([*own, *between, *context, special.last], np.int32)
     return TokenSequence(token_ids, first_segment=len(own) + len(between[:1]))
 

@@ -116,7 +116,8 @@ class RunDirectory:
         """
         if self.exists():
             self._check_same("config.json", config_lib.to_dict(self.read_config()), config_lib.to_dict(config))
-            self._check_same("run.json", self.read_manifest().to_dict(), manifest.to_dict())
+            there, here = (one.to_dict() | {"notes": ()} for one in (self.read_manifest(), manifest))
+            self._check_same("run.json", there, here)  # notes name files, which may lie elsewhere now
             _write_json(self.path / "config.json", config_lib.to_dict(config))
             return
         self.path.mkdir(parents=True, exist_ok=True)

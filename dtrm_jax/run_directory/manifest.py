@@ -22,6 +22,7 @@ class Manifest:
         shape: Shape of a training pack.
         total_steps: Steps of the whole run.
         data: ``fingerprint`` of the dataset; empty in runs from before it was kept.
+        notes: How the dataset was read and split (``Dataset.notes``).
     """
 
     corpus: str
@@ -30,6 +31,7 @@ class Manifest:
     shape: PackShape
     total_steps: int
     data: dict[str, str] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the manifest as nested dicts of JSON types."""
@@ -55,4 +57,5 @@ class Manifest:
             ),
             total_steps=values["total_steps"],
             data=values.get("data", {}),
+            notes=tuple(values.get("notes", ())),
         )

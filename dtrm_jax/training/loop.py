@@ -12,6 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from dtrm_jax.batch import Batch
 from dtrm_jax.config import Config
+from dtrm_jax.data import overview
 from dtrm_jax.data.examples import Example
 from dtrm_jax.data.packing import measure_fill
 from dtrm_jax.data.pipeline import batches
@@ -106,7 +107,12 @@ class Trainer:
 
     def describe(self) -> None:
         """Prints what is about to be trained, in a few lines."""
-        manifest, plan = self.experiment.manifest, self.experiment.plan
+        manifest, plan, dataset = self.experiment.manifest, self.experiment.plan, self.experiment.dataset
+        prepared = {"train": self.experiment.train, "dev": self.experiment.dev, "test": self.experiment.test}
+        for line in (*dataset.notes, *overview.counts(dataset)):
+            print(line)
+        for line in overview.accidents(dataset, prepared):
+            print(f"look at this: {line}")
         lengths = [example.lengths for example in self.experiment.train]
         about = f"{manifest.corpus}: {len(lengths)} conversations, {sum(map(len, lengths))} turns"
         if manifest.encoder is None:

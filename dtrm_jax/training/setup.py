@@ -102,6 +102,7 @@ def prepare(config: Config) -> Experiment:
         shape=plan.shape,
         total_steps=len(plan.steps),
         data=fingerprint(dataset),
+        notes=dataset.notes,
     )
     return Experiment(
         config=config,

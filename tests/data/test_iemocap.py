@@ -128,3 +128,53 @@ def test_a_hostile_file_is_refused_unexecuted(tmp_path):
     value[SENTENCES]["b"][0] = Payload(marker)
     assert "system" in fails(write(tmp_path, value))
     assert not marker.exists()
+
+
+def sessions():
+    """A dialogue of every session but the fourth, with all six labels; the files' own splits mix them."""
+    ids = ["Ses01F_impro01", "Ses02M_script01_1", "Ses03F_impro02", "Ses05M_impro01", "Ses05F_impro03"]
+    speakers = {id: ["M", "F", "M", "F", "M", "F"] for id in ids}
+    labels = {id: [0, 1, 2, 3, 4, 5] for id in ids}
+    sentences = {id: [f"{id} says {n}." for n in range(6)] for id in ids}
+    return [speakers, labels, sentences, ids[:3], ids[3:4], ids[4:]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "excited", "note"),
+    [
+        ("four", "happy", "excited counts as happy, the 5 turns that are frustrated are context alone"),
+        ("four_without_excited", None, "the 10 turns that are excited or frustrated are context alone"),
+    ],
+)
+def test_four_classes_keep_the_conversations_whole(tmp_path, labels, excited, note):
+    whole = iemocap.read(write(tmp_path, sessions()))
+    dataset = iemocap.read(tmp_path, labels=labels)
+    assert dataset.labels.names == ("happy", "sad", "neutral", "angry")
+    assert dataset.notes == (f"iemocap: 4 classes; {note}",)
+    for split, conversations in whole.splits.items():
+        for one, changed in zip(conversations, dataset.splits[split], strict=True):
+            assert [turn.text for turn in one.turns] == [turn.text for turn in changed.turns]
+            assert [turn.label for turn in changed.turns] == ["happy", "sad", "neutral", "angry", excited, None]
+    with pytest.raises(InputError, match=r"config\.data\.labels: expected one of four, four_without_excited, empty"):
+        iemocap.read(tmp_path, labels="five")
+
+
+def test_one_session_is_left_out(tmp_path):
+    write(tmp_path, sessions())
+    for session, expected in {1: ["Ses01F_impro01"], 5: ["Ses05F_impro03", "Ses05M_impro01"]}.items():
+        dataset = iemocap.read(tmp_path, test_session=session)
+        ids = {split: [conversation.id for conversation in ones] for split, ones in dataset.splits.items()}
+        assert list(ids) == ["train", "test"] and ids["test"] == expected
+        assert sorted(ids["train"] + ids["test"]) == sorted(sessions()[0])
+        assert dataset.notes == (f"iemocap: session {session} is the test split, the others are for training and dev",)
+    assert "expected session 4 and others, found none" in fails_to_leave_out(tmp_path, 4)
+    write(tmp_path, content())
+    assert "conversation 'a': config.data.test_session needs ids that begin with the session" in fails_to_leave_out(
+        tmp_path, 1
+    )
+
+
+def fails_to_leave_out(folder, session) -> str:
+    with pytest.raises(InputError) as caught:
+        iemocap.read(folder, test_session=session)
+    return str(caught.value)

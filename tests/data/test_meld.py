@@ -147,7 +147,7 @@ def test_a_missing_or_repeated_column_is_named(source, gone):
 
 def test_all_missing_columns_are_named(source):
     write(source / "train_sent_emo.csv", [["a"]], ["Text"])
-    assert "Utterance, Speaker, Emotion, Dialogue_ID, Utterance_ID" in fails(source)
+    assert "Utterance, Speaker, Dialogue_ID, Utterance_ID, Emotion" in fails(source)
 
 
 @pytest.mark.parametrize("content", [b"", b"\r\n\r\n", ",".join(HEADER).encode() + b"\r\n"])
@@ -163,3 +163,48 @@ def test_missing_files_are_named_with_their_folder(source):
     assert message.startswith(f"{source}: dev_sent_emo.csv, test_sent_emo.csv not found")
     assert "train_sent_emo.csv, dev_sent_emo.csv, test_sent_emo.csv not found" in fails(source / "nowhere")
     assert "train_sent_emo.csv" in fails(source / "train_sent_emo.csv")
+
+
+def test_the_sentiment_is_read_in_place_of_the_emotion(source):
+    rows = [row(0, number) for number in range(3)]
+    for one, sentiment in zip(rows, ("positive", "Negative ", "neutral"), strict=True):
+        one[4] = sentiment
+    write(source / "dev_sent_emo.csv", rows)
+    dataset = meld.read(source, labels="sentiment")
+    assert dataset.labels == meld.SENTIMENTS
+    assert [turn.label for turn in dataset.splits["dev"][0].turns] == ["positive", "negative", "neutral"]
+    rows[1][4] = "joy"
+    write(source / "dev_sent_emo.csv", rows)
+    with pytest.raises(InputError, match="line 3: expected Sentiment to be one of neutral, positive, negative, found"):
+        meld.read(source, labels="sentiment")
+    assert meld.read(source).labels == meld.LABELS
+    with pytest.raises(InputError, match=r"config\.data\.labels: expected one of empty, sentiment, found 'emotion'"):
+        meld.read(source, labels="emotion")
+
+
+DYADIC = "Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Old_Dialogue_ID,Old_Utterance_ID".split(",")
+
+
+def test_the_dyadic_variant(tmp_path):
+    """A turn may be in several of its conversations, each of which is between two speakers."""
+    turns = [["Hi.", "Ann", "joy", "positive", 3, 0, 1, 4], ["Oh.", "Bob", "fear", "negative", 3, 1, 1, 6]]
+    for split, name in meld.DYADIC.items():
+        rows = [*turns, ["Oh.", "Bob", "fear", "negative", 4, 0, 1, 6]] if split == "train" else turns
+        write(tmp_path / name, rows, DYADIC)
+    assert [path.name for path in meld.files(tmp_path)] == [
+        "train_sent_emo_dya.csv",
+        "dev_sent_emo_dya.csv",
+        "test_sent_emo_dya.csv",
+    ]
+    first = Conversation("3", (Turn("0", "Ann", "Hi.", label="joy"), Turn("1", "Bob", "Oh.", label="fear")))
+    second = Conversation("4", (Turn("0", "Bob", "Oh.", label="fear"),))
+    dataset = meld.read(tmp_path)
+    assert dataset.splits == {"train": (first, second), "dev": (first,), "test": (first,)}
+    assert dataset.notes == ("meld: the dyadic variant, in which a turn may be in several conversations",)
+    sentiments = meld.read(tmp_path, labels="sentiment").splits["dev"][0].turns
+    assert [turn.label for turn in sentiments] == ["positive", "negative"]
+    (tmp_path / "audio.pkl").write_bytes(b"")
+    assert "feature files belong to MELD's own dialogues, not to the dyadic variant" in fails(tmp_path)
+    (tmp_path / "audio.pkl").unlink()
+    write(tmp_path / "train_sent_emo.csv", [row(0, 0)])
+    assert "expected one variant of MELD, found files of both, such as train_sent_emo_dya.csv" in fails(tmp_path)

@@ -43,6 +43,9 @@ def test_a_tenth_of_the_training_conversations_is_held_out_where_there_is_no_dev
     assert sorted(held["train"] + held["dev"]) == ids(before)["train"]
     assert held["test"] == ids(before)["test"]
     assert held["train"] == sorted(held["train"]) and held["dev"] == sorted(held["dev"])
+    assert protocol.hold_out(before, DataConfig(validation_seed=3)).notes == (
+        "dev: 4 of 40 conversations, drawn with config.data.validation_seed=3",
+    )
 
 
 def test_the_draw_follows_from_the_seed_and_the_ids_alone():

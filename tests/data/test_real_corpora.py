@@ -8,10 +8,10 @@ import pytest
 
 from dtrm_jax.config import DataConfig
 from dtrm_jax.conversation import Dataset
-from dtrm_jax.data import corpus
+from dtrm_jax.data import corpus, protocol
 from dtrm_jax.data.readers import iemocap, meld
 from dtrm_jax.evaluation.analysis import groups
-from dtrm_jax.tasks import ClassTurn
+from dtrm_jax.tasks import ClassTurn, task_of
 
 needs_meld = pytest.mark.skipif("DTRM_MELD_SOURCE" not in os.environ, reason="$DTRM_MELD_SOURCE is not set")
 needs_iemocap = pytest.mark.skipif("DTRM_IEMOCAP_SOURCE" not in os.environ, reason="$DTRM_IEMOCAP_SOURCE is not set")
@@ -62,6 +62,32 @@ def test_iemocap(tmp_path):
     assert Counter(turn.speaker for turn in turns) == {"M": 3939, "F": 3494}
 
 
+@needs_meld
+def test_meld_sentiment():
+    dataset = meld.read(pathlib.Path(os.environ["DTRM_MELD_SOURCE"]), labels="sentiment")
+    assert dataset.labels.names == ("neutral", "positive", "negative")
+    assert label_counts(dataset, "train") == [4710, 2334, 2945]
+    assert label_counts(dataset, "dev") == [470, 233, 406]
+    assert label_counts(dataset, "test") == [1256, 521, 833]
+
+
+@needs_iemocap
+def test_iemocap_with_four_classes_and_one_session_left_out():
+    source = pathlib.Path(os.environ["DTRM_IEMOCAP_SOURCE"])
+    counts = {}
+    for session in range(1, 6):
+        dataset = iemocap.read(source, labels="four", test_session=session)
+        config = DataConfig(name="iemocap", test_session=session)
+        held = protocol.hold_out(dataset, config)
+        assert sum(sizes(held)[split][0] for split in ("train", "dev", "test")) == 151
+        assert all(one.id.startswith(f"Ses0{session}") for one in held.splits["test"])
+        assert not any(one.id.startswith(f"Ses0{session}") for one in held.splits["train"] + held.splits["dev"])
+        counts[session] = len(held.splits["test"])
+    assert counts == {1: 28, 2: 30, 3: 32, 4: 30, 5: 31}
+    counted = Counter(turn.label for ones in dataset.splits.values() for one in ones for turn in one.turns)
+    assert counted == {"happy": 648 + 1041, "sad": 1084, "neutral": 1708, "angry": 1103, None: 1849}
+
+
 @needs_iemocap
 def test_iemocap_emotion_shifts_are_the_papers():
     """Table 6: 13.2 changes of a speaker's own emotion and 22.0 changes between neighbours a test dialogue."""
@@ -87,7 +113,7 @@ def test_iemocap_emotion_shifts_are_the_papers():
         for one in test
         for turn in one.turns
     ]
-    table = groups.shifts(turns, iemocap.LABELS)
+    table = groups.shifts(turns, task_of(iemocap.LABELS))
     assert [table[name]["n"] for name in ("all", "intra", "inter")] == [1623, 410, 683]
     assert [f"{table[name]['per_conversation']:.1f}" for name in ("intra", "inter")] == ["13.2", "22.0"]
     # "yeah." occurs 23 times according to the paper, which is both spellings together.

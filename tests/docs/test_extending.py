@@ -106,26 +106,30 @@ def test_an_encoder_family(extended, tmp_path):
 
 
 @pytest.fixture
-def dailydialog(tmp_path):
-    for split, lines in {"train": 2, "validation": 1, "test": 1}.items():
-        folder = tmp_path / "dailydialog" / split
-        folder.mkdir(parents=True)
-        (folder / f"dialogues_{split}.txt").write_text("Hi . __eou__ Hello ! __eou__ Oh no . __eou__\n" * lines)
-        (folder / f"dialogues_emotion_{split}.txt").write_text("0 4 5 \n" * lines)
-    return tmp_path / "dailydialog"
+def emotionlines(tmp_path):
+    folder = tmp_path / "emotionlines"
+    folder.mkdir()
+    spoken = [("Ann", "Hi.", "neutral"), ("Bob", "Hello!", "joy"), ("Ann", "Oh no.", "sadness")]
+    names = ("speaker", "utterance", "emotion")
+    utterances = [dict(zip(names, one, strict=True)) | {"annotation": "5"} for one in spoken]
+    for split, count in {"train": 2, "dev": 1, "test": 1}.items():
+        (folder / f"friends_{split}.json").write_text(json.dumps([utterances] * count))
+    return folder
 
 
-def test_a_reader(extended, dailydialog, tmp_path):
+def test_a_reader(extended, emotionlines, tmp_path):
     extended("A reader")
-    config = DataConfig(name="dailydialog", source=str(dailydialog), cache=str(tmp_path / "cache"))
+    config = DataConfig(name="emotionlines", source=str(emotionlines), cache=str(tmp_path / "cache"))
     dataset = corpus.load(config)
     assert {name: len(split) for name, split in dataset.splits.items()} == {"train": 2, "dev": 1, "test": 1}
     turns = dataset.splits["dev"][0].turns
-    found = [(turn.speaker, turn.text, turn.label) for turn in turns]
-    assert found == [("A", "Hi .", "none"), ("B", "Hello !", "happiness"), ("A", "Oh no .", "sadness")]
-    (dailydialog / "test" / "dialogues_emotion_test.txt").write_text("0 4\n")
-    with pytest.raises(InputError, match=r"dialogues_emotion_test\.txt, line 1: expected 3 emotions from 0 to 6"):
-        corpus.load(config)
+    found = [(turn.id, turn.speaker, turn.text, turn.label) for turn in turns]
+    assert found == [("1", "Ann", "Hi.", "neutral"), ("2", "Bob", "Hello!", "joy"), ("3", "Ann", "Oh no.", "sadness")]
+    file = emotionlines / "friends_test.json"
+    for bad in ('[[{"speaker": "A", "utterance": "x", "emotion": "odd"}]]', '[[{"speaker": "A"}]]', "[3]", "{"):
+        file.write_text(bad)
+        with pytest.raises(InputError, match=r"friends_test\.json: expected lists of utterances, found "):
+            corpus.load(config)
 
 
 def test_a_model_hears_who_speaks(extended):

@@ -13,11 +13,24 @@ READERS: dict[str, Files | Generated] = {
         module="dtrm_jax.data.readers.meld",
         needs="train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv (declare-lab/MELD) are",
         downloads=True,
+        options=("labels",),
     ),
     "iemocap": Files(
         version=2,
         module="dtrm_jax.data.readers.iemocap",
         needs="iemocap.pkl (conv-emotion's COSMIC/feature-extraction), or a feature file of IEMOCAP, is",
+        options=("labels", "test_session"),
+    ),
+    "emorynlp": Files(
+        version=1,
+        module="dtrm_jax.data.readers.emorynlp",
+        needs="emotion-detection-trn.json, -dev.json and -tst.json (emorynlp/emotion-detection) are",
+        options=("labels",),
+    ),
+    "dailydialog": Files(
+        version=1,
+        module="dtrm_jax.data.readers.dailydialog",
+        needs="the folders train, validation and test of DailyDialog are",
     ),
     "avec": Files(
         version=1,

@@ -3,16 +3,30 @@
 With COSMIC's ``iemocap.pkl`` (conv-emotion, ``COSMIC/feature-extraction``) its text and its split of 108, 12 and 31
 conversations are used, and the features of other files in the folder are joined to it. A feature file alone brings its
 own transcripts and its split of 120 and 31, without a dev split.
+
+Studies of speech learn four classes, most of them with excited counted as happy, and leave out one of the five sessions
+(ten speakers in pairs) at a time: ``data.labels`` and ``data.test_session``.
 """
 
+import dataclasses
 import pathlib
+import re
+from collections.abc import Mapping
 
-from dtrm_jax.conversation import Dataset, LabelSpace
+from dtrm_jax.conversation import Conversation, Dataset, LabelSpace
 from dtrm_jax.data.readers import feature_files, joining
-from dtrm_jax.errors import InputError
+from dtrm_jax.errors import InputError, chosen
 
 LABELS = LabelSpace(("happy", "sad", "neutral", "angry", "excited", "frustrated"))
+FOUR_LABELS = LabelSpace(("happy", "sad", "neutral", "angry"))
+# data.labels -> the file's emotion -> the class; turns of other emotions are context alone. The field has both.
+FOUR = {
+    "four": {name: name for name in FOUR_LABELS.names} | {"excited": "happy"},
+    "four_without_excited": {name: name for name in FOUR_LABELS.names},
+}
 FILE = "iemocap.pkl"
+
+_SESSION = re.compile(r"Ses0([1-5])")
 
 
 def files(source: pathlib.Path) -> tuple[pathlib.Path, ...]:
@@ -30,16 +44,61 @@ def files(source: pathlib.Path) -> tuple[pathlib.Path, ...]:
     return paths
 
 
-def read(source: pathlib.Path) -> Dataset:
+def read(source: pathlib.Path, *, labels: str = "", test_session: int = 0) -> Dataset:
     """Reads IEMOCAP's conversations, in ascending order of their ids in each split.
 
     Args:
         source: A pickle, or a folder of them.
+        labels: ``four`` or ``four_without_excited``, see ``FOUR``; empty for the six classes.
+        test_session: The session that is the test split; all others are for training, without a dev split. 0 for the
+            splits of the files.
 
     Raises:
         InputError: A file is missing, is no admitted pickle, has another structure or does not fit the others; names
             the conversation.
     """
+    kept = chosen(FOUR | {"": {}}, labels, "config.data.labels")
     corpora = [feature_files.read(path) for path in files(source)]
-    conversations, splits = joining.transcribed(corpora, LABELS)
-    return Dataset("iemocap", LABELS, {split: tuple(conversations[id] for id in ids) for split, ids in splits.items()})
+    conversations, ids = joining.transcribed(corpora, LABELS)
+    splits = {split: tuple(conversations[id] for id in names) for split, names in ids.items()}
+    dataset = Dataset("iemocap", LABELS, splits)
+    dataset = _leave_out(dataset, source, test_session) if test_session else dataset
+    return _with_classes(dataset, kept) if kept else dataset
+
+
+def _leave_out(dataset: Dataset, source: pathlib.Path, session: int) -> Dataset:
+    """Makes one session the test split and all others the training split; the ids of dialogues say their session."""
+    splits: dict[str, list[Conversation]] = {"train": [], "test": []}
+    everything = (conversation for split in dataset.splits.values() for conversation in split)
+    for conversation in sorted(everything, key=lambda conversation: conversation.id):
+        found = _SESSION.match(conversation.id)
+        if not found:
+            raise InputError(
+                f"{source}, conversation {conversation.id[:40]!r}: config.data.test_session needs ids that begin with "
+                "the session, as Ses01F_impro01"
+            )
+        splits["test" if int(found[1]) == session else "train"].append(conversation)
+    if not all(splits.values()):
+        raise InputError(f"{source}: config.data.test_session: expected session {session} and others, found none")
+    note = f"iemocap: session {session} is the test split, the others are for training and dev"
+    return dataclasses.replace(
+        dataset, splits={name: tuple(split) for name, split in splits.items()}, notes=(*dataset.notes, note)
+    )
+
+
+def _with_classes(dataset: Dataset, kept: Mapping[str, str]) -> Dataset:
+    """Names the emotions anew; turns of those that are not in ``kept`` lose their label and stay as context."""
+    lost = 0
+    splits = {}
+    for split, conversations in dataset.splits.items():
+        changed = []
+        for conversation in conversations:
+            turns = tuple(dataclasses.replace(turn, label=kept.get(turn.label or "")) for turn in conversation.turns)
+            lost += sum(turn.label is None for turn in turns)
+            changed.append(dataclasses.replace(conversation, turns=turns))
+        splits[split] = tuple(changed)
+    merged = [f"{name} counts as {other}" for name, other in kept.items() if name != other]
+    gone = [name for name in LABELS.names if name not in kept]
+    parts = [*merged, f"the {lost} turns that are {' or '.join(gone)} are context alone"]
+    note = f"iemocap: {len(FOUR_LABELS)} classes; {', '.join(parts)}"
+    return dataclasses.replace(dataset, labels=FOUR_LABELS, splits=splits, notes=(*dataset.notes, note))

@@ -4,6 +4,9 @@ With the CSV files (declare-lab/MELD, ``data/MELD``) their text, labels and spli
 in the folder are joined to them: by the number that the dialogue has over all splits (train as in the CSV file, dev
 from 1039, test from 1153 on), or, for the authors' own pickles, by split, dialogue and utterance. A feature file
 alone brings its own transcripts.
+
+Each turn of the CSV files has an emotion and a sentiment; ``data.labels`` chooses. The dyadic variant
+(``data/MELD_Dyadic``) has files of its own, in which a stretch between two speakers is a conversation.
 """
 
 import dataclasses
@@ -18,11 +21,15 @@ from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn
 from dtrm_jax.data import download as official
 from dtrm_jax.data.readers import csv_file, feature_files, joining
 from dtrm_jax.data.readers.feature_files import PickledCorpus
-from dtrm_jax.errors import InputError
+from dtrm_jax.errors import InputError, chosen
 
 LABELS = LabelSpace(("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"))
+SENTIMENTS = LabelSpace(("neutral", "positive", "negative"))
+# data.labels -> the column of the CSV files and its classes.
+ANNOTATIONS = {"": ("Emotion", LABELS), "sentiment": ("Sentiment", SENTIMENTS)}
 FILES = {"train": "train_sent_emo.csv", "dev": "dev_sent_emo.csv", "test": "test_sent_emo.csv"}
-COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
+DYADIC = {split: name.replace(".csv", "_dya.csv") for split, name in FILES.items()}
+COLUMNS = ("Utterance", "Speaker", "Dialogue_ID", "Utterance_ID")
 # The number that the field's pickles add to the Dialogue_ID of each split.
 OFFSETS = {"train": 0, "dev": 1039, "test": 1153}
 
@@ -45,20 +52,29 @@ def files(source: pathlib.Path) -> tuple[pathlib.Path, ...]:
     """Returns the files that `read` reads.
 
     Raises:
-        InputError: A CSV file is missing, or there is neither a CSV file nor a pickle.
+        InputError: A CSV file is missing, there is neither a CSV file nor a pickle, or pickles lie beside the dyadic
+            variant, whose conversations are others.
     """
     pickled = feature_files.candidates(source)
+    dyadic = [source / name for name in DYADIC.values() if (source / name).is_file()]
     missing = [name for name in FILES.values() if not (source / name).is_file()]
+    if len(missing) == len(FILES) and len(dyadic) == len(DYADIC):
+        if pickled:
+            raise InputError(f"{pickled[0]}: feature files belong to MELD's own dialogues, not to the dyadic variant")
+        return tuple(dyadic)
     if len(missing) == len(FILES) and pickled:
         return pickled
+    if dyadic and len(missing) < len(FILES):
+        raise InputError(f"{source}: expected one variant of MELD, found files of both, such as {dyadic[0].name}")
     if missing:
         raise InputError(
-            f"{source}: {', '.join(missing)} not found, expected a folder with {', '.join(FILES.values())}"
+            f"{source}: {', '.join(missing)} not found, expected a folder with {', '.join(FILES.values())} (or the "
+            "same with _dya)"
         )
     return (*(source / name for name in FILES.values()), *pickled)
 
 
-def read(source: pathlib.Path) -> Dataset:
+def read(source: pathlib.Path, *, labels: str = "") -> Dataset:
     """Reads MELD's conversations, in ascending order of their ids in each split.
 
     A conversation of the CSV files is named by its Dialogue_ID (unique in its split only), a turn by its Utterance_ID.
@@ -68,29 +84,38 @@ def read(source: pathlib.Path) -> Dataset:
     Args:
         source: The folder of ``train_sent_emo.csv``, ``dev_sent_emo.csv``, ``test_sent_emo.csv`` and feature files, or
             of feature files, or one feature file.
+        labels: ``sentiment`` (neutral, positive, negative), or empty for the seven emotions.
 
     Raises:
         InputError: A file is missing or cannot be read, does not fit the others, or a row is malformed; names the file
             and the line or conversation.
     """
+    column, space = chosen(ANNOTATIONS, labels, "config.data.labels")
     paths = files(source)
     pickled = {path: safe_pickle.load(path) for path in paths if path.suffix in feature_files.SUFFIXES}
     by_utterance = {path: content for path, content in pickled.items() if _is_by_utterance(content)}
     corpora = [feature_files.parse(path, content) for path, content in pickled.items() if path not in by_utterance]
-    if source.is_file() or not (source / FILES["train"]).is_file():
+    tables = [path for path in paths if path.suffix == ".csv" and path != source]
+    if not tables:
+        if labels:
+            raise InputError(f"config.data.labels: {labels} needs MELD's CSV files; {source} has feature files alone")
         return _without_csv(source, corpora)
-    splits = {split: _read_split(source / name) for split, name in FILES.items()}
+    splits = {split: _read_split(path, column, space) for split, path in zip(FILES, tables, strict=True)}
+    if not pickled:
+        dyadic = tables[0].name == DYADIC["train"]
+        note = "meld: the dyadic variant, in which a turn may be in several conversations"
+        return Dataset("meld", space, splits, notes=(note,) if dyadic else ())
     joined = {
         (split, conversation.id): str(int(conversation.id) + OFFSETS[split])
         for split, conversations in splits.items()
         for conversation in conversations
     }
     flat = {joined[split, c.id]: c for split, conversations in splits.items() for c in conversations}
-    flat = joining.with_features(flat, corpora, LABELS)
+    flat = joining.with_features(flat, corpora, None if labels else LABELS)  # the files' labels are emotions
     splits = {split: tuple(flat[joined[split, c.id]] for c in conversations) for split, conversations in splits.items()}
     for path, content in by_utterance.items():
         splits = _with_utterance_vectors(path, content, splits)
-    return Dataset("meld", LABELS, splits)
+    return Dataset("meld", space, splits)
 
 
 def _without_csv(source: pathlib.Path, corpora: list[PickledCorpus]) -> Dataset:
@@ -171,14 +196,15 @@ def _with_vectors(
     return dataclasses.replace(conversation, features=features)
 
 
-def _read_split(path: pathlib.Path) -> tuple[Conversation, ...]:
+def _read_split(path: pathlib.Path, column: str, labels: LabelSpace) -> tuple[Conversation, ...]:
     dialogues: dict[int, dict[int, Turn]] = {}
-    for line, row in csv_file.rows(path, COLUMNS):
-        dialogue, utterance = (_id(path, line, row, column) for column in ("Dialogue_ID", "Utterance_ID"))
+    for line, row in csv_file.rows(path, (*COLUMNS, column)):
+        dialogue, utterance = (_id(path, line, row, name) for name in ("Dialogue_ID", "Utterance_ID"))
         turns = dialogues.setdefault(dialogue, {})
         if utterance in turns:
             raise InputError(f"{path}, line {line}: dialogue {dialogue} has utterance {utterance} twice")
-        turns[utterance] = _turn(path, line, row, utterance)
+        label = _label(path, line, row[column], column, labels)
+        turns[utterance] = _turn(path, line, row, utterance, label)
     if not dialogues:
         raise InputError(f"{path}: expected a header and utterances, found none")
     return tuple(
@@ -194,13 +220,17 @@ def _id(path: pathlib.Path, line: int, row: dict[str, str], column: str) -> int:
     return int(value)
 
 
-def _turn(path: pathlib.Path, line: int, row: dict[str, str], utterance: int) -> Turn:
+def _turn(path: pathlib.Path, line: int, row: dict[str, str], utterance: int, label: str) -> Turn:
     text, speaker = (row[column].translate(_REPAIR) for column in ("Utterance", "Speaker"))
     for column, value in (("Utterance", text), ("Speaker", speaker)):
         if not value.strip():
             raise InputError(f"{path}, line {line}: {column} is empty")
-    emotion = row["Emotion"].strip().lower()
-    if emotion not in LABELS.names:
-        expected = ", ".join(LABELS.names)
-        raise InputError(f"{path}, line {line}: expected an Emotion of {expected}, found {emotion[:40]!r}")
-    return Turn(str(utterance), speaker.strip(), text, label=emotion)
+    return Turn(str(utterance), speaker.strip(), text, label=label)
+
+
+def _label(path: pathlib.Path, line: int, value: str, column: str, labels: LabelSpace) -> str:
+    label = value.strip().lower()
+    if label not in labels.names:
+        expected = ", ".join(labels.names)
+        raise InputError(f"{path}, line {line}: expected {column} to be one of {expected}, found {label[:40]!r}")
+    return label

@@ -1,0 +1,115 @@
+"""What a corpus holds, in lines for people to read before training: classes with their counts, and likely accidents."""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from dtrm_jax.conversation import Conversation, Dataset, LabelSpace
+from dtrm_jax.data.examples import Example
+
+
+def counts(dataset: Dataset) -> list[str]:
+    """Returns a table of how many turns of every split have each class, or each real value, and how many have none."""
+    tallies = {split: _tally(dataset, conversations) for split, conversations in dataset.splits.items()}
+    kind = "turns by class" if isinstance(dataset.labels, LabelSpace) else "turns by value"
+    rows = [(kind, list(tallies))]
+    rows += [(name, [str(tally[name]) for tally in tallies.values()]) for name in dataset.labels.names]
+    if any(tally[None] for tally in tallies.values()):
+        rows.append(("not annotated", [str(tally[None]) for tally in tallies.values()]))
+    first = max(len(name) for name, _ in rows)
+    wide = max(len(cell) for _, cells in rows for cell in cells)
+    return [f"  {name:<{first}}  " + "  ".join(f"{cell:>{wide}}" for cell in cells) for name, cells in rows]
+
+
+def accidents(dataset: Dataset, prepared: Mapping[str, Sequence[Example]]) -> list[str]:
+    """Returns a line for everything that looks like an accident in the data.
+
+    These are classes that differ in case or spaces alone, speakers of a conversation that do, whole-number turns that
+    do not ascend, a single class, and turns that are cut at ``config.tokens.max_length``.
+
+    Args:
+        dataset: The conversations.
+        prepared: The examples of those splits that are used.
+    """
+    found = [*_alike_classes(dataset), *_single_class(dataset)]
+    found += _conversations_that(
+        dataset, "speakers differ in case or spaces alone", lambda one: _first_alike(turn.speaker for turn in one.turns)
+    )
+    found += _conversations_that(dataset, "turns are whole numbers but do not ascend", _first_descent)
+    cut = {split: sum(s.cut for example in examples for s in example.sequences) for split, examples in prepared.items()}
+    if any(cut.values()):
+        counted = ", ".join(f"{count} of {split}" for split, count in cut.items() if count)
+        found.append(f"turns are cut at config.tokens.max_length: {counted}")
+    return found
+
+
+def _tally(dataset: Dataset, conversations: Iterable[Conversation]) -> Counter[str | None]:
+    """Counts the annotated turns by class or value, and under None those that have no annotation."""
+    names, tally = dataset.labels.names, Counter[str | None]()
+    for conversation in conversations:
+        of_turns = dataset.labels.of(conversation)
+        if isinstance(dataset.labels, LabelSpace):
+            tally.update(None if label < 0 else names[label] for label in of_turns.tolist())
+        else:
+            there = np.isfinite(of_turns)
+            tally.update(dict(zip(names, there.sum(axis=0).tolist(), strict=True)))
+            tally[None] += int((~there.any(axis=1)).sum())
+    return tally
+
+
+def _alike_classes(dataset: Dataset) -> Iterator[str]:
+    if not isinstance(dataset.labels, LabelSpace):
+        return
+    tally = sum((_tally(dataset, conversations) for conversations in dataset.splits.values()), Counter())
+    for _, alike in itertools.groupby(sorted(dataset.labels.names, key=_plain), key=_plain):
+        names = list(alike)
+        if len(names) > 1:
+            shown = " and ".join(f"{name!r} ({tally[name]} turns)" for name in names)
+            yield f"classes differ in case or spaces alone: {shown}"
+
+
+def _single_class(dataset: Dataset) -> Iterator[str]:
+    if isinstance(dataset.labels, LabelSpace):
+        there = set(_tally(dataset, dataset.splits.get("train", ()))) - {None}
+        if len(there) == 1:
+            yield f"there is a single class: every labelled turn of train is {there.pop()!r}"
+
+
+def _conversations_that(dataset: Dataset, what: str, shown: Callable[[Conversation], str]) -> Iterator[str]:
+    """Yields a line on the conversations of which ``shown`` says anything, with what it says of the first."""
+    places = [
+        (split, conversation.id, said)
+        for split, conversations in dataset.splits.items()
+        for conversation in conversations
+        if (said := shown(conversation))
+    ]
+    if places:
+        split, id, said = places[0]
+        more = f", and in {len(places) - 1} more conversations" if len(places) > 1 else ""
+        yield f"{what}: {said} in conversation {id!r} of {split}{more}"
+
+
+def _first_alike(names: Iterable[str]) -> str:
+    seen: dict[str, str] = {}
+    for name in names:
+        earlier = seen.setdefault(_plain(name), name)
+        if earlier != name:
+            return f"{earlier!r} and {name!r}"
+    return ""
+
+
+def _first_descent(conversation: Conversation) -> str:
+    ids = [turn.id for turn in conversation.turns]
+    if not all(id.isdecimal() for id in ids):
+        return ""
+    for earlier, later in itertools.pairwise(ids):
+        if int(later) <= int(earlier):
+            return f"{earlier} comes before {later}"
+    return ""
+
+
+def _plain(name: str) -> str:
+    """Returns a name without what an accident changes: its case and its spaces."""
+    return "".join(name.split()).casefold()
