@@ -17,6 +17,7 @@ from dtrm_jax.data.examples import Example
 from dtrm_jax.data.packing import measure_fill
 from dtrm_jax.data.pipeline import batches
 from dtrm_jax.data.plans import plan_evaluation
+from dtrm_jax.errors import printable
 from dtrm_jax.evaluation.evaluator import Evaluator
 from dtrm_jax.inference.programs import parameter_shapes
 from dtrm_jax.models import architecture
@@ -109,10 +110,10 @@ class Trainer:
         """Prints what is about to be trained, in a few lines."""
         manifest, plan, dataset = self.experiment.manifest, self.experiment.plan, self.experiment.dataset
         prepared = {"train": self.experiment.train, "dev": self.experiment.dev, "test": self.experiment.test}
-        for line in (*dataset.notes, *overview.counts(dataset)):
-            print(line)
-        for line in overview.accidents(dataset, prepared):
-            print(f"look at this: {line}")
+        lines = [*dataset.notes, *overview.counts(dataset)]
+        lines += [f"look at this: {line}" for line in overview.accidents(dataset, prepared)]
+        for line in lines:
+            print(printable(line))  # names come from files
         lengths = [example.lengths for example in self.experiment.train]
         about = f"{manifest.corpus}: {len(lengths)} conversations, {sum(map(len, lengths))} turns"
         if manifest.encoder is None:

@@ -210,7 +210,7 @@ def test_iemocap_without_a_source_says_what_is_needed(tmp_path):
 
 def test_an_unknown_corpus_is_refused_with_those_there_are(tmp_path):
     message = fails(DataConfig(name="friends", cache=str(tmp_path)))
-    assert message == "config.data.name: expected one of meld, iemocap, avec, table, planted, found 'friends'"
+    assert message == f"config.data.name: expected one of {', '.join(readers.READERS)}, found 'friends'"
 
 
 def test_a_new_reader_is_a_module_and_a_line(tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ def change(field, *path):
         (lambda value: value[LABELS].pop("b"), "'b': expected labels to be a list"),
         (change(LABELS, "b", 1, 6), "'b', turn 1: expected a label from 0 to 5, found 6"),
         (change(LABELS, "b", 1, -1), "found -1"),
-        (change(LABELS, "b", 1, True), "'b', turn 1: expected a finite number as label, found 'True'"),
+        (change(LABELS, "b", 1, True), "'b', turn 1: expected a finite number as label, found bool"),
         (change(LABELS, "b", 1, 1.0), "'b', turn 1: expected a label from 0 to 5, found 1.0"),
         (change(SENTENCES, "b", 2, " \n"), "'b', turn 2: sentence is empty"),
         (change(SENTENCES, "b", 2, "\ud83d"), "'b', turn 2: sentence is empty or not valid Unicode"),
