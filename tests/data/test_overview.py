@@ -93,7 +93,7 @@ def test_turns_that_are_cut_are_counted():
     one = Dataset("mine", CLASSES, {"train": (Conversation("a", turns),), "dev": (FINE,)})
     config = Config()
     config.tokens.max_length = 7
-    tokenizer = word_tokenizer(one.splits["train"])
+    tokenizer = word_tokenizer(["a b c d e f g h"])
     prepared = {
         split: make_examples(conversations, CLASSES, tokenizer, Normalization.fit(conversations, ()), config)
         for split, conversations in one.splits.items()
