@@ -23,7 +23,7 @@ def read_json(path: str | os.PathLike, what: str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: expected {what}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # a file of brackets is too deep
         raise InputError(f"{path}: not valid JSON: {error}") from error
 
 

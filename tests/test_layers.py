@@ -30,6 +30,7 @@ FLOORS = {
     "inference": 7,
     "evaluation": 8,
     "report": 9,
+    "sharing": 9,
     "prediction_files": 10,
     "training": 10,
     "command_help": 10,

@@ -1,4 +1,4 @@
-"""The package as ``pip install .`` leaves it: the commands, the configs and the report's templates travel with it."""
+"""The package as ``pip install .`` leaves it: the commands, the configs and the templates travel with it."""
 
 import os
 import shutil
@@ -52,8 +52,9 @@ def test_the_wheel_holds_what_is_needed_and_nothing_else(wheel):
     about = f"dtrm_jax-{__version__}.dist-info/"
     assert {name.split("/")[0] for name in names} == {"dtrm_jax", about[:-1]}
     expected = {str(file.relative_to(ROOT)) for file in (ROOT / "dtrm_jax").rglob("*.py")}
-    templates = (ROOT / "dtrm_jax/report/templates").rglob("*")
-    expected |= {str(file.relative_to(ROOT)) for file in templates if file.is_file()}
+    for room in ("report", "sharing"):
+        templates = (ROOT / f"dtrm_jax/{room}/templates").rglob("*")
+        expected |= {str(file.relative_to(ROOT)) for file in templates if file.is_file()}
     expected |= {f"dtrm_jax/configs/{file.name}" for file in (ROOT / "configs").glob("*.py")}
     assert {name for name in names if not name.startswith(about)} == expected
     assert f"{about}licenses/LICENSE" in names

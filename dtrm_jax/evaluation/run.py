@@ -16,7 +16,7 @@ from dtrm_jax.evaluation.destination import METRICS_FILE, destination, other_sou
 from dtrm_jax.evaluation.evaluator import Evaluator
 from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.evaluation.files.stamp import stamp
-from dtrm_jax.inference.trained import read_trained
+from dtrm_jax.inference.reading import read_trained
 from dtrm_jax.json_file import write_json
 from dtrm_jax.models.interface import Model
 from dtrm_jax.run_directory import RunDirectory

