@@ -48,7 +48,7 @@ _FOLDER = f"a folder that dtrm-export has written, with {CONFIG} and {WEIGHTS}"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # What a file of another kind may at most have; weights are checked against the model before they are read.
 _LARGEST = {CONFIG: 1 << 24, TOKENIZER: 1 << 29}
-# Bounds on what a config may ask for before any array is read, far above what has been trained.
+# Bounds on what is built before any array is read, far above what has been trained; settings have bounds of their own.
 _MOST_SLOTS = 1 << 24
 _MOST_LAYERS = 1000
 
@@ -239,12 +239,11 @@ def _check_sizes(path: Path, config: Config, manifest: Manifest) -> None:
     numbers += [shape.utterances, shape.values, shape.own_tokens]
     if any(type(number) is not int or number < 0 for number in numbers):
         raise InputError(f"{path}: run: shape: expected whole numbers of at least 0, found others among them")
-    slots = max(shape.tokens, config.tokens.max_length, shape.utterances * (1 + sum(features) + shape.values))
+    slots = max(shape.tokens, shape.utterances * (1 + sum(features) + shape.values))
     if slots > _MOST_SLOTS:
         raise InputError(f"{path}: run: shape: expected packs of at most {_MOST_SLOTS} slots, found {slots}")
-    layers = max(config.model.intra_modal.layers, config.model.fusion.layers, 0 if encoder is None else encoder.layers)
-    if layers > _MOST_LAYERS:
-        raise InputError(f"{path}: layers: expected at most {_MOST_LAYERS}, found {layers}")
+    if encoder is not None and not (type(encoder.layers) is int and encoder.layers <= _MOST_LAYERS):
+        raise InputError(f"{path}: run: encoder: layers: expected at most {_MOST_LAYERS}, found {encoder.layers!r:.50}")
 
 
 def _shapes(path: Path, trained: Trained) -> Mapping[str, Any]:

@@ -128,6 +128,8 @@ def _limits(trained: Trained, evaluations: Sequence[Evaluation]) -> Iterator[str
                 f"Its probabilities differ from the share of turns that are right by {100 * calibration:.1f} points on "
                 f"average ({one.name})."
             )
+    if not trained.is_causal:
+        yield "It judges a turn by later turns too, so that it cannot follow a live conversation."
     for name, size in trained.normalization.sizes:
         yield f"It takes {size} {name} features per turn, computed as in {corpus}; others mean nothing to it."
     if config.model.reads_text:

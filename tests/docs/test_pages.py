@@ -27,6 +27,7 @@ COMMANDS = {
     "dtrm-eval": "dtrm_jax/commands/eval.py",
     "predict.py": "dtrm_jax/commands/predict.py",
     "dtrm-predict": "dtrm_jax/commands/predict.py",
+    "dtrm-export": "dtrm_jax/commands/export.py",
 }
 
 

@@ -291,8 +291,8 @@ def within(values, path, value):
         ("run.shape.rows", [["16", 2]], "expected whole numbers"),
         ("run.shape.utterances", 10**12, "expected packs of at most"),
         ("run.shape.features", [["visual", 10**9]], "expected packs of at most"),
-        ("settings.tokens.max_length", 10**12, "expected packs of at most"),
-        ("settings.model.intra_modal.layers", 10**7, "layers: expected at most 1000"),
+        ("settings.tokens.max_length", 10**12, "settings: config.tokens.max_length: expected a number from"),
+        ("settings.model.intra_modal.layers", 10**7, "layers: expected a number from 0 to 1000"),
     ],
 )
 def test_a_config_that_asks_for_anything_else_is_one_line(folder, path, value, message):
