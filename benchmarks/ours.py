@@ -1,14 +1,14 @@
 """This project's train step and input pipeline, as the benchmarks run them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from dtrm_jax.batch import Batch
+from dtrm_jax.data.packing.epochs import Step
 from dtrm_jax.data.pipeline import batches
-from dtrm_jax.data.plans import Steps
 from dtrm_jax.training import setup
 from dtrm_jax.training.loop import PREFETCH
 from dtrm_jax.training.meter import runs_ahead
@@ -23,7 +23,7 @@ def one_device() -> Mesh:
 class Ours:
     """This project's train step and input pipeline, on one device."""
 
-    def __init__(self, experiment: setup.Experiment, steps: Steps):
+    def __init__(self, experiment: setup.Experiment, steps: Sequence[Step]):
         self.experiment, self.steps = experiment, steps
         optimizer, step = setup.pure_step(experiment)
         self.train_step = parallelise(step, one_device())

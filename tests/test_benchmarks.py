@@ -98,3 +98,21 @@ def test_encoding_in_chunks_takes_less_memory(tmp_path):
     # The pack may grow by a few rows.
     assert needed[1]["arguments"] == pytest.approx(needed[4]["arguments"], rel=0.01) and needed[1]["arguments"] > 0
     assert 0 < needed[4]["temporaries"] < 0.7 * needed[1]["temporaries"]
+
+
+def test_packs_are_planned_and_compared_with_first_fit_over_all(tmp_path):
+    file = tmp_path / "plan.json"
+    arguments = ("--conversations=0,600", "--first_fit_up_to=100", "--seeds=1", "--json", str(file))
+    result = run(tmp_path / "cache", "configs/demo.py", *arguments, script="plan_packs.py")
+    assert result.returncode == 0, result.stderr
+    few, many = json.loads(file.read_text())["results"]
+    assert (few["conversations"], many["conversations"]) == (8, 600)
+    assert many["turns"] == 75 * few["turns"]
+    assert few["fill_beside_first_fit"] == 1 and "fill_beside_first_fit" not in many
+    assert few["fill"]["epochs"] == few["fill"]["epochs_by_first_fit_over_all"]
+    for row in (few, many):
+        (packs,), share = row["fill"]["evaluation"]["packs"], row["fill"]["evaluation"]["tokens"]
+        first, second = row["fill"]["epochs"]["packs"]  # of the same tokens
+        assert row["fill"]["epochs"]["tokens"] == pytest.approx(share * packs * (1 / first + 1 / second) / 2)
+        assert {"tokenised", "shape", "evaluation", "epoch", "until_first_batch"} <= row["seconds"].keys()
+    assert f"{many['fill']['epochs']['tokens']:.3f}" in result.stdout

@@ -12,14 +12,14 @@ import numpy as np
 
 from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.data.examples import Example
+from dtrm_jax.data.packing.epochs import Step
 from dtrm_jax.data.packing.pack import build_planned
-from dtrm_jax.data.plans import Steps
 
 
 class _PackSource:
     """Random access to one host's packs of every step, as Grain wants it."""
 
-    def __init__(self, examples: Sequence[Example], steps: Steps, shape: PackShape, share: slice):
+    def __init__(self, examples: Sequence[Example], steps: Sequence[Step], shape: PackShape, share: slice):
         self._examples, self._steps, self._shape, self._share = examples, steps, shape, share
 
     def __len__(self) -> int:
@@ -32,7 +32,7 @@ class _PackSource:
 
 def batches(
     examples: Sequence[Example],
-    steps: Steps,
+    steps: Sequence[Step],
     shape: PackShape,
     *,
     host: int,

@@ -3,16 +3,12 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 
-import grain
-import numpy as np
-
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import Config
 from dtrm_jax.data.examples import Example
-from dtrm_jax.data.packing.plan import PlannedPack, epoch_order, largest_first, plan_packs
+from dtrm_jax.data.packing.epochs import EpochPlanner, EpochSteps, first_epoch
+from dtrm_jax.data.packing.plan import PlannedPack, largest_first, plan_packs
 from dtrm_jax.data.packing.shape import aligned, choose_shape
-
-Steps = list[list[PlannedPack]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,18 +17,23 @@ class TrainPlan:
 
     Attributes:
         shape: Shape of every pack.
-        steps: For each step, ``Q`` packs; empty packs fill up the last step of an epoch.
-        epoch_ends: For each epoch, the number of steps done when it ends.
+        steps: For each step, ``Q`` packs. They are planned an epoch ahead.
+        packs_per_step: Q.
     """
 
     shape: PackShape
-    steps: Steps
-    epoch_ends: list[int]
+    steps: EpochSteps
+    packs_per_step: int
 
     @property
-    def packs(self) -> int:
-        """Packs over all epochs, which includes those that only fill up a step."""
-        return sum(len(step) for step in self.steps)
+    def epoch_ends(self) -> range:
+        """For each epoch, the number of steps done when it ends."""
+        return self.steps.epoch_ends
+
+    @property
+    def packs_per_epoch(self) -> int:
+        """Packs of every epoch."""
+        return self.epoch_ends[0] * self.packs_per_step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,19 +50,26 @@ class EvaluationPlan:
 
 
 def plan_training(examples: Sequence[Example], config: Config) -> TrainPlan:
-    """Chooses the shape of packs for the training split and plans all epochs.
+    """Chooses the shape of packs for the training split, and with the first epoch how many of them an epoch takes.
+
+    The first epoch also bounds the own tokens of a pack, for all epochs.
 
     Args:
         examples: The training split.
         config: Budgets, packs per step, epochs and seed.
     """
-    shape, train = pack_shape(examples, config), config.train
-    lengths = [example.lengths for example in examples]
-    steps, epoch_ends = plan_epochs(
-        lengths, shape, packs_per_step=config.packing.packs_per_step, epochs=train.epochs, seed=train.seed
+    shape, seed, lengths = pack_shape(examples, config), config.train.seed, [example.lengths for example in examples]
+    first = first_epoch(lengths, shape, seed)
+    shape = _with_own_tokens(shape, first, examples)
+    planner = EpochPlanner(
+        lengths=lengths,
+        own_counts=[example.own_count for example in examples],
+        shape=shape,
+        first=first,
+        packs_per_step=config.packing.packs_per_step,
+        seed=seed,
     )
-    packs = (pack for step in steps for pack in step)
-    return TrainPlan(_with_own_tokens(shape, packs, examples), steps, epoch_ends)
+    return TrainPlan(shape, EpochSteps(planner, config.train.epochs), config.packing.packs_per_step)
 
 
 def plan_evaluation(examples: Sequence[Example], config: Config) -> EvaluationPlan:
@@ -74,33 +82,6 @@ def plan_evaluation(examples: Sequence[Example], config: Config) -> EvaluationPl
     shape, lengths = pack_shape(examples, config), [example.lengths for example in examples]
     packs = plan_packs(lengths, largest_first(lengths), shape)
     return EvaluationPlan(_with_own_tokens(shape, packs, examples), packs)
-
-
-def plan_epochs(
-    lengths: Sequence[Sequence[int]], shape: PackShape, *, packs_per_step: int, epochs: int, seed: int
-) -> tuple[Steps, list[int]]:
-    """Plans all epochs: each has a new random packing, and its packs are in random order.
-
-    Args:
-        lengths: For every conversation, the tokens of each of its sequences.
-        shape: Shape of every pack.
-        packs_per_step: Q.
-        epochs: Number of epochs.
-        seed: Of the order.
-
-    Returns:
-        The steps and the epochs' ends, as in ``TrainPlan``.
-    """
-    steps: Steps = []
-    epoch_ends = []
-    for epoch in range(epochs):
-        packs = plan_packs(lengths, epoch_order(lengths, seed, epoch), shape)
-        order = list(grain.MapDataset.range(len(packs)).shuffle(seed=_epoch_seed(seed, epoch)))
-        packs = [packs[index] for index in order]
-        packs += [PlannedPack()] * (-len(packs) % packs_per_step)
-        steps += [packs[start : start + packs_per_step] for start in range(0, len(packs), packs_per_step)]
-        epoch_ends.append(len(steps))
-    return steps, epoch_ends
 
 
 def pack_shape(examples: Sequence[Example], config: Config) -> PackShape:
@@ -118,7 +99,3 @@ def _with_own_tokens(shape: PackShape, packs: Iterable[PlannedPack], examples: S
     own = [example.own_count for example in examples]
     needed = max((sum(own[index] for index in pack.members) for pack in packs), default=0)
     return dataclasses.replace(shape, own_tokens=min(aligned(needed), shape.tokens))
-
-
-def _epoch_seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence((seed, epoch, 1)).generate_state(1)[0])

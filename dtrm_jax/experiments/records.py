@@ -3,6 +3,7 @@
     {"variant": "u", "seed": 0, "corpus": "meld", "config": {...}, "data": digests of conversations and features,
      "test": metrics.json, "dev": the scores that chose the checkpoint, "shifts" and "short": of analysis.json,
      "best_test_epoch": the scores of the epoch that the test split would have chosen, if config.train.score_test,
+     "planner": version of the planner of packs that the run was trained with, if it is not 1,
      "predicted": {conversation id: [class of each turn]}}, or [[value of each target] of each turn]
 
 Records of several machines are put together by copying the files into one folder.
@@ -43,6 +44,7 @@ class Record:
         best_test_epoch: The test scores of the epoch that the test split would have chosen, if they were logged.
         shifts: Of ``analysis.json``; None if the task has none.
         short: Of ``analysis.json``, with the text that the paper studies only; None if the task has none.
+        planner: ``Manifest.planner`` of the run.
         predicted: Conversation id -> what was predicted of each turn (``Task.recorded``).
     """
 
@@ -56,11 +58,13 @@ class Record:
     best_test_epoch: Mapping[str, Any] | None = None
     shifts: Mapping[str, Any] | None = None
     short: Mapping[str, Any] | None = None
+    planner: int = 1
     predicted: Mapping[str, list[Any]] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the content of the file; fields that are None are left out."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        """Returns the content of the file; fields that are None and the first planner are left out."""
+        values = {name: value for name, value in vars(self).items() if value is not None}
+        return {name: value for name, value in values.items() if (name, value) != ("planner", 1)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Record":
@@ -122,7 +126,7 @@ def write(folder: Path, variant: Variant, seed: int, run: RunDirectory) -> Recor
         The record.
     """
     config, evaluation = run.read_config(), run.evaluation("test")
-    metrics = read_json(evaluation / "metrics.json", "the results of an evaluation")
+    metrics, manifest = read_json(evaluation / "metrics.json", "the results of an evaluation"), run.read_manifest()
     turns, task = predictions.read(evaluation / "predictions.csv")
     predicted: dict[str, list[Any]] = {}
     for turn in turns:
@@ -132,7 +136,8 @@ def write(folder: Path, variant: Variant, seed: int, run: RunDirectory) -> Recor
         seed=seed,
         corpus=metrics["corpus"],
         config=settings_of(config),
-        data=run.read_manifest().data,
+        data=manifest.data,
+        planner=manifest.planner,
         test={name: value for name, value in metrics.items() if name not in ("source", "data")},  # of the run's own
         predicted=predicted,
         **_logged(run, config, metrics["step"]),

@@ -1,7 +1,7 @@
 """The folder of a run on disk.
 
     config.json        the resolved config
-    run.json           the rest that the model is rebuilt from: label names, encoder sizes, the packs' shape
+    run.json           the rest that the model is rebuilt from: label names, encoder sizes, the packs' shape and planner
     tokenizer.json     the tokenizer, in the format of Hugging Face tokenizers, if text is encoded
     normalization.npz  mean and standard deviation of every acoustic, visual or utterance feature in the training split
     metrics.jsonl      one JSON object per line
@@ -112,11 +112,14 @@ class RunDirectory:
         Settings that may differ, such as where the data lies now, are kept as they are now.
 
         Raises:
-            InputError: Another config or other data was trained here; names what differs.
+            InputError: Another config or other data was trained here, or its packs were planned in another way; names
+                what differs.
         """
         if self.exists():
             self._check_same("config.json", config_lib.to_dict(self.read_config()), config_lib.to_dict(config))
-            there, here = (one.to_dict() | {"notes": ()} for one in (self.read_manifest(), manifest))
+            begun = self.read_manifest()
+            self._check_planner(begun.planner, manifest.planner)
+            there, here = (one.to_dict() | {"notes": ()} for one in (begun, manifest))
             self._check_same("run.json", there, here)  # notes name files, which may lie elsewhere now
             _write_json(self.path / "config.json", config_lib.to_dict(config))
             return
@@ -180,6 +183,14 @@ class RunDirectory:
             raise InputError(f"{file}: expected a run directory of a training: {error.strerror}") from error
         except ValueError as error:
             raise InputError(f"{file}: not valid JSON: {error}") from error
+
+    def _check_planner(self, there: int, here: int) -> None:
+        if there != here:
+            raise InputError(
+                f"{self.path / 'run.json'}: expected a run whose packs were planned by version {here} of the planner, "
+                f"found version {there}, with which other packs would follow; train on with the version of dtrm_jax "
+                "that began it, or use another --workdir (evaluation works as it is)"
+            )
 
     def _check_same(self, name: str, there: dict[str, Any], here: dict[str, Any]) -> None:
         if changes := different_settings(there, here):

@@ -23,6 +23,8 @@ class Manifest:
         total_steps: Steps of the whole run.
         data: ``fingerprint`` of the dataset; empty in runs from before it was kept.
         notes: How the dataset was read and split (``Dataset.notes``).
+        planner: Version of the planner of packs that the run was begun with (``packing.PLANNER``); 1 in runs from
+            before it was kept.
     """
 
     corpus: str
@@ -32,6 +34,7 @@ class Manifest:
     total_steps: int
     data: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    planner: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the manifest as nested dicts of JSON types."""
@@ -58,4 +61,5 @@ class Manifest:
             total_steps=values["total_steps"],
             data=values.get("data", {}),
             notes=tuple(values.get("notes", ())),
+            planner=values.get("planner", 1),
         )

@@ -119,9 +119,7 @@ class Trainer:
         if manifest.encoder is None:
             print(f"{about} to train on, in packs of {manifest.shape.utterances} turns")
         else:
-            fill = measure_fill(
-                lengths * len(plan.epoch_ends), plan.packs, manifest.shape, manifest.encoder.hidden_size
-            )
+            fill = measure_fill(lengths, plan.packs_per_epoch, manifest.shape, manifest.encoder.hidden_size)
             rows = " + ".join(f"{count} x {length}" for length, count in manifest.shape.rows)
             print(f"{about}, {sum(map(sum, lengths))} tokens to train on")
             print(

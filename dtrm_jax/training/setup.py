@@ -17,7 +17,7 @@ from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer, load_tokenizer, wo
 from dtrm_jax.data.examples import Example, make_examples
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.fingerprint import fingerprint
-from dtrm_jax.data.packing import build_pack
+from dtrm_jax.data.packing import PLANNER, build_pack
 from dtrm_jax.data.plans import TrainPlan, plan_training
 from dtrm_jax.data.tokenize import spoken
 from dtrm_jax.errors import InputError
@@ -101,6 +101,7 @@ def prepare(config: Config) -> Experiment:
         encoder=encoder,
         shape=plan.shape,
         total_steps=len(plan.steps),
+        planner=PLANNER,
         data=fingerprint(dataset),
         notes=dataset.notes,
     )

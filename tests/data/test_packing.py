@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import first_fit
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import PackingConfig
 from dtrm_jax.data.packing import (
@@ -16,9 +17,14 @@ from dtrm_jax.data.packing import (
     build_planned,
     choose_shape,
     epoch_order,
+    largest_first,
     measure_fill,
     plan_packs,
 )
+from dtrm_jax.data.packing import demand as demand_module
+from dtrm_jax.data.packing import plan as plan_module
+from dtrm_jax.data.packing import shape as shape_module
+from dtrm_jax.data.packing.demand import Demand
 from dtrm_jax.data.tokenize import TokenSequence
 from tests.factories import sized, text_only
 
@@ -234,6 +240,15 @@ def test_rows_and_utterances_close_a_pack_and_a_refusal_changes_nothing():
     assert filler.add([1]) is None
 
 
+def test_own_tokens_close_a_pack_too():
+    filler = PackFiller(PackShape(((9, 3),), 9, own_tokens=11))
+    assert filler.add([4, 4], own=7) == [0, 4] and filler.room == (19, 7, 4, 9)
+    assert filler.add([3], own=5) is None
+    assert filler.add([3], own=4) == [9]
+    with pytest.raises(ValueError, match="conversation 0 with 4 tokens does not fit"):
+        plan_packs([[4]], [0], PackShape(((9, 3),), 9, own_tokens=11), [12])
+
+
 def test_a_planned_pack_is_built_in_any_order_of_its_conversations():
     lengths = [[5, 3], [7], [4, 6]]
     (planned,) = plan_packs(lengths, [2, 0, 1], PackShape(((9, 3),), 5))
@@ -361,3 +376,121 @@ def test_utterances_limit_a_pack_where_sequences_are_short():
     packs = plan_packs(lengths, range(len(lengths)), by_utterances)
     assert 35 <= 400 / len(packs) <= 55
     assert choose_shape(lengths, PackingConfig(tokens=1600, row_lengths=(32,), utterances=160)) == by_tokens
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_few_conversations_are_planned_as_by_first_fit_over_all_packs(seed):
+    lengths = meld_like(seed, 300)
+    shape = PackShape(((64, 22), (128, 4), (336, 5)), 100)
+    order = epoch_order(lengths, seed, 1)
+    assert order == first_fit.epoch_order(lengths, seed, 1)
+    packs = plan_packs(lengths, order, shape)
+    assert 30 < len(packs) and [list(pack.members) for pack in packs] == first_fit.first_fit(lengths, order, shape)
+
+
+@pytest.mark.parametrize("budget", [700, 4096])
+def test_many_conversations_fill_their_packs_as_well_as_by_first_fit_over_all_packs(budget):
+    lengths = meld_like(budget, 2000)
+    shape = choose_shape(lengths, PackingConfig(tokens=budget))
+    wanted = len(first_fit.first_fit(lengths, first_fit.epoch_order(lengths, 3, 0), shape))
+    assert wanted > 180, "more than are open at a time"
+    for order in (epoch_order(lengths, 3, 0), epoch_order(lengths, 3, 1), largest_first(lengths)):
+        assert len(plan_packs(lengths, order, shape)) <= wanted / 0.99
+
+
+def test_where_too_many_packs_are_open_the_fullest_is_closed(monkeypatch):
+    lengths, shape = [[7], [8], [9], [2], [2]], PackShape(((10, 1),), 5)
+    # Of two open packs 9 closes that of 8, where the last conversation would have gone.
+    for open_packs, expected in ((2, [(0, 3), (1,), (2,), (4,)]), (3, [(0, 3), (1, 4), (2,)])):
+        monkeypatch.setattr(plan_module, "_OPEN", open_packs)
+        assert [pack.members for pack in plan_packs(lengths, range(5), shape)] == expected
+    # Without text, it is the turns that fill a pack.
+    monkeypatch.setattr(plan_module, "_OPEN", 2)
+    turns = [[0] * count for count in (3, 4, 5, 2, 1)]
+    assert [pack.members for pack in plan_packs(turns, range(5), PackShape((), 5))] == [(0, 3), (1,), (2,), (4,)]
+
+
+def test_many_conversations_are_ordered_in_blocks_that_are_like_the_whole():
+    lengths = random_lengths(np.random.default_rng(0), 1300)
+    sizes = np.array([sum(one) for one in lengths])
+    for order in (epoch_order(lengths, 0, 0), largest_first(lengths)):
+        assert sorted(order) == list(range(1300))
+        blocks = np.array_split(order, 3)
+        for block in blocks:
+            assert np.mean(sizes[block]) == pytest.approx(sizes.mean(), rel=0.08)
+            assert sizes[block[:100]].mean() > sizes[block[100:300]].mean() > sizes[block[300:]].mean()
+    epochs = [set(epoch_order(lengths, 0, epoch)[:433]) for epoch in range(2)]
+    assert len(epochs[0] & epochs[1]) < 250, "other blocks in every epoch"
+
+
+def test_a_further_draw_of_an_epoch_is_another_one_and_closer_to_the_largest_first():
+    lengths = random_lengths(np.random.default_rng(0), 400)
+    sizes = np.array([sum(one) for one in lengths])
+    rises = []
+    for draw in range(5):
+        order = epoch_order(lengths, 0, 0, draw)
+        assert sorted(order) == list(range(400))
+        rises.append(np.maximum(np.diff(sizes[order]), 0).sum())
+    assert rises == sorted(rises, reverse=True) and len(set(rises)) == 5
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_an_empty_pack_holds_is_told_as_by_trying(seed):
+    random = np.random.default_rng(seed)
+    lengths = random_lengths(random, 30, most_turns=int(random.integers(2, 12)), longest=64)
+    demand = Demand(lengths, (16, 32, 64))
+    found = set()
+    for most in range(2, 42):
+        counts = random.integers(0, most, 3)
+        rows = tuple((length, int(count)) for length, count in zip((16, 32, 64), counts, strict=True) if count)
+        if rows:
+            expected = holds(lengths, PackShape(rows, 12))
+            assert demand.all_held(rows) == demand.foremost_held(rows) == expected
+            found.add(expected)
+    assert found == {False, True}
+
+
+def test_what_is_certain_by_hand():
+    def certain(sizes, *rows):
+        return bool(Demand([sizes], (4, 10))._certain(rows, np.array([0]))[0])
+
+    # As many rows as sequences that need them.
+    assert certain([10, 7, 4], (4, 1), (10, 2)) and not certain([10, 7, 4], (4, 2), (10, 1))
+    # A row of 10 that has no room for 4 holds 7 tokens at least.
+    assert certain([4, 3], (10, 1)) and certain([4, 3, 3, 4], (10, 2)) and not certain([4, 4], (10, 1))
+    # A row that is too short for the longest sequence is no help to it.
+    assert not certain([6, 5], (4, 9), (10, 1))
+
+
+def test_what_is_said_to_fit_for_certain_does_and_most_is():
+    random, certain = np.random.default_rng(0), 0
+    for _ in range(200):
+        lengths = random_lengths(random, 1, most_turns=12, longest=64)
+        rows = tuple((length, int(random.integers(1, 6))) for length in (16, 32, 64))
+        if Demand(lengths, (16, 32, 64))._certain(rows, np.array([0]))[0]:
+            assert holds(lengths, PackShape(rows, 12))
+            certain += 1
+    assert certain > 50
+
+
+def test_of_many_conversations_a_sample_is_planned_and_all_are_held(monkeypatch):
+    planned = []
+    monkeypatch.setattr(
+        shape_module, "plan_packs", lambda lengths, *rest: planned.append(len(lengths)) or plan_packs(lengths, *rest)
+    )
+    lengths = meld_like(0, 900)
+    lengths[450] = [336] * 9  # far fewer tokens than a pack has, but nine of the longest rows
+    shape = choose_shape(lengths, PackingConfig(tokens=6000))
+    assert set(planned) == {512} and holds(lengths, shape)
+    assert shape == choose_shape(lengths, PackingConfig(tokens=6000))
+    assert dict(shape.rows)[336] >= 9
+    for row_length in (64, 128):
+        assert dict(shape.rows)[row_length], "the other rows are chosen as ever"
+
+
+def test_a_candidate_that_does_not_hold_a_conversation_of_the_sample_is_not_planned(monkeypatch):
+    monkeypatch.setattr(demand_module, "_HARDEST", 0)
+    monkeypatch.setattr(demand_module, "_HARDEST_OF_A_LENGTH", 0)
+    random = np.random.default_rng(0)
+    lengths = [[60] * int(random.integers(4, 8)) if random.random() < 0.1 else [9] * 40 for _ in range(900)]
+    assert holds(lengths, choose_shape(lengths, PackingConfig(tokens=500, row_lengths=(16, 64))))

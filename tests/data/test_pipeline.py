@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from dtrm_jax.batch import PackShape
-from dtrm_jax.data.packing import build_planned, epoch_order, plan_packs
+from dtrm_jax.data.packing import build_planned
+from dtrm_jax.data.packing.epochs import EpochPlanner, EpochSteps, first_epoch
 from dtrm_jax.data.pipeline import batches
-from dtrm_jax.data.plans import TrainPlan, plan_epochs, plan_evaluation, plan_training
+from dtrm_jax.data.plans import TrainPlan, plan_evaluation, plan_training
 from tests.factories import random_examples, sized, stack, tiny_config
 
 SHAPE = PackShape(((7, 3), (13, 2)), 11)
@@ -20,7 +21,15 @@ CONVERSATIONS = [sized(*lengths, first_id=1000 * index + 1) for index, lengths i
 
 
 def plan(packs_per_step=3, epochs=4, seed=5):
-    return TrainPlan(SHAPE, *plan_epochs(LENGTHS, SHAPE, packs_per_step=packs_per_step, epochs=epochs, seed=seed))
+    planner = EpochPlanner(
+        lengths=LENGTHS,
+        own_counts=[example.own_count for example in CONVERSATIONS],
+        shape=SHAPE,
+        first=first_epoch(LENGTHS, SHAPE, seed),
+        packs_per_step=packs_per_step,
+        seed=seed,
+    )
+    return TrainPlan(SHAPE, EpochSteps(planner, epochs), packs_per_step)
 
 
 def read(steps, host=0, hosts=1, prefetch=2):
@@ -33,19 +42,19 @@ def assert_same(found, expected):
 
 def test_every_epoch_holds_every_conversation_once():
     planned = plan()
-    assert planned.epoch_ends[-1] == len(planned.steps)
+    assert planned.epoch_ends[-1] == len(planned.steps) and len(planned.epoch_ends) == 4
     for first, last in itertools.pairwise([0, *planned.epoch_ends]):
         packs = [pack for step in planned.steps[first:last] for pack in step]
         assert sorted(index for pack in packs for index in pack.members) == list(range(len(LENGTHS)))
     assert all(len(step) == 3 for step in planned.steps)
-    assert planned.packs == 3 * len(planned.steps)
+    assert planned.packs_per_epoch * 4 == 3 * len(planned.steps)
 
 
 def test_a_plan_follows_from_seed_and_epoch_alone():
-    assert plan() == plan()
-    assert plan(seed=6) != plan()
-    shorter = plan(epochs=2)
-    assert shorter.steps == plan().steps[: len(shorter.steps)]
+    steps = list(plan().steps)
+    assert list(plan().steps) == steps
+    assert list(plan(seed=6).steps) != steps
+    assert list(plan(epochs=2).steps) == steps[: len(steps) // 2]
 
 
 def test_epochs_differ_in_their_packs_and_in_the_packs_order():
@@ -56,35 +65,8 @@ def test_epochs_differ_in_their_packs_and_in_the_packs_order():
     assert len(set(companies)) == len(epochs)
 
 
-def test_packs_are_trained_on_in_an_order_of_their_own():
-    """Not in the order of packing, largest first, and in another one for every epoch and seed."""
-    # One conversation fills a pack, so that packing leaves the order as it was.
-    lengths, shape = [[7, index + 1] for index in range(7)] * 3, PackShape(((7, 2),), 2)
-    places = []
-    for seed in (5, 6):
-        steps, _ = plan_epochs(lengths, shape, packs_per_step=1, epochs=3, seed=seed)
-        for epoch in range(3):
-            packed = plan_packs(lengths, epoch_order(lengths, seed, epoch), shape)
-            trained = [pack for [pack] in steps[21 * epoch : 21 * epoch + 21]]
-            assert sorted(trained, key=lambda pack: pack.members) == sorted(packed, key=lambda pack: pack.members)
-            places.append(tuple(packed.index(pack) for pack in trained))
-    assert tuple(range(21)) not in places
-    assert len(set(places)) == 6
-
-
-@pytest.mark.parametrize("packs_per_step", [1, 2, 3, 5])
-def test_the_last_step_of_an_epoch_is_filled_up_with_empty_packs(packs_per_step):
-    planned = plan(packs_per_step)
-    real = sum(bool(pack.members) for step in planned.steps for pack in step)
-    assert planned.packs - real < packs_per_step * len(planned.epoch_ends)
-    for number, step in enumerate(planned.steps, start=1):
-        if number not in planned.epoch_ends:
-            assert all(pack.members for pack in step)
-        assert step[0].members, "a step without any conversation"
-
-
 def test_empty_packs_count_nothing():
-    planned = plan(packs_per_step=5)
+    planned = plan(packs_per_step=len(CONVERSATIONS) + 3)
     fillers = 0
     for step, batch in zip(planned.steps, read(planned.steps), strict=True):
         for number, pack in enumerate(step):
@@ -92,7 +74,7 @@ def test_empty_packs_count_nothing():
             assert batch.weight_U[number].sum() == labelled
             assert (batch.label_U[number] >= 0).sum() == labelled
             fillers += not pack.members
-    assert fillers
+    assert fillers == 3 * 4
 
 
 def test_batches_are_the_plans_packs_stacked():

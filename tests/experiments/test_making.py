@@ -6,6 +6,7 @@ import pytest
 
 from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn
 from dtrm_jax.data import corpus
+from dtrm_jax.data.packing import PLANNER
 from dtrm_jax.data.readers import avec
 from dtrm_jax.errors import InputError
 from dtrm_jax.experiments import grid, making, records
@@ -88,6 +89,7 @@ def test_a_record_holds_the_scores_and_no_text(whole, config):
         one.id: len(one) for one in conversations
     }
     assert list(record.short["texts"]) == ["yeah"] and "conversations" in record.data
+    assert record.planner == PLANNER > 1 and record.to_json()["planner"] == PLANNER
     written = (whole[0] / "records/u-seed1.json").read_text()
     assert not any(len(turn.text) > 9 and turn.text in written for one in conversations for turn in one.turns)
     assert str(whole[0]) not in written and config.data.cache not in written
@@ -159,7 +161,8 @@ def test_a_setting_that_did_not_exist_yet_had_its_default(whole, config, tmp_pat
     its_config = grid.run_config(config, v.U, 0)
     its_config.train.select_by = "weighted_f1"  # the default of classes, by which the run was selected
     record = json.loads((whole[0] / "records/u-seed0.json").read_text())
-    del record["config"]["train"]["patience"]
+    del record["config"]["train"]["patience"], record["planner"]
+    assert Record.from_json(record).planner == 1
     (tmp_path / "u-seed0.json").write_text(json.dumps(record))
     assert records.read(tmp_path, v.U, 0, its_config) == Record.from_json(record)
     its_config.train.patience = 3

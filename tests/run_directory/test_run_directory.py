@@ -113,6 +113,23 @@ def test_a_run_from_before_there_were_encoder_families_is_begun_again(tmp_path):
     assert run.read_manifest() == manifest
 
 
+def test_a_run_of_another_planner_is_not_trained_on(tmp_path):
+    run, manifest = RunDirectory(tmp_path), small_manifest(None, planner=2)
+    run.begin(Config(), manifest, None, Normalization({}, {}))
+    assert run.read_manifest().planner == 2
+    run.begin(Config(), manifest, None, Normalization({}, {}))
+    values = json.loads((tmp_path / "run.json").read_text())
+    del values["planner"]  # as in runs from before it was kept
+    values["total_steps"] = 18
+    before = json.dumps(values)
+    (tmp_path / "run.json").write_text(before)
+    assert run.read_manifest().planner == 1
+    message = "version 2 of the planner, found version 1, with which other packs would follow"
+    with pytest.raises(InputError, match=rf"run\.json: expected a run whose packs were planned by {message}") as error:
+        run.begin(Config(), manifest, None, Normalization({}, {}))
+    assert "\n" not in str(error.value) and (tmp_path / "run.json").read_text() == before
+
+
 def test_a_setting_that_the_older_config_did_not_know_had_its_default():
     here = {"a": {"b": 1, "c": "new"}}
     assert different_settings({"a": {"b": 1}}, here) == "a.c was None, is 'new'"

@@ -8,10 +8,11 @@ run, so that the train step compiles once.
 
 from dtrm_jax.data.packing.fill import Fill, measure_fill
 from dtrm_jax.data.packing.pack import build_pack, build_planned
-from dtrm_jax.data.packing.plan import PackFiller, PlannedPack, epoch_order, largest_first, plan_packs
+from dtrm_jax.data.packing.plan import PLANNER, PackFiller, PlannedPack, epoch_order, largest_first, plan_packs
 from dtrm_jax.data.packing.shape import choose_shape
 
 __all__ = [
+    "PLANNER",
     "Fill",
     "PackFiller",
     "PlannedPack",
