@@ -41,9 +41,9 @@ def answers(predictor: Predictor, path: pathlib.Path, file: BinaryIO, kind: str,
         turn = {ours: values[theirs] for theirs, ours in names.items()}
         name = "" if turn.get("conversation") is None else str(turn["conversation"])
         if name not in streams:
-            streams[name] = predictor.stream()
+            streams[name] = predictor.stream(name or path.stem)
         speaker, text = turn.get("speaker"), turn.get("text") or ""
-        features = {modality: turn[modality] for modality in MODALITIES.values() if turn.get(modality) is not None}
+        features = {modality: turn[modality] for modality in MODALITIES.values() if modality in turn}
         try:
             prediction = streams[name].add(speaker, text, features or None)
         except InputError as error:
