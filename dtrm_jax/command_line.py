@@ -32,6 +32,7 @@ def run(
         listing: Returns what ``--help`` shows after the flags, such as what the commands are.
         files: Whether the arguments besides the flags are files.
     """
+    _print_utf8()
 
     def wrapped(arguments: list[str]) -> int | None:
         if not _DEBUG.value:
@@ -57,6 +58,16 @@ def run(
         return _parse_flags(arguments)
 
     app.run(wrapped, flags_parser=parse)
+
+
+def _print_utf8() -> None:
+    """Makes what is printed UTF-8 where the system's own encoding lacks characters of ours or of the data.
+
+    On Windows that is what a pipe or a file gets; a terminal has all characters anyway.
+    """
+    if sys.platform == "win32":
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(encoding="utf-8")
 
 
 def _show(text: str) -> None:

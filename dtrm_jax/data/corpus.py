@@ -1,8 +1,11 @@
-"""A cache of parsed corpora: conversations are read once and kept as ArrayRecord files.
+"""A cache of parsed corpora: conversations are read once and kept as files of TensorFlow Datasets.
 
-Prepared data lies in ``<cache>/<corpus>/<fingerprint>/``. The fingerprint covers everything that the conversations
-depend on (``readers.reader.Source``), so that it is never mistaken for other data. The files are written and read with
-TensorFlow Datasets, which needs no TensorFlow for that. Real values and features are kept in single precision.
+They are ArrayRecord files or, where that package does not exist (on Windows), Parquet files. Both give access to any
+record, and TensorFlow Datasets needs no TensorFlow for them. Real values and features are kept in single precision.
+
+Prepared data lies in ``<cache>/<corpus>/<fingerprint>/``, Parquet files in ``<fingerprint>-parquet/``. The fingerprint
+covers everything that the conversations depend on (``readers.reader.Source``), so that it is never mistaken for other
+data.
 """
 
 import contextlib
@@ -28,7 +31,7 @@ _FEATURE = "feature_"  # before a feature's name in a record
 
 
 def load(config: DataConfig) -> Dataset:
-    """Returns the configured corpus from its ArrayRecord files, which are prepared first if they do not exist.
+    """Returns the configured corpus from its prepared files, which are written first if they do not exist.
 
     Args:
         config: ``name`` is one of ``readers.READERS``; ``source`` falls back to ``$DTRM_<NAME>_SOURCE`` and, for MELD,
@@ -40,12 +43,22 @@ def load(config: DataConfig) -> Dataset:
     """
     cache = pathlib.Path(config.cache or os.environ.get("DTRM_CACHE") or "~/.cache/dtrm_jax").expanduser()
     source = readers.find(config.name).locate(config, cache)
-    folder = cache / config.name / source.fingerprint[:16]
+    folder = cache / config.name / (source.fingerprint[:16] + ("" if _has_array_record() else "-parquet"))
     records = folder / _BUILDER / _FORMAT_VERSION
     # The folder gets this name when it is complete (see _build), so its existence is enough.
     if not records.is_dir():
         _build(source.read(), folder, records)
     return _read(records)
+
+
+@functools.cache
+def _has_array_record() -> bool:
+    """Whether ArrayRecord can be used; a package that is there may still lack the library for this system."""
+    try:
+        from array_record.python import array_record_data_source, array_record_module  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 @functools.cache
@@ -62,7 +75,8 @@ def _builder_class() -> type:
 
         def __init__(self, dataset: Dataset, **kwargs: Any):
             self._dataset = dataset
-            super().__init__(file_format=tfds.core.FileFormat.ARRAY_RECORD, **kwargs)
+            formats = tfds.core.FileFormat
+            super().__init__(file_format=formats.ARRAY_RECORD if _has_array_record() else formats.PARQUET, **kwargs)
 
         def _info(self) -> tfds.core.DatasetInfo:
             dataset = self._dataset
@@ -169,7 +183,7 @@ def _read(records: pathlib.Path) -> Dataset:
             source = builder.as_data_source(split) if split in builder.info.splits else ()
             splits[split] = tuple(_from_record(record, labels, metadata["features"]) for record in source)
         return Dataset(metadata["name"], labels, splits, notes=tuple(metadata.get("notes", ())))
-    except Exception as error:  # TFDS and ArrayRecord raise whatever their parsers do
+    except Exception as error:  # TFDS and the libraries of its formats raise whatever their parsers do
         reason = " ".join(str(error).split())[:120]
         raise InputError(
             f"{records}: prepared data is damaged ({type(error).__name__}: {reason}); delete this folder to prepare it "

@@ -65,7 +65,8 @@ def _write_best(checkpoints: Checkpoints, unfinished: Path, select_by: str, fini
         new.save(best.step, best.state, best.progress, checkpoints.scores(best.step))
     finally:
         new.close()
-    os.sync()  # before anything is deleted
+    if hasattr(os, "sync"):  # Windows has none
+        os.sync()  # before anything is deleted
     os.replace(unfinished, finished)
 
 

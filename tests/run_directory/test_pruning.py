@@ -130,6 +130,12 @@ def test_whatever_interrupts_it_the_best_is_there_and_pruning_again_completes_it
     assert not run.all_checkpoints.exists() and not list(run.path.glob(".*"))
 
 
+def test_a_system_that_cannot_be_told_to_write_everything_to_disk_prunes_too(run, monkeypatch):
+    monkeypatch.delattr(pruning.os, "sync")  # as on Windows
+    prune(run)
+    _assert_the_best_is_there(run)
+
+
 def test_what_cannot_be_pruned_is_left_as_it_is(run, tmp_path):
     with pytest.raises(InputError, match=r"config\.json: expected a run directory"):
         prune(RunDirectory(tmp_path / "none"))
