@@ -85,4 +85,4 @@ def test_the_installed_commands_train_and_evaluate_from_an_empty_folder(commands
     assert (folder / "runs/planted/eval/test/report.html").stat().st_size > 10_000
     unknown = run("dtrm-train", "--config", "mled")
     assert unknown.returncode == 2 and unknown.stderr.count("\n") == 1
-    assert "the configs that come with the package are avec, demo, " in unknown.stderr
+    assert "the configs that come with the package are avec, dailydialog, demo, " in unknown.stderr
