@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dtrm_jax.config import Config, to_dict
-from dtrm_jax.errors import chosen
+from dtrm_jax.errors import InputError, chosen
 from dtrm_jax.models import ARCHITECTURES
 from dtrm_jax.report.sources import Sources, by_conversation
 from dtrm_jax.report.training import Training
@@ -44,12 +44,24 @@ def run_name(sources: Sources) -> str:
     return sources.folder.resolve().name or sources.config.name
 
 
-def when(evaluated: str | None, version: str | None) -> str:
-    """Returns the date and the version of ``evaluation.files.stamp`` in words; both None in files without them."""
+def when(stamped: Mapping[str, Any], file: Path) -> str:
+    """Returns the date and the version of ``evaluation.files.stamp`` in words; files of earlier versions have none.
+
+    Args:
+        stamped: The content of a file that has the two.
+        file: Its name, for errors.
+
+    Raises:
+        InputError: The date is none.
+    """
+    evaluated = stamped.get("evaluated")
     if evaluated is None:
         return "by an earlier version of dtrm_jax, which kept no date"
-    moment = datetime.datetime.fromisoformat(evaluated).astimezone(datetime.UTC)
-    return f"on {moment.day} {_MONTHS[moment.month - 1]} {moment:%Y at %H:%M} UTC by dtrm_jax {version}"
+    try:
+        moment = datetime.datetime.fromisoformat(evaluated).astimezone(datetime.UTC)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{file}: evaluated: expected a date and a time, found {str(evaluated)[:40]!r}") from error
+    return f"on {moment.day} {_MONTHS[moment.month - 1]} {moment:%Y at %H:%M} UTC by dtrm_jax {stamped['version']}"
 
 
 def causality(causal: bool) -> str:

@@ -57,7 +57,7 @@ def _content(sources: Sources, kind: Kind) -> dict[str, Any]:
     return {
         "run": run_name(sources),
         "of_other": of_other(metrics),
-        "when": when(metrics.get("evaluated"), metrics.get("version")),
+        "when": when({"version": "unknown", **metrics}, sources.results / "metrics.json"),
         "metrics": metrics,
         "analysis": sources.analysis,
         "sections": kind.sections,

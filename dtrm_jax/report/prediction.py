@@ -1,5 +1,6 @@
 """The page of predictions that nothing scores: the emotions of conversations without labels."""
 
+import dataclasses
 from pathlib import Path
 
 from dtrm_jax.evaluation.files import predictions
@@ -7,7 +8,7 @@ from dtrm_jax.replacing import replacing
 from dtrm_jax.report import cases
 from dtrm_jax.report.about import causality, when
 from dtrm_jax.report.drawing import draw
-from dtrm_jax.report.facts import PredictionFacts
+from dtrm_jax.report.facts import FILE, PredictionFacts
 from dtrm_jax.report.kinds import kind_of
 from dtrm_jax.report.overview import overview
 
@@ -34,7 +35,7 @@ def write_prediction_report(folder: Path) -> Path:
     turns = [turn for conversation in seen.shown for turn in conversation]
     values = {
         "facts": facts,
-        "when": when(facts.evaluated, facts.version),
+        "when": when(dataclasses.asdict(facts), folder / FILE),
         "causal": causality(facts.causal),
         "spread": seen.spread,
         **cases.content(seen, kind, task, turns),

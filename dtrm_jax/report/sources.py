@@ -23,6 +23,7 @@ class Sources:
 
     Attributes:
         folder: The run directory.
+        results: The folder of the evaluation.
         config: Its config.
         metrics: ``metrics.json``.
         analysis: ``analysis.json``; None if the task has none.
@@ -32,6 +33,7 @@ class Sources:
     """
 
     folder: Path
+    results: Path
     config: Config
     metrics: dict[str, Any]
     analysis: dict[str, Any] | None
@@ -66,6 +68,7 @@ def read_sources(run: RunDirectory, evaluation: str) -> Sources:
             )
     return Sources(
         folder=run.path,
+        results=folder,
         config=run.read_config(),
         metrics=metrics,
         analysis=analysis,

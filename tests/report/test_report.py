@@ -415,8 +415,9 @@ def test_real_values_have_a_report_too(tmp_path):
         steps = np.floor((outputs[7:, place] / most[place] + 1) / 2 * 11).clip(0, 10)
         below = [cell.find_all("b")[1].attributes["class"] for cell in strip.find_all("i")]
         assert below == [f"d{step:.0f}" for step in steps]
+        steps = np.floor((values[7:, place] / most[place] + 1) / 2 * 11).clip(0, 10)
         above = [cell.find_all("b")[0].attributes.get("class") for cell in strip.find_all("i")]
-        assert [one is None for one in above] == list(np.isnan(values[7:, place]))
+        assert above == [None if np.isnan(step) else f"d{step:.0f}" for step in steps]
     assert not page.find_all(id="confusions") and len(page.find(id="training").find_all("svg")) == 2
 
 
@@ -444,6 +445,10 @@ def _edit(path, **changes):
         (lambda folder: (folder / "metrics.json").write_text("{"), "metrics.json: not valid JSON"),
         (lambda folder: (folder / "metrics.json").write_text("[]"), "metrics.json: expected corpus, split"),
         (lambda folder: _edit(folder / "metrics.json", step=None), "metrics.json: expected step, found none"),
+        (
+            lambda folder: _edit(folder / "metrics.json", evaluated="today", version="1"),
+            "eval/test/metrics.json: evaluated: expected a date and a time, found 'today'",
+        ),
         (lambda folder: (folder / "predictions.csv").unlink(), "predictions.csv: cannot be read"),
         (lambda folder: (folder / "analysis.json").unlink(), "analysis.json: expected the results of an evaluation"),
         (lambda folder: _edit(folder / "metrics.json", n=3), "metrics.json: expected the 4 labelled turns"),

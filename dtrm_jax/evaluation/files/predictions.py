@@ -24,6 +24,7 @@ from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.files import inside_columns
 from dtrm_jax.replacing import replacing
 from dtrm_jax.tasks import TASKS, PredictedTurn, Task
+from dtrm_jax.tasks.rows import TurnInsides
 
 Add = Callable[..., None]
 
@@ -133,16 +134,18 @@ def reading(path: str | os.PathLike) -> Iterator[tuple[Task, Iterator[PredictedT
 
 def _rows(path: str | os.PathLike, reader: Any, header: Sequence[str], task: Task, own: int) -> Iterator[PredictedTurn]:
     """Yields the rows; the first ``own`` columns are not of the insides."""
-    ids: dict[str, set[str]] = {}
+    ids: dict[str, set[str]] = {}  # of the turns that attention can have looked at
     with _located(path, reader):  # errors of whoever takes the rows do not come by here
         for cells in reader:
             if len(cells) != len(header):
                 raise ValueError(f"expected {len(header)} fields, found {len(cells)}")
             turn = dict(zip(TURN_COLUMNS, cells, strict=False))
-            earlier = ids.setdefault(turn["conversation"], set())
-            insides = inside_columns.parse(header[own:], cells[own:], earlier)
+            insides = TurnInsides()
+            if names := header[own:]:
+                earlier = ids.setdefault(turn["conversation"], set())
+                insides = inside_columns.parse(names, cells[own:], earlier)
+                earlier.add(turn["turn"])
             yield task.parse(cells[len(TURN_COLUMNS) : own], turn | {"insides": insides})
-            earlier.add(turn["turn"])
 
 
 @contextlib.contextmanager
