@@ -39,11 +39,6 @@ def about(sources: Sources, training: Training | None) -> dict[str, str]:
     }
 
 
-def run_name(sources: Sources) -> str:
-    """Returns the name of the run's folder."""
-    return sources.folder.resolve().name or sources.config.name
-
-
 def when(stamped: Mapping[str, Any], file: Path) -> str:
     """Returns the date and the version of ``evaluation.files.stamp`` in words; files of earlier versions have none.
 

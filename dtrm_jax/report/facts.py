@@ -15,7 +15,7 @@ class PredictionFacts:
 
     Attributes:
         inputs: Names of the files that were predicted, for people to read.
-        run: Name of the run, or of what was exported from it.
+        run: Name of the trained model.
         corpus: What it was trained on.
         model: ``Model.describe`` of its config.
         causal: Whether a turn is judged by itself and earlier turns alone.

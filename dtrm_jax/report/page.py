@@ -7,7 +7,7 @@ from typing import Any
 from dtrm_jax.conversation import MODALITIES
 from dtrm_jax.replacing import replacing
 from dtrm_jax.report import cases
-from dtrm_jax.report.about import about, of_other, run_name, settings, when
+from dtrm_jax.report.about import about, of_other, settings, when
 from dtrm_jax.report.drawing import draw
 from dtrm_jax.report.gates_and_attention import attention_summaries, fusion_means, gate_means, number_means
 from dtrm_jax.report.kinds import Kind, kind_of
@@ -55,7 +55,7 @@ def _content(sources: Sources, kind: Kind) -> dict[str, Any]:
     metrics, config, turns, task = sources.metrics, sources.config, sources.turns, sources.task
     training = training_curves(sources.records, task, config.train.select_by, metrics["step"])
     return {
-        "run": run_name(sources),
+        "run": sources.run,
         "of_other": of_other(metrics),
         "when": when({"version": "unknown", **metrics}, sources.results / "metrics.json"),
         "metrics": metrics,

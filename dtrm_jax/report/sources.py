@@ -22,6 +22,7 @@ class Sources:
     """One evaluation, as its files tell it.
 
     Attributes:
+        run: Name of the run.
         folder: The run directory.
         results: The folder of the evaluation.
         config: Its config.
@@ -32,6 +33,7 @@ class Sources:
         records: ``metrics.jsonl``; empty if there is none.
     """
 
+    run: str
     folder: Path
     results: Path
     config: Config
@@ -67,6 +69,7 @@ def read_sources(run: RunDirectory, evaluation: str) -> Sources:
                 "evaluate again"
             )
     return Sources(
+        run=run.name,
         folder=run.path,
         results=folder,
         config=run.read_config(),

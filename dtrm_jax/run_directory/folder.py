@@ -45,6 +45,11 @@ class RunDirectory:
         self.path = Path(path).absolute()
 
     @property
+    def name(self) -> str:
+        """The name of the run for people: that of its folder."""
+        return self.path.resolve().name
+
+    @property
     def metrics_file(self) -> Path:
         """The JSON lines of training."""
         return self.path / "metrics.jsonl"

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from dtrm_jax.data.readers import iemocap, meld
+from dtrm_jax.data.readers import dailydialog, emorynlp, iemocap, meld
 from dtrm_jax.planted.rules import PLANTED_LABELS
 from dtrm_jax.report.colours import Scale, rules, swatches
 
@@ -13,9 +13,9 @@ LABEL_SPACES = {
     "meld": meld.LABELS.names,
     "iemocap": iemocap.LABELS.names,
     "planted": PLANTED_LABELS.names,
-    "emorynlp": ("Joyful", "Mad", "Peaceful", "Neutral", "Powerful", "Sad", "Scared"),
-    "dailydialog": ("none", "anger", "disgust", "fear", "happiness", "sadness", "surprise"),
-    "sentiment": ("negative", "neutral", "positive"),
+    "emorynlp": emorynlp.LABELS.names,
+    "dailydialog": dailydialog.LABELS.names,
+    "sentiment": meld.SENTIMENTS.names,
 }
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
 VISION = {
