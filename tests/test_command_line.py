@@ -77,7 +77,7 @@ def test_settings_are_explained_without_a_run_and_a_reader_may_stop_reading(tmp_
     ("arguments", "message"),
     [
         (("--config", "configs/none.py"), "No such file or directory: 'configs/none.py'"),
-        (("--config", "mled"), "no config is called 'mled'; the configs that come with the package are avec, demo, "),
+        (("--config", "mled"), "no config is called 'mled'; the configs that come with the package are avec, "),
         (("--config=demo", "--config.train.epochs=0"), "config.train.epochs: expected a number from 1"),
         (("--config", "mled"), "; did you mean meld?"),
         (
