@@ -60,7 +60,7 @@ def test_the_wheel_holds_what_is_needed_and_nothing_else(wheel):
     assert f"{about}licenses/LICENSE" in names
 
 
-def test_the_installed_commands_train_and_evaluate_from_an_empty_folder(commands, tmp_path):
+def test_the_installed_commands_train_evaluate_and_predict_from_an_empty_folder(commands, tmp_path):
     folder = tmp_path / "empty"
     folder.mkdir()
 
@@ -83,6 +83,11 @@ def test_the_installed_commands_train_and_evaluate_from_an_empty_folder(commands
     evaluated = run("dtrm-eval", "--checkpoint", "runs/planted")
     assert evaluated.returncode == 0, evaluated.stderr
     assert (folder / "runs/planted/eval/test/report.html").stat().st_size > 10_000
+    (folder / "talk.txt").write_text("Ann: Hello!\n")
+    predicted = run("dtrm-predict", "--checkpoint", "runs/planted", "talk.txt", "--output", "talk")
+    assert predicted.returncode == 0, predicted.stderr
+    assert (folder / "talk/predictions.csv").read_text().startswith("conversation,turn,speaker,text,prediction,p_")
+    assert (folder / "talk/report.html").stat().st_size > 10_000
     unknown = run("dtrm-train", "--config", "mled")
     assert unknown.returncode == 2 and unknown.stderr.count("\n") == 1
     assert "the configs that come with the package are avec, dailydialog, demo, " in unknown.stderr
