@@ -225,7 +225,12 @@ class OptimizerConfig:
 class TrainConfig:
     """The training loop."""
 
-    epochs: int = setting(10, low=1, high=10**6)  # passes over the training split
+    # Passes over the training split. A run that has come to its end goes on if there are more of them now.
+    epochs: int = setting(10, low=1, high=10**6)
+    # A run directory, an exported folder or a hub name, whose best parameters training begins with as far as they fit;
+    # tokenizer and sizes of the text encoder are taken too (docs/training.md). If it is empty, training begins with
+    # model.encoder.pretrained alone.
+    init_from: str = setting("", since="0.3.0")
     seed: int = setting(0, low=0, high=SEEDS)  # seed of initialisation, dropout and the order of conversations
     # Weighs the loss of each turn by the frequency of its class to the power of minus this value: 0 treats all turns
     # alike, 1 all classes.

@@ -1,7 +1,8 @@
 """Config files by name or by path: ``meld`` is the file ``configs/meld.py`` that comes with the package.
 
 A config file is a Python program with a function ``get_config`` that returns a ``dtrm_jax.config.Config``. Those of the
-project stand in ``configs/`` of a checkout, and travel in ``dtrm_jax/configs/`` of an installed package.
+project stand in ``configs/`` of a checkout, and travel in ``dtrm_jax/configs/`` of an installed package. The
+``config.json`` that a run directory keeps is a config file too, and so is the run directory.
 """
 
 import ast
@@ -10,9 +11,11 @@ import runpy
 import traceback
 from pathlib import Path
 
-from dtrm_jax.config import Config, validate
+from dtrm_jax.config import Config, from_dict, validate
 from dtrm_jax.errors import InputError, did_you_mean
+from dtrm_jax.json_file import read_json
 
+KEPT = "config.json"  # in a run directory
 _PACKAGE = Path(__file__).parent
 _NAME = re.compile(r"[\w-]+")  # no separator and no suffix: everything else is a path
 
@@ -32,8 +35,8 @@ def find(name_or_path: str) -> Path:
     """Returns the file of a config.
 
     Args:
-        name_or_path: The name of a config that comes with the package, such as ``meld``, or the path of any file. A
-            file of that name in the working directory comes first.
+        name_or_path: The name of a config that comes with the package, such as ``meld``, or the path of any file, or of
+            a run directory. A file of that name in the working directory comes first.
 
     Raises:
         InputError: There is no such file and no config of that name. The message lists the names and the nearest.
@@ -41,6 +44,8 @@ def find(name_or_path: str) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path
+    if (path / KEPT).is_file():
+        return path / KEPT
     there_are = f"the configs that come with the package are {', '.join(names())}"
     there_are += did_you_mean(path.stem, names())
     if not _NAME.fullmatch(name_or_path):
@@ -74,6 +79,8 @@ def run(name_or_path: str) -> Config:
             message names the file, and the line that failed.
     """
     path = find(name_or_path)
+    if path.suffix == ".json":
+        return from_dict(read_json(path, "the config of a run"))
     try:
         namespace = runpy.run_path(str(path))
         if not callable(namespace.get("get_config")):

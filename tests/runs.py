@@ -1,6 +1,7 @@
 """A tiny experiment on generated conversations, trained in seconds."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ def environment(cache: Path) -> dict[str, str]:
     """Returns the environment of a command that a test runs: its own cache, the suite's compilations."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DTRM_")}
     return {**kept, "DTRM_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache/jax_tests")}
+
+
+def copied(workdir: Path, to: Path) -> Path:
+    """Returns a copy of a run directory."""
+    return Path(shutil.copytree(workdir, to))
 
 
 def saved_state(workdir: Path, which: str = "latest") -> tuple[int, Any]:

@@ -30,6 +30,9 @@ def test_train_then_eval(tmp_path):
     assert "Intra-ES" in evaluated.stdout
     assert "weighted F1" in evaluated.stdout and str(workdir / "eval" / "dev") in evaluated.stdout
     assert evaluated.stderr == ""
+    longer = _run(tmp_path / "cache", "train.py", "--workdir", str(workdir), "--config.train.epochs=2")
+    assert longer.returncode == 0, longer.stderr
+    assert "2 epochs instead of 1: the learning rates, at 0 % of their peak" in longer.stdout
 
 
 def test_the_hint_after_training_is_of_a_split_that_there_is():

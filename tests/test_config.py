@@ -241,6 +241,7 @@ FREE_TEXTS = {
     "model.architecture",
     "model.encoder.pretrained",
     "model.fusion.kind",
+    "train.init_from",
     "train.loggers",
 }
 SETTINGS = {path: (hint, admitted(field)) for path, hint, field, _ in all_leaves(Config())}

@@ -1,17 +1,19 @@
 """Trains a model: ``dtrm-train --config meld [--workdir DIR] [--config.train.epochs=3 ...]``.
 
 The config is the name of one that comes with the package, or the path of a file. Run again, the same command resumes
-where it stopped. In a checkout, ``python train.py`` is the same command.
+where it stopped; so does ``dtrm-train --workdir DIR`` alone, with the settings that the run was begun with. With
+``--config.train.epochs=20`` it gives a finished run more epochs. In a checkout, ``python train.py`` is the same
+command.
 """
 
 import shlex
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from absl import flags
 
-from dtrm_jax import command_line, distributed
+from dtrm_jax import command_line, config_files, distributed
 
 _CONFIG = command_line.define_config("The experiment: the name of a config, or the path of a config file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run directory; default runs/<config name>.")
@@ -40,6 +42,16 @@ def main() -> int:
     return 0
 
 
+def _kept_config(arguments: Sequence[str]) -> list[str]:
+    """Returns the flag for the config that a run directory keeps, if one is named and no config is."""
+    names = [argument.lstrip("-").partition("=")[0] for argument in arguments]
+    if "config" in names or "workdir" not in names:
+        return []
+    place = names.index("workdir")
+    workdir = arguments[place].partition("=")[2] or "".join(arguments[place + 1 : place + 2])
+    return [f"--config={workdir}"] if (Path(workdir) / config_files.KEPT).is_file() else []
+
+
 def _evaluation(workdir: str, scorable: Collection[str]) -> str:
     """Returns the command that evaluates the run: its test split, if there is one with annotations."""
     command = ["python", "eval.py"] if Path(sys.argv[0]).name == "train.py" else ["dtrm-eval"]
@@ -49,4 +61,5 @@ def _evaluation(workdir: str, scorable: Collection[str]) -> str:
 
 def run() -> None:
     """Parses the command line, trains and exits."""
+    sys.argv[1:1] = _kept_config(sys.argv[1:])
     command_line.run(main, module=__name__)

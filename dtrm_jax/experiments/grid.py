@@ -89,7 +89,7 @@ def run_all(
             left = f", about {duration(seconds)} left"
         say(f"\nrun {number} of {len(wanted)}: {variant.shown}, seed {seed}{left}")
         directory = RunDirectory(folders.runs / f"{variant.name}-seed{seed}")
-        loop.train(its_config, str(directory.path))
+        loop.train(its_config, str(directory.path), extend=False)  # which would be another experiment
         evaluate_run(directory)
         write_report(directory, "test")
         records.write(folders.records, variant, seed, directory)

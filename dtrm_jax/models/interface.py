@@ -64,6 +64,21 @@ class Model(nn.Module):
         return not config.tokens.future
 
     @classmethod
+    def unlike(cls, there: Config, here: Config) -> dict[str, str]:
+        """Returns the top-level parts that mean something else under two configs, though their arrays may look alike.
+
+        Training that begins with the parameters of another run starts these anew.
+
+        Args:
+            there: Of the other run, which has the same architecture.
+            here: Of this one.
+
+        Returns:
+            Part -> why; nothing by default.
+        """
+        return {}
+
+    @classmethod
     def describe(cls, config: Config) -> str:
         """Describes the model in one line for people."""
         return f"{config.model.architecture}: {', '.join(config.model.modalities)}"

@@ -11,6 +11,7 @@ from dtrm_jax.errors import InputError, chosen
 from dtrm_jax.models import ARCHITECTURES
 from dtrm_jax.report.sources import Sources, by_conversation
 from dtrm_jax.report.training import Training
+from dtrm_jax.run_directory import Manifest
 from dtrm_jax.settings import flat
 from dtrm_jax.tasks import METRICS
 
@@ -32,6 +33,7 @@ def about(sources: Sources, training: Training | None) -> dict[str, str]:
         "data": f"{metrics['corpus']}, {metrics['split']} split{of_other(metrics)}: {conversations} conversations, "
         f"{len(sources.turns)} turns, {metrics['n']} of them labelled and scored",
         "model": model.describe(config),
+        **_history(sources.manifest),
         "checkpoint": _checkpoint(sources, training),
         "seed": str(config.train.seed),
         "causal": causality(model.is_causal(config)),
@@ -76,6 +78,25 @@ def settings(config: Config) -> list[tuple[str, str]]:
     """Returns the names and values of all settings except those that describe the machine."""
     values = flat(to_dict(config)).items()
     return [(name, "(empty)" if value == "" else str(value)) for name, value in values if name not in _PLACES]
+
+
+def _history(manifest: Manifest | None) -> dict[str, str]:
+    """Returns whose parameters a run began with, and which further epochs it was given; empty if neither."""
+    result: dict[str, str] = {}
+    if manifest is None:
+        return result
+    origin = manifest.init_from
+    if origin is not None:
+        result["begun with"] = (
+            f"the parameters of {origin.name}, trained on {origin.corpus}, step {origin.step} ({origin.params})"
+        )
+    if manifest.extensions:
+        further = "; ".join(
+            f"{one.epochs} epochs instead of {one.epochs_before} after step {one.after_step}"
+            for one in manifest.extensions
+        )
+        result["made longer"] = f"{further}; learning rates rose again there"
+    return result
 
 
 def _checkpoint(sources: Sources, training: Training | None) -> str:

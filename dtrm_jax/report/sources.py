@@ -9,7 +9,7 @@ from dtrm_jax.config import Config
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.json_file import read_json
-from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.run_directory import Manifest, RunDirectory
 from dtrm_jax.run_directory.log_file import read_records
 from dtrm_jax.tasks import PredictedTurn, Task
 
@@ -26,6 +26,7 @@ class Sources:
         folder: The run directory.
         results: The folder of the evaluation.
         config: Its config.
+        manifest: Its ``run.json``; None if there is none.
         metrics: ``metrics.json``.
         analysis: ``analysis.json``; None if the task has none.
         turns: ``predictions.csv``.
@@ -37,6 +38,7 @@ class Sources:
     folder: Path
     results: Path
     config: Config
+    manifest: Manifest | None
     metrics: dict[str, Any]
     analysis: dict[str, Any] | None
     turns: Sequence[PredictedTurn]
@@ -73,6 +75,7 @@ def read_sources(run: RunDirectory, evaluation: str) -> Sources:
         folder=run.path,
         results=folder,
         config=run.read_config(),
+        manifest=run.read_manifest() if run.manifest_file.exists() else None,
         metrics=metrics,
         analysis=analysis,
         turns=turns,

@@ -5,6 +5,6 @@ Orbax, which takes a second to import, is needed for the checkpoints alone: they
 """
 
 from dtrm_jax.run_directory.folder import RunDirectory
-from dtrm_jax.run_directory.manifest import Manifest
+from dtrm_jax.run_directory.manifest import Extension, Manifest, Origin
 
-__all__ = ["Manifest", "RunDirectory"]
+__all__ = ["Extension", "Manifest", "Origin", "RunDirectory"]

@@ -171,6 +171,10 @@ class Checkpoints:
     def _damaged(self, step: int, error: Exception) -> InputError:
         return InputError(f"{self._path / str(step)}: cannot restore this checkpoint: {_first_line(error)}")
 
+    def progress(self, step: int) -> dict[str, Any]:
+        """Returns the JSON values of a checkpoint alone."""
+        return self._manager.restore(step, args=ocp.args.Composite(progress=ocp.args.JsonRestore()))["progress"]
+
     @contextlib.contextmanager
     def _reporting(self) -> Iterator[None]:
         """Turns the many exceptions of a failed write into one line."""

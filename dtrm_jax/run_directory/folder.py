@@ -16,6 +16,7 @@ The folder holds no absolute path that evaluation needs: it can be moved to anot
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -53,6 +54,11 @@ class RunDirectory:
     def metrics_file(self) -> Path:
         """The JSON lines of training."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def manifest_file(self) -> Path:
+        """The file of the manifest."""
+        return self.path / "run.json"
 
     @property
     def tensorboard(self) -> Path:
@@ -114,18 +120,21 @@ class RunDirectory:
     ) -> None:
         """Creates the folder, or checks that the run begun here is the same.
 
-        Settings that may differ, such as where the data lies now, are kept as they are now.
+        Settings that may differ, such as where the data lies now, are kept as they are now. A manifest with one more
+        extension than the run has makes the run longer.
 
         Raises:
             InputError: Another config or other data was trained here, or its packs were planned in another way; names
                 what differs.
         """
         if self.exists():
-            self._check_same("config.json", config_lib.to_dict(self.read_config()), config_lib.to_dict(config))
-            begun = self.read_manifest()
-            self._check_planner(begun.planner, manifest.planner)
-            there, here = (one.to_dict() | {"notes": ()} for one in (begun, manifest))
+            begun, before = self._as_of_now(config, manifest)
+            self._check_same("config.json", config_lib.to_dict(begun), config_lib.to_dict(config))
+            self._check_planner(before.planner, manifest.planner)
+            there, here = (one.to_dict() | {"notes": ()} for one in (before, manifest))
             self._check_same("run.json", there, here)  # notes name files, which may lie elsewhere now
+            _write_json(self.path / "run.json", manifest.to_dict())
+            # Last, as below: a run that was being made longer is until then one of its old length.
             _write_json(self.path / "config.json", config_lib.to_dict(config))
             return
         self.path.mkdir(parents=True, exist_ok=True)
@@ -196,6 +205,24 @@ class RunDirectory:
                 f"found version {there}, with which other packs would follow; train on with the version of dtrm_jax "
                 "that began it, or use another --workdir (evaluation works as it is)"
             )
+
+    def _as_of_now(self, config: Config, manifest: Manifest) -> tuple[Config, Manifest]:
+        """Returns config and manifest as the run was begun, apart from what may have changed since.
+
+        That is the folder that another run's parameters lay in, which the manifest tells by their content, and the
+        length, if the newer manifest has an extension that the run does not have yet.
+        """
+        begun, before = self.read_config(), self.read_manifest()
+        train = begun.train
+        if config.train.init_from and train.init_from:
+            train = dataclasses.replace(train, init_from=config.train.init_from)
+        if manifest.extensions:
+            longer = manifest.extensions[-1]
+            if before.extensions == manifest.extensions[:-1]:
+                before = dataclasses.replace(before, extensions=manifest.extensions, total_steps=longer.steps)
+            if train.epochs == longer.epochs_before:
+                train = dataclasses.replace(train, epochs=longer.epochs)
+        return dataclasses.replace(begun, train=train), before
 
     def _check_same(self, name: str, there: dict[str, Any], here: dict[str, Any]) -> None:
         if changes := different_settings(there, here):

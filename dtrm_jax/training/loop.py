@@ -26,6 +26,7 @@ from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.checkpoints import Checkpoints, placed
 from dtrm_jax.tasks import METRICS
 from dtrm_jax.training.devices import mesh_of
+from dtrm_jax.training.extension import describe, lengthened
 from dtrm_jax.training.log import TrainingLog, progress_bar
 from dtrm_jax.training.loggers import named
 from dtrm_jax.training.meter import Meter, epoch_of
@@ -70,8 +71,14 @@ class Finished:
     scorable: tuple[str, ...]
 
 
-def train(config: Config, workdir: str) -> Finished:
+def train(config: Config, workdir: str, *, extend: bool = True) -> Finished:
     """Trains, or resumes, the run of ``config`` in ``workdir``.
+
+    Args:
+        config: Of the run.
+        workdir: Its directory.
+        extend: Whether a run that has come to its end may go on with more epochs. It is then not what it would have
+            been with all of them from the start.
 
     Raises:
         InputError: Bad data, weights or settings, a directory of another run or of one that another process trains, a
@@ -81,13 +88,18 @@ def train(config: Config, workdir: str) -> Finished:
     named(config)
     run = RunDirectory(workdir)
     run.require_resumable()
-    experiment = prepare(config)
+    experiment = prepare(config, run)
     trainer = Trainer(experiment, run)
     if not trainer.is_main:
         return Finished(trainer.run(), experiment.scorable)
     with run.locked():
-        run.begin(experiment.config, experiment.manifest, experiment.tokenizer, experiment.normalization)
+        manifest, config, extension = experiment.manifest, experiment.config, None
+        if extend:
+            manifest, extension = lengthened(run, config, manifest)
+        run.begin(config, manifest, experiment.tokenizer, experiment.normalization)
         trainer.describe()
+        if extension is not None:
+            print(describe(extension, config))
         return Finished(trainer.run(), experiment.scorable)
 
 
@@ -132,7 +144,8 @@ class Trainer:
         if not architecture(self.config).is_causal(self.config):
             print(NOT_CAUSAL)
         devices = f"{self.mesh.size} device{'s' if self.mesh.size > 1 else ''} ({jax.default_backend()})"
-        print(f"{self.total} steps in {len(plan.epoch_ends)} epochs on {devices}")
+        epochs = len(plan.epoch_ends)
+        print(f"{self.total} steps in {epochs} epoch{'s' if epochs > 1 else ''} on {devices}")
 
     def run(self) -> Progress:
         """Trains to the end; see ``train``."""
@@ -188,10 +201,12 @@ class Trainer:
         step = checkpoints.latest()
         if step is None:
             rng = np.asarray(jax.random.key_data(self.rng)).tolist()
-            return create(initial_params(self.experiment)), Progress(rng=rng), 0
+            return create(initial_params(self.experiment, self._say)), Progress(rng=rng), 0
         params = parameter_shapes(self.experiment.model(self.experiment.manifest.shape))
         restored = checkpoints.restore(step, placed(jax.eval_shape(create, params), everywhere))
         progress = Progress(**restored.progress)
+        if any(step == one.after_step for one in self.run_directory.read_manifest().extensions):
+            progress.stopped, progress.stale = False, 0  # early stopping had ended it, and it goes on
         self.rng = jax.random.wrap_key_data(np.asarray(progress.rng, np.uint32))
         self._say(f"resuming at step {step} of {self.total}")
         return restored.state, progress, step

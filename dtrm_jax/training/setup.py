@@ -1,6 +1,7 @@
 """From a config to everything that training starts from."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import flax.traverse_util
@@ -27,10 +28,12 @@ from dtrm_jax.models.encoders.bert import BertConfig
 from dtrm_jax.models.encoders.family import Encoder
 from dtrm_jax.models.encoders.weights import load_params
 from dtrm_jax.models.interface import Model
-from dtrm_jax.run_directory import Manifest
+from dtrm_jax.run_directory import Manifest, RunDirectory
 from dtrm_jax.tasks import METRICS, Task, task_of
+from dtrm_jax.training.beginning import Beginning, beginning
 from dtrm_jax.training.optimizer import build_optimizer
 from dtrm_jax.training.step import AXIS, TrainStep, make_train_step
+from dtrm_jax.training.transfer import transfer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +50,7 @@ class Experiment:
         test: The prepared test split, if training is to score it; else empty.
         manifest: What goes into the run directory besides the config.
         plan: Shape and packs of every step.
+        beginning: What is taken over from another run; None if there is none.
     """
 
     config: Config
@@ -58,6 +62,7 @@ class Experiment:
     test: list[Example]
     manifest: Manifest
     plan: TrainPlan
+    beginning: Beginning | None = None
 
     @property
     def task(self) -> Task:
@@ -75,18 +80,25 @@ class Experiment:
         return build_model(self.config, self.manifest.encoder, len(self.dataset.labels), shape)
 
 
-def prepare(config: Config) -> Experiment:
+def prepare(config: Config, run: RunDirectory | None = None) -> Experiment:
     """Reads, prepares and plans.
 
+    Args:
+        config: Of the experiment.
+        run: Its run directory, in which it may have been begun. If None, it begins now.
+
     Raises:
-        InputError: The data or the encoder is unavailable, or a split is missing or without labels.
+        InputError: The data, the encoder or the run to begin with is unavailable, or a split is missing or without
+            labels.
     """
     architecture(config)
+    begun = beginning(config, run)
+    config = begun.adopted(config) if begun else config
     dataset = protocol.load(config)
     used = ("train", "dev", "test") if config.train.score_test else ("train", "dev")
     protocol.require_splits(dataset, used)
     config = with_metric(config, task_of(dataset.labels, config.data.neutral), dataset.name)
-    tokenizer, encoder = encoder_of(config, dataset) if config.model.reads_text else (None, None)
+    tokenizer, encoder = encoder_of(config, dataset, begun) if config.model.reads_text else (None, None)
     normalization = Normalization.fit(dataset.splits["train"], config.model.feature_modalities)
     prepared = {
         split: make_examples(dataset.splits[split], dataset.labels, tokenizer, normalization, config) for split in used
@@ -104,6 +116,7 @@ def prepare(config: Config) -> Experiment:
         planner=PLANNER,
         data=fingerprint(dataset),
         notes=dataset.notes,
+        init_from=begun.origin if begun else None,
     )
     return Experiment(
         config=config,
@@ -115,6 +128,7 @@ def prepare(config: Config) -> Experiment:
         test=prepared.get("test", []),
         manifest=manifest,
         plan=plan,
+        beginning=begun,
     )
 
 
@@ -144,12 +158,14 @@ def with_metric(config: Config, task: Task, corpus: str) -> Config:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, select_by=name))
 
 
-def encoder_of(config: Config, dataset: Dataset) -> tuple[EncoderTokenizer, Encoder]:
-    """Returns the tokenizer and the sizes of the configured encoder.
+def encoder_of(config: Config, dataset: Dataset, begun: Beginning | None) -> tuple[EncoderTokenizer, Encoder]:
+    """Returns the tokenizer and the sizes of the encoder: of the run that is begun with, or the configured one.
 
     Raises:
         InputError: The pretrained encoder is unavailable, or takes shorter sequences than the config asks for.
     """
+    if begun and begun.origin.encoder:
+        return begun.encoder_of(config)
     settings = config.model.encoder
     own = {
         "dropout": settings.dropout,
@@ -178,20 +194,41 @@ def encoder_of(config: Config, dataset: Dataset) -> tuple[EncoderTokenizer, Enco
     )
 
 
-def initial_params(experiment: Experiment) -> Any:
-    """Initialises the parameters from the seed, the encoder's from the pretrained weights if there are any.
+def initial_params(experiment: Experiment, say: Callable[[str], None] = print) -> Any:
+    """Initialises the parameters from the seed, and takes over those of another run or of pretrained weights.
 
     What the weights do not hold, learned segment embeddings, stays as it was initialised.
 
+    Args:
+        experiment: The experiment.
+        say: Is given what is taken over from another run, line by line.
+
     Raises:
-        InputError: The weights do not fit.
+        InputError: The weights do not fit, or the other run is not there or does not fit.
     """
+    begun = experiment.beginning
+    if begun is None:
+        return _own_params(experiment, pretrained=True)
+    return transfer(
+        _own_params(experiment, pretrained=not begun.origin.encoder),
+        begun.read(experiment.config.train.init_from),
+        config=experiment.config,
+        labels=experiment.dataset.labels,
+        build=lambda outputs: build_model(
+            experiment.config, experiment.manifest.encoder, outputs, experiment.manifest.shape
+        ),
+        say=say,
+    )
+
+
+def _own_params(experiment: Experiment, *, pretrained: bool) -> Any:
+    """Returns the parameters that the config describes, with the encoder's pretrained weights if that is wanted."""
     config, manifest = experiment.config, experiment.manifest
     model = experiment.model(manifest.shape)
     pack = build_pack([], manifest.shape)
     key = jax.random.fold_in(jax.random.key(config.train.seed), 0)
     params = jax.jit(lambda key, pack: model.init(key, pack, deterministic=True)["params"])(key, pack)
-    if manifest.encoder is None or not config.model.encoder.pretrained:
+    if manifest.encoder is None or not (pretrained and config.model.encoder.pretrained):
         return params
     if "encoder" not in params:
         raise InputError(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dtrm_jax import config as config_lib
+from dtrm_jax.batch import PackShape
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn, ValueSpace
 from dtrm_jax.evaluation.aligned import percent
 from dtrm_jax.evaluation.analysis.analyse import analyse
@@ -27,7 +28,7 @@ from dtrm_jax.report.overview import overview
 from dtrm_jax.report.plot import BOTTOM, LEFT, RIGHT, TOP, Series, make_plot, thinned, ticks
 from dtrm_jax.report.sources import read_sources
 from dtrm_jax.report.spread import Spread
-from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.run_directory import Extension, Manifest, Origin, RunDirectory
 from dtrm_jax.tasks import Classes, Targets, Values
 from dtrm_jax.tasks.rows import Attended, TurnInsides
 from tests.factories import tiny_config
@@ -222,6 +223,24 @@ def test_the_model_and_the_choice_of_the_checkpoint_are_named(full, settings, wh
     assert (found["model"], found["checkpoint"]) == (model, checkpoint)
     assert found["causal"].startswith("no: later turns are seen" if "tokens__future" in settings else "yes")
     assert found["again"].endswith(f" --step {which}")
+
+
+def test_what_a_run_began_with_and_that_it_was_made_longer_is_said(full):
+    sources = read_sources(full[0], "test")
+    manifest = Manifest(
+        corpus="new",
+        labels=LABELS,
+        encoder=None,
+        shape=PackShape((), 8),
+        total_steps=9,
+        init_from=Origin(name="first", corpus="old", step=7, data={}, params="1a2b", encoder=True),
+        extensions=(Extension(after_step=6, epochs_before=2, epochs=3, steps_before=6, steps=9),),
+    )
+    found = about(dataclasses.replace(sources, manifest=manifest), None)
+    assert found["begun with"] == "the parameters of first, trained on old, step 7 (1a2b)"
+    assert found["made longer"] == "3 epochs instead of 2 after step 6; learning rates rose again there"
+    plain = dataclasses.replace(manifest, init_from=None, extensions=())
+    assert not {"begun with", "made longer"} & about(dataclasses.replace(sources, manifest=plain), None).keys()
 
 
 def test_every_turn_is_there_with_what_the_files_say_of_it(full):

@@ -128,6 +128,25 @@ class DialogueTRM(Model):
         )
 
     @classmethod
+    def unlike(cls, there: Config, here: Config) -> dict[str, str]:
+        """Returns the parts whose heads differ, and a fusion of another kind or, unless it names them, of others."""
+        before, now = there.model, here.model
+        result = {}
+        if before.intra_modal.heads != now.intra_modal.heads:
+            why = f"{now.intra_modal.heads} heads here, {before.intra_modal.heads} there"
+            result |= dict.fromkeys(("intra_modal", *MODALITIES.values()), why)
+        kind = FUSIONS[now.fusion.kind]
+        if before.fusion.kind != now.fusion.kind:
+            result["fusion"] = f"{now.fusion.kind} here, {before.fusion.kind} there"
+        elif kind.has_heads and before.fusion.heads != now.fusion.heads:
+            result["fusion"] = f"{now.fusion.heads} heads here, {before.fusion.heads} there"
+        elif before.modalities != now.modalities and not kind.names_modalities:
+            result["fusion"] = f"joins {now.modalities} here, {before.modalities} there"
+        elif now.fusion.kind == "bilinear" and before.fusion.seed != now.fusion.seed:
+            result["fusion"] = f"seed {now.fusion.seed} here, {before.fusion.seed} there"
+        return result
+
+    @classmethod
     def describe(cls, config: Config) -> str:
         """Returns which of the paper's models it is, with contexts, fusion and encoder."""
         model = config.model

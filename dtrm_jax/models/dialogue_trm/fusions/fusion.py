@@ -39,6 +39,8 @@ class Fusion(nn.Module):
     Attributes:
         title: Its name in tables.
         has_heads: Whether its attention has ``config.heads`` heads, which then must divide the width.
+        names_modalities: Whether the names of its parameters say which modalities they are of, so that those of another
+            set of modalities mean the same.
         sees_other_turns: Whether it looks at other turns in reach, whatever the context settings are.
         config: Sizes.
         window: K, for a fusion that sees other turns.
@@ -49,6 +51,7 @@ class Fusion(nn.Module):
 
     title: ClassVar[str]
     has_heads: ClassVar[bool] = False
+    names_modalities: ClassVar[bool] = False
     sees_other_turns: ClassVar[bool] = False
 
     config: FusionConfig

@@ -74,6 +74,7 @@ class MGIF(Fusion):
 
     title = "MGIF"
     has_heads = True
+    names_modalities = True
     gates: ClassVar[bool] = True
 
     @nn.compact
