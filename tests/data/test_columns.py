@@ -100,6 +100,13 @@ def test_turns_without_a_column_are_numbered_and_said(tmp_path):
     assert notes == ("train.csv: has no column for the turn, so that turns are numbered in their order",)
 
 
+def test_a_column_that_may_be_the_turn_is_named(tmp_path):
+    assert read(written(tmp_path, PLAIN.replace("turn", "Turn ID")))[1] == (
+        "train.csv: has no column for the turn, so that turns are numbered in their order, although there is a column "
+        "Turn ID",
+    )
+
+
 def test_spaces_around_names_are_left_out_and_counted(tmp_path):
     conversations, notes = read(written(tmp_path, PLAIN.replace("Ann", " Ann ").replace("anger", "anger ")))
     assert conversations == EXPECTED and notes == ("train.csv: leaves out the spaces around 2 names",)
@@ -131,7 +138,7 @@ def test_a_column_of_the_projects_name_that_another_replaces_is_left_alone(tmp_p
             "",
             "FOLDER/train.csv: expected the columns conversation, speaker, text, missing: conversation, text; found "
             "Dialogue_ID, Utterance_ID, Speaker, Utterance, Emotion; name yours, as in "
-            "--config.data.columns=conversation=Dialogue_ID,text=Utterance",
+            "--config.data.columns=conversation=Dialogue_ID,turn=Utterance_ID,text=Utterance,label=Emotion",
         ),
         (
             PLAIN.replace("text", "utterance"),

@@ -97,7 +97,7 @@ def resolve(
 
 
 def require(path: pathlib.Path, found: Collection[str], names: Mapping[str, str], required: Sequence[str]) -> None:
-    """Checks that a file has columns.
+    """Checks that a file has columns. The error proposes names for the others that the project knows as well.
 
     Args:
         path: The file, for the error.
@@ -112,8 +112,14 @@ def require(path: pathlib.Path, found: Collection[str], names: Mapping[str, str]
     if not missing:
         return
     free = [name for name in found if names.get(name) in (None, "utterance")]  # which may be texts, not features
-    near = {name: near for name in missing if (near := nearest(name, free))}
-    example = ",".join(f"{name}={near.get(name, 'NAME')}" for name in missing)
+    proposed = []
+    for name in (name for name in PLAIN if name not in names.values()):
+        near = nearest(name, free)
+        if near:
+            free.remove(near)
+        if near or name in missing:
+            proposed.append(f"{name}={near or 'NAME'}")
+    example = ",".join(proposed)
     raise InputError(
         f"{path}: expected the columns {', '.join(required)}, missing: {', '.join(missing)}; found "
         f"{shown(found)}; name yours, as in --config.data.columns={example}"

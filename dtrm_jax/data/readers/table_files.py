@@ -82,8 +82,8 @@ def _jsonl(path: pathlib.Path, content: bytes) -> File:
 def _json(path: pathlib.Path, content: bytes) -> File:
     """Reads a list of objects, or lines of objects, which files of this name may hold too."""
     text = csv_file.decoded(path, content)
-    lines = text.strip().splitlines()
-    if lines and lines[0].lstrip().startswith("{") and (len(lines) == 1 or lines[0].rstrip().endswith("}")):
+    first, _, others = text.strip().partition("\n")
+    if first.startswith("{") and (first.rstrip().endswith("}") or not others):
         return _of_objects(path, list(_json_lines(path, text)), "reads an object on every line, as in jsonl")
     content = _parsed(path, text, "")
     if not isinstance(content, list):

@@ -109,7 +109,9 @@ def load(
     if file.text_alone:
         _read_numbers(path, rows, names)
     if "turn" not in names.values():
-        notes.append("has no column for the turn, so that turns are numbered in their order")
+        near = columns_lib.nearest("turn", [name for name in file.columns if name not in names])
+        though = f", although there is a column {near}" if near else ""
+        notes.append(f"has no column for the turn, so that turns are numbered in their order{though}")
         rows = list(_numbered(rows))
     checked, cleaned = _checked(path, file.unit, rows)
     labelled = next((theirs for theirs, ours in names.items() if ours == "label"), "")
