@@ -9,6 +9,10 @@ The folder holds ``iemocap.pkl`` (conv-emotion's COSMIC), or a feature file of I
 Sessions 1 to 4 are for training, 10 % of their conversations drawn at random for validation, session 5 is the test
 split: the paper's protocol. ``--config.data.validation=given`` takes the published 108, 12 and 31 instead.
 
+Studies of speech learn four classes: ``--config.data.labels=four``, with excited counted as happy, or
+``four_without_excited``. Turns of other emotions stay as context. ``--config.data.test_session=1`` to ``5`` leaves that
+session out as the test split and draws dev from the four others; their mean is the score of five such runs.
+
 For a GPU or TPU; the encoder is downloaded from the Hugging Face hub once. The paper reports 68.1 weighted F1 and 68.2
 accuracy on test for -U, 69.7 and 69.5 for -M (mean of 5 runs); this config has not been trained to the end here, where
 there is no accelerator.

@@ -1,6 +1,7 @@
 """Tables with one row per conversation, in the forms of Hugging Face's datasets."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn
 from dtrm_jax.data.readers import table
 from dtrm_jax.errors import InputError
+from tests.runs import ROOT
 
 ROWS = [
     {"id": "x", "utterances": ["Hi.", "Oh."], "speakers": ["Ann", "Bob"], "emotions": [2, 0], "mood": "good"},
@@ -122,6 +124,19 @@ def test_a_json_file_may_hold_lines(tmp_path):
     dataset = table.read(tmp_path, columns=NAMED, labels=CLASSES)
     assert dataset.splits["train"] == EXPECTED
     assert dataset.notes[0] == "train.json: reads an object on every line, as in jsonl"
+
+
+def test_the_rows_of_the_page(tmp_path):
+    """What docs/own-data.md shows is read with the settings that it names."""
+    page = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```json\n(.*?)\n```\n.*?`--config\.data\.columns=(\S+)`", page, re.DOTALL | re.MULTILINE)
+    assert len(shown) == 2
+    for row, columns in shown:
+        (tmp_path / "train.jsonl").write_text(row)
+        (found,) = table.read(tmp_path, columns=columns).splits["train"]
+        assert found.id == "a"
+        assert [(turn.speaker, turn.text) for turn in found.turns] == [("Dee", "We won!"), ("Eve", "At last.")]
+        assert found.turns[0].label in ("1", "joy")
 
 
 def changed(index, **values):

@@ -75,7 +75,7 @@ def test_of_an_error_less_is_better(tmp_path):
 @pytest.mark.parametrize("encoder", [None, tiny_encoder(Config())])
 def test_the_manifest_of_a_run_comes_back(tmp_path, labels, encoder):
     shape = PackShape(((64, 3), (96, 2)), 48, values=2, features=(("acoustic", 5), ("visual", 3)))
-    manifest = Manifest(corpus="avec", labels=labels, encoder=encoder, shape=shape, total_steps=17)
+    manifest = Manifest(corpus="avec", labels=labels, encoder=encoder, shape=shape, total_steps=17, notes=("a", "b"))
     run = RunDirectory(tmp_path)
     normalization = Normalization({"acoustic": np.zeros(5, np.float32)}, {"acoustic": np.ones(5, np.float32)})
     run.begin(Config(), manifest, None, normalization)
@@ -90,6 +90,7 @@ def test_a_run_begun_again_keeps_where_its_data_lies_now_and_refuses_other_data(
     config.data.source = "/moved"
     run.begin(config, manifest, None, Normalization({}, {}))
     assert run.read_config().data.source == "/moved"
+    run.begin(config, dataclasses.replace(manifest, notes=("/moved: said",)), None, Normalization({}, {}))
     other = dataclasses.replace(manifest, data={"conversations": "2b"})
     with pytest.raises(InputError, match=r"run\.json: .* data\.conversations was '1a', is '2b'"):
         run.begin(config, other, None, Normalization({}, {}))

@@ -281,3 +281,33 @@ def test_a_log_that_was_cut_off_is_read_up_to_there(tmp_path):
     file.write_text('{"step": 1, "lo\n' + json.dumps({"step": 2}) + "\n")
     with pytest.raises(InputError, match="line 1"):
         list(read_records(file))
+
+
+def test_what_the_data_holds_is_said_before_training_and_kept(tmp_path, capsys):
+    rows = "1;1;Ann;so;joy\n1;2;ann;what;\n2;1;Ann;well;anger\n2;2;Bob;\x1bno;anger\n"
+    (tmp_path / "talk.csv").write_text("conversation;turn;Speaker;text;label\n" + rows)
+    config = tiny_run_config(tmp_path / "cache")
+    config.data.name, config.data.source, config.model.modalities = "table", str(tmp_path / "talk.csv"), "u"
+    for _ in range(2):  # from the file, and from the cache
+        experiment = loop.prepare(config)
+        loop.Trainer(experiment, RunDirectory(tmp_path / "run")).describe()
+        lines = capsys.readouterr().out.splitlines()
+        lines = lines[lines.index("talk.csv: is read as the train split") :]
+        assert lines[:4] == [
+            "talk.csv: is read as the train split",
+            "talk.csv: its fields are separated by semicolons",
+            "talk.csv: reads the columns 'Speaker' as speaker",
+            "dev: 1 of 2 conversations, drawn with config.data.validation_seed=0",
+        ]
+        assert lines[4].split() == ["turns", "by", "class", "train", "dev"]
+        assert {line.split()[0]: line.split()[-2:] for line in lines[5:8]} == {
+            "anger": ["2", "0"],
+            "joy": ["0", "1"],
+            "not": ["0", "1"],
+        }
+        assert "look at this: there is a single class: every labelled turn of train is 'anger'" in lines
+        assert (
+            "look at this: speakers differ in case or spaces alone: 'Ann' and 'ann' in conversation '1' of train"
+            in lines
+        )
+        assert experiment.manifest.notes == tuple(lines[:4])
