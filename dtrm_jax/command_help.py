@@ -83,7 +83,8 @@ class Texts:
             "--help_settings alone explains all of them."
         )
         if any(flag.name == "config" for flag in own):
-            yield f"configs that come with the package:\n{columns(config_files.summaries(), self._width)}"
+            configs = {name: _headline(text) for name, text in config_files.summaries().items()}
+            yield f"configs that come with the package:\n{columns(configs, self._width)}"
             listed = {f"config.{one.path}".rstrip("."): _headline(one.meaning) for one in explained.sections(Config())}
             yield f"sections of settings:\n{columns(listed, self._width)}"
             how += " With --config, their values are those of that config."

@@ -44,7 +44,7 @@ def test_the_help_lists_flags_configs_and_sections_in_80_columns():
     assert "Default: None" not in shown and "\n\nmore\n\n" in shown
     words = " ".join(shown.split())
     for name, summary in config_files.summaries().items():
-        assert summary and f"\n  {name} " in shown and summary in words
+        assert summary and f"\n  {name} " in shown and summary.replace("``", "") in words
     for section in {path.rpartition(".")[0] for path, *_ in leaves(Config())}:
         assert f"\n  {f'config.{section}'.rstrip('.')} " in shown
 
@@ -57,9 +57,8 @@ def test_every_setting_is_explained_in_80_columns():
 
 
 def test_a_pattern_finds_names_and_meanings():
-    assert _answer("--help_settings", "Validation_SEED") == (
-        "--config.data.validation_seed=0\n    Seed of a random dev split. (whole number, at least 0)"
-    )
+    by_name = _answer("--help_settings", "Validation_SEED")
+    assert by_name.startswith("--config.data.validation_seed=0\n    Seed of a random dev split. (whole number from 0")
     by_meaning = _answer("--help_settings", "early")
     assert by_meaning.startswith("--config.train.patience=0\n") and by_meaning.count("--config.") == 1
     choices = _answer("--help_settings", r"train\.score_test$|fusion\.kind|context.visual")

@@ -169,9 +169,10 @@ def _without_places(config: Config) -> Config:
     """Returns the config without what says where things lie on the machine that it was trained on."""
     values = config_lib.to_dict(config)
     values["data"] |= {"source": "", "cache": ""}
-    encoder = values["model"]["encoder"]
-    if Path(encoder["pretrained"]).expanduser().is_dir():
-        encoder["pretrained"] = Path(encoder["pretrained"]).name
+    for section, setting in ((values["model"]["encoder"], "pretrained"), (values["train"], "init_from")):
+        place = Path(section[setting]).expanduser()
+        if place.is_absolute() or place.is_dir():  # and not a name on the hub
+            section[setting] = place.name
     return config_lib.from_dict(values)
 
 

@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import huggingface_hub
 import jax
@@ -67,6 +68,7 @@ def folder(written, tmp_path):
 def test_everything_comes_back_bit_for_bit(settings, labels, tmp_path):
     trained = random_trained(multimodal(**settings), labels=labels)
     trained.config.data.source, trained.config.data.cache = "/home/me/corpus", "/home/me/cache"
+    trained.config.model.encoder.pretrained, trained.config.train.init_from = "/home/me/mpnet", "~/run"
     exported.write(trained, tmp_path, "float32")
     found = exported.read(tmp_path)
     assert jax.tree.structure(found.params) == jax.tree.structure(trained.params)
@@ -80,7 +82,9 @@ def test_everything_comes_back_bit_for_bit(settings, labels, tmp_path):
         for name, vector in getattr(trained.normalization, kind).items():
             np.testing.assert_array_equal(getattr(found.normalization, kind)[name], vector)
     assert "/home/me" not in (tmp_path / "config.json").read_text()
+    assert str(Path.home()) not in (tmp_path / "config.json").read_text()
     trained.config.data.source = trained.config.data.cache = ""
+    trained.config.model.encoder.pretrained, trained.config.train.init_from = "mpnet", "run"
     assert to_dict(found.config) == to_dict(trained.config) and found.name == trained.config.name
     files = {"config.json", "model.safetensors"}
     files |= {"tokenizer.json"} if trained.config.model.reads_text else set()
