@@ -14,6 +14,7 @@ from dtrm_jax.errors import InputError
 
 _WIDEST = 100  # columns; longer lines are hard to read
 _LONGEST_NAME = 24  # of those that stand in the same line as their explanation
+_LONGEST_CODE = 40  # of a piece of code that stays in one line
 _CODE = re.compile(r"``(.+?)``", re.DOTALL)
 
 
@@ -132,7 +133,7 @@ def _reflowed(docstring: str, width: int) -> str:
 
 def _unbroken(code: re.Match) -> str:
     text = " ".join(code[1].split())
-    return text.replace(" ", "\0") if len(text) < _LONGEST_NAME else text
+    return text.replace(" ", "\0") if len(text) <= _LONGEST_CODE else text
 
 
 def _filled(text: str, width: int, first: str = "", rest: str = "") -> str:

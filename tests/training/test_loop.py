@@ -307,7 +307,6 @@ def test_what_the_data_holds_is_said_before_training_and_kept(tmp_path, capsys):
         }
         assert "look at this: there is a single class: every labelled turn of train is 'anger'" in lines
         assert (
-            "look at this: speakers differ in case or spaces alone: 'Ann' and 'ann' in conversation '1' of dev"
-            in lines
+            "look at this: speakers differ in case or spaces alone: 'Ann' and 'ann' in conversation '1' of dev" in lines
         )
         assert experiment.manifest.notes == tuple(lines[:4])
