@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from dtrm_jax.conversation import MODALITIES
-from dtrm_jax.errors import InputError
+from dtrm_jax.errors import InputError, did_you_mean
 
 VALUE_PREFIX = "value_"
 FEATURES = tuple(MODALITIES.values())
@@ -168,7 +168,5 @@ def _plain(name: str) -> str:
 
 
 def _hint(ours: str) -> str:
-    names = difflib.get_close_matches(_plain(ours), (*PLAIN, TURNS, *FEATURES), n=1)
     theirs = next((name for name, others in _OTHERS.items() if _plain(ours) in others), None)
-    likely = theirs or (names[0] if names else None)
-    return f"; did you mean {likely}?" if likely else ""
+    return f"; did you mean {theirs}?" if theirs else did_you_mean(_plain(ours), (*PLAIN, TURNS, *FEATURES))

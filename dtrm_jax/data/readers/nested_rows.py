@@ -10,9 +10,9 @@ import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from dtrm_jax.data.readers.columns import FEATURES, PLAIN, TURNS, VALUE_PREFIX, nearest, shown
+from dtrm_jax.data.readers.columns import FEATURES, PLAIN, TURNS, VALUE_PREFIX, shown
 from dtrm_jax.data.readers.table_files import File
-from dtrm_jax.errors import InputError
+from dtrm_jax.errors import InputError, did_you_mean
 
 # The line or row of the file; or the same with the turn in it, from 1, if a row is a conversation.
 Number = int | tuple[int, int]
@@ -38,8 +38,7 @@ def with_turns_as_rows(file: File, named: Mapping[str, str]) -> File:
     column = named.get(TURNS, TURNS)
     if column not in file.columns:
         if TURNS in named:
-            near = nearest(TURNS, file.columns)
-            hint = f"; did you mean {near}?" if near else ""
+            hint = did_you_mean(column, file.columns)
             raise InputError(f"{file.path}: expected a column {column} for turns, found {shown(file.columns)}{hint}")
         return file
     if TURNS not in named and not any(_is_objects(row.get(column)) for _, row in file.rows):
