@@ -57,6 +57,7 @@ class Reader:
             kind=source.kind,
             content=source.content,
             one_conversation=True,
+            setting="columns",  # dtrm-predict's flag
             text_needed=reads_text and not (sizes and beside),
         )
         for row in rows.rows:

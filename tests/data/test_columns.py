@@ -268,6 +268,13 @@ def test_rows_without_labels_make_conversations(tmp_path):
         Conversation("talk", (Turn("1", "Ann", "Hi."), Turn("2", "Bob", "Oh."))),
     )
     assert list(loaded.keys) == ["Speaker", "Text"] and len(table_rows.said([loaded])) == 4
+    with pytest.raises(InputError, match=r"name yours, as in --columns=text=Utterance"):
+        table_rows.load(
+            written(tmp_path, "Speaker,Utterance\nAnn,Hi.\n") / "train.csv",
+            "",
+            one_conversation=True,
+            setting="columns",
+        )
     labelled = table_rows.load(written(tmp_path, PLAIN) / "train.csv", "")
     assert [turn.label for turn in table_turns.conversations(labelled, None)[0].turns] == [None, None]
     with pytest.raises(InputError, match=r"train\.csv, line 3: expected a label of joy, fear, found 'anger'"):

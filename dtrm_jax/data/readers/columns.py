@@ -28,35 +28,41 @@ _OTHERS = {
     "text": ("utterance", "utterances", "dialog", "dialogue", "sentence", "content", "message", "transcript"),
     "label": ("labels", "emotion", "emotions", "sentiment", "class", "target"),
 }
+# What the setting is called where training reads; a command may have a flag of another name for it.
+SETTING = "config.data.columns"
 _LIKENESS = 0.75  # of names, from which one is proposed for the other
 
 
-def parse(setting: str) -> dict[str, str]:
+def parse(given: str, setting: str = SETTING) -> dict[str, str]:
     """Returns the project's name -> the file's name, as ``config.data.columns`` gives them.
 
     A name with a comma in it stands in double quotes with its part: ``"text=Text, cleaned",label=Emotion``.
 
+    Args:
+        given: The value.
+        setting: What it is called in errors.
+
     Raises:
         InputError: A part is not ``name=name``, or a name is unknown or there twice.
     """
-    parts = next(csv.reader([setting], skipinitialspace=True), [])
+    parts = next(csv.reader([given], skipinitialspace=True), [])
     named: dict[str, str] = {}
     for part in filter(str.strip, parts):
         ours, equals, theirs = part.partition("=")
         ours = ours.strip()
         if not equals or not theirs.strip():
-            raise InputError(f"config.data.columns: expected name=column, as in text=Utterance, found {part!r}")
+            raise InputError(f"{setting}: expected name=column, as in text=Utterance, found {part!r}")
         if ours not in (*PLAIN, TURNS, *FEATURES) and not ours.startswith(VALUE_PREFIX):
             known = (*PLAIN, TURNS, f"{VALUE_PREFIX}<name>", *FEATURES)
-            raise InputError(f"config.data.columns: expected one of {', '.join(known)}, found {ours!r}{_hint(ours)}")
+            raise InputError(f"{setting}: expected one of {', '.join(known)}, found {ours!r}{_hint(ours)}")
         if ours in named or theirs in named.values():
-            raise InputError(f"config.data.columns: expected each name once, found {part!r} after another")
+            raise InputError(f"{setting}: expected each name once, found {part!r} after another")
         named[ours] = theirs
     return named
 
 
 def resolve(
-    path: pathlib.Path, found: Sequence[str], named: Mapping[str, str]
+    path: pathlib.Path, found: Sequence[str], named: Mapping[str, str], setting: str = SETTING
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Finds the project's columns in a file.
 
@@ -64,6 +70,7 @@ def resolve(
         path: The file, for errors and notes.
         found: Its columns.
         named: As `parse` returns it.
+        setting: What it is called in errors.
 
     Returns:
         The file's name -> the project's, for the columns that it knows; and the notes on what was forgiven.
@@ -76,7 +83,7 @@ def resolve(
         raise InputError(f"{path}: expected each column once, missing or repeated: {', '.join(repeated)}")
     names, forgiven = {}, {}
     for ours, theirs in named.items():
-        column = _one(path, ours, theirs, found)
+        column = _one(path, ours, theirs, found, setting)
         names[column] = ours
         if column != theirs:
             forgiven[column] = theirs
@@ -96,7 +103,13 @@ def resolve(
     return names, ((f"reads the columns {', '.join(notes)}",) if forgiven else ())
 
 
-def require(path: pathlib.Path, found: Collection[str], names: Mapping[str, str], required: Sequence[str]) -> None:
+def require(
+    path: pathlib.Path,
+    found: Collection[str],
+    names: Mapping[str, str],
+    required: Sequence[str],
+    setting: str = SETTING,
+) -> None:
     """Checks that a file has columns. The error proposes names for the others that the project knows as well.
 
     Args:
@@ -104,6 +117,7 @@ def require(path: pathlib.Path, found: Collection[str], names: Mapping[str, str]
         found: Its columns.
         names: As `resolve` returns it.
         required: The project's names of the columns.
+        setting: What names them, in the error.
 
     Raises:
         InputError: Names the missing ones, the columns found and, for each, the nearest of them.
@@ -122,7 +136,7 @@ def require(path: pathlib.Path, found: Collection[str], names: Mapping[str, str]
     example = ",".join(proposed)
     raise InputError(
         f"{path}: expected the columns {', '.join(required)}, missing: {', '.join(missing)}; found "
-        f"{shown(found)}; name yours, as in --config.data.columns={example}"
+        f"{shown(found)}; name yours, as in --{setting}={example}"
     )
 
 
@@ -142,7 +156,7 @@ def shown(found: Collection[str]) -> str:
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
-def _one(path: pathlib.Path, ours: str, theirs: str, found: Sequence[str]) -> str:
+def _one(path: pathlib.Path, ours: str, theirs: str, found: Sequence[str], setting: str) -> str:
     """Returns the column that ``named`` means: the one of that name, or the only one that is written alike."""
     if theirs in found:
         return theirs
@@ -153,7 +167,7 @@ def _one(path: pathlib.Path, ours: str, theirs: str, found: Sequence[str]) -> st
     near = difflib.get_close_matches(_plain(theirs), plain, n=1, cutoff=_LIKENESS)
     likely = plain[near[0]] if near else nearest(ours, found)
     hint = f"; did you mean {likely}?" if likely else ""
-    raise InputError(f"{path}: config.data.columns: expected a column {theirs} for {ours}, found {shown(found)}{hint}")
+    raise InputError(f"{path}: {setting}: expected a column {theirs} for {ours}, found {shown(found)}{hint}")
 
 
 def _written_values(found: Sequence[str]) -> list[str]:

@@ -73,6 +73,7 @@ def load(
     content: bytes | None = None,
     one_conversation: bool = False,
     text_needed: bool = True,
+    setting: str = columns_lib.SETTING,
 ) -> Table:
     """Reads the rows of a file.
 
@@ -83,29 +84,27 @@ def load(
         content: As for ``table_files.read``.
         one_conversation: Whether a file without a column for it is one conversation, named as the file is.
         text_needed: Whether there must be a text where the file has no features.
+        setting: What ``columns`` is called in errors; ``--`` and it is the flag that they propose.
 
     Raises:
         InputError: The file cannot be read, lacks a column (which names those found and the nearest) or has a
             malformed row; names the file and the line.
     """
-    named = columns_lib.parse(columns)
+    named = columns_lib.parse(columns, setting)
     file = nested_rows.with_turns_as_rows(table_files.read(path, kind, content), named)
     named = {ours: theirs for ours, theirs in named.items() if ours != columns_lib.TURNS}
-    names, forgiven = columns_lib.resolve(path, file.columns, named)
+    names, forgiven = columns_lib.resolve(path, file.columns, named, setting)
     keys = {name: names.get(name) or (f"({name})" if name in names.values() else name) for name in file.columns}
     rows = [(number, {keys[name]: value for name, value in row.items()}) for number, row in file.rows]
     rows, lists = nested_rows.with_lists_as_rows(path, file.unit, rows, names.values())
     notes = [*file.notes, *forgiven, *lists]
     named_by: list[str] = []
     if "conversation" not in names.values():
-        rows, named_by = nested_rows.with_conversations(path, rows)
-        if not named_by and one_conversation:
-            rows = [(number, {**row, "conversation": path.stem}) for number, row in rows]
-            named_by = ["has no column for the conversation, so that it is one"]
+        rows, named_by = _with_conversations(path, rows, one_conversation)
         notes += named_by
     text = ["text"] if text_needed and not _has_features(rows, names) else []
     required = [*([] if named_by else ["conversation"]), "speaker", *text]
-    columns_lib.require(path, file.columns, names, required)
+    columns_lib.require(path, file.columns, names, required, setting)
     if file.text_alone:
         _read_numbers(path, rows, names)
     if "turn" not in names.values():
@@ -135,6 +134,15 @@ def said(tables: Iterable[Table]) -> tuple[str, ...]:
     return tuple(f"{', '.join(names)}: {note}" for note, names in about.items())
 
 
+def _with_conversations(path: pathlib.Path, rows: nested_rows.Rows, one: bool) -> tuple[nested_rows.Rows, list[str]]:
+    """Names the conversations of rows without a column for it, if that can be, and says how."""
+    rows, named_by = nested_rows.with_conversations(path, rows)
+    if named_by or not one:
+        return rows, named_by
+    rows = [(number, {**row, "conversation": path.stem}) for number, row in rows]
+    return rows, ["has no column for the conversation, so that it is one"]
+
+
 def _has_features(rows: list[tuple[Number, dict[str, Any]]], names: Mapping[str, str]) -> bool:
     there = [name for name in FEATURES if name in names.values()]
     return any(isinstance(row.get(name), list) for name in there for _, row in rows)
@@ -146,7 +154,7 @@ def _read_numbers(path: pathlib.Path, rows: list[tuple[Number, dict[str, Any]]],
         if name in names.values():
             raise InputError(
                 f"{path}: column {name}: a csv file cannot hold features; put them into {path.stem}.npz, or name the "
-                f"columns that are read with --config.data.columns"
+                "columns that are read"
             )
     values = [name for name in names.values() if name.startswith(VALUE_PREFIX)]
     for _, row in rows:
