@@ -20,7 +20,7 @@ from dtrm_jax.config import ModelConfig
 from dtrm_jax.data.examples import Example
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.errors import InputError
-from dtrm_jax.inference.programs import make_predict
+from dtrm_jax.inference.compiled import make_predict
 from dtrm_jax.models.dialogue_trm.discriminator import Discriminator
 from dtrm_jax.models.dialogue_trm.intra_modal import IntraModal
 from dtrm_jax.models.encoders.bert import BertConfig

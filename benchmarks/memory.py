@@ -20,7 +20,7 @@ from benchmarks import record  # noqa: E402
 from benchmarks.ours import one_device  # noqa: E402
 from dtrm_jax import command_line  # noqa: E402
 from dtrm_jax.data.packing import build_pack  # noqa: E402
-from dtrm_jax.inference.programs import parameter_shapes  # noqa: E402
+from dtrm_jax.inference.compiled import parameter_shapes  # noqa: E402
 from dtrm_jax.training import setup  # noqa: E402
 from dtrm_jax.training.step import initial_state, parallelise  # noqa: E402
 

@@ -43,6 +43,7 @@ class EncoderTokenizer:
         added = self.tokenizer.get_added_tokens_decoder().values()
         marked = {token.content for token in added if token.special}
         self.tokenizer.add_special_tokens([token for token in self.special.all if token not in marked])
+        self.tokenizer.encode_special_tokens = True  # once: no thread may change it while another encodes
 
     @property
     def ids(self) -> SpecialIds:
@@ -61,7 +62,6 @@ class EncoderTokenizer:
 
         Somebody who writes "[SEP]" or "</s>" in an utterance gets ordinary characters.
         """
-        self.tokenizer.encode_special_tokens = True
         encoded = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [one.ids if self._reserved.keys().isdisjoint(one.ids) else self._spelled(one.ids) for one in encoded]
 

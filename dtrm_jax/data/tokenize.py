@@ -106,11 +106,27 @@ def tokenize(
     for conversation in conversations:
         utterances = [next(encoded) for _ in conversation.turns]
         speakers = conversation.speaker_indices()
-        sequences = []
-        for turn, target in enumerate(utterances):
-            past = indi_context(speakers, turn, config.window) if config.indi_context else []
-            future = future_indi_context(speakers, turn, config.future) if config.indi_context else []
-            before, after = ([utterances[j] for j in side] for side in (past, future))
-            sequences.append(build_sequence(target, before, special, config, after))
-        result.append(tuple(sequences))
+        result.append(tuple(sequence_of(i, utterances, speakers, special, config) for i in range(len(utterances))))
     return result
+
+
+def sequence_of(
+    turn: int,
+    utterances: Sequence[Sequence[int]],
+    speakers: Sequence[object],
+    special: SpecialIds,
+    config: TokensConfig,
+) -> TokenSequence:
+    """Returns the sequence of one turn of a conversation.
+
+    Args:
+        turn: Its index.
+        utterances: The ids of each turn's text.
+        speakers: Each turn's speaker.
+        special: Ids of the special tokens.
+        config: Window, limits and switches.
+    """
+    past = indi_context(speakers, turn, config.window) if config.indi_context else []
+    future = future_indi_context(speakers, turn, config.future) if config.indi_context else []
+    before, after = ([utterances[j] for j in side] for side in (past, future))
+    return build_sequence(utterances[turn], before, special, config, after)

@@ -11,7 +11,7 @@ from dtrm_jax.batch import Batch
 from dtrm_jax.data.examples import Example
 from dtrm_jax.data.packing import build_planned
 from dtrm_jax.data.plans import EvaluationPlan
-from dtrm_jax.inference.programs import Inspect, Predict, make_inspect, make_predict
+from dtrm_jax.inference.compiled import Inspect, Predict, make_inspect, make_predict
 from dtrm_jax.models.interface import Model
 from dtrm_jax.tasks import Targets, Task
 

@@ -27,7 +27,7 @@ from dtrm_jax.config import Config
 from dtrm_jax.data.encoder_tokenizer import load_tokenizer
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.errors import InputError
-from dtrm_jax.inference.programs import parameter_shapes
+from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.inference.trained import Trained
 from dtrm_jax.json_file import read_json, write_json
 from dtrm_jax.models.encoders import hub

@@ -134,7 +134,7 @@ class Wanted:
         return self._built(given.id, [turn.id for turn in given.turns], turns)
 
     def _built(self, name: str, ids: Sequence[str], turns: Sequence[GivenTurn]) -> Conversation:
-        features = {modality: self._matrix(modality, turns) for modality in self.sizes}
+        features = self.features(turns)
         if not self.reads_text and all(np.isnan(matrix).all() for matrix in features.values()):
             sizes = " or ".join(f"{size} {modality}" for modality, size in self.sizes.items())
             raise InputError(
@@ -151,13 +151,14 @@ class Wanted:
         except ValueError as error:  # two turns with one id
             raise InputError(str(error)) from None
 
-    def _matrix(self, modality: str, turns: Sequence[GivenTurn]) -> np.ndarray:
-        """Returns float32 ``[L, M]``, NaN where a turn lacks the modality."""
-        matrix = np.full((len(turns), self.sizes[modality]), np.nan, np.float32)
-        for row, turn in zip(matrix, turns, strict=True):
-            if (vector := turn.vectors[modality]) is not None:
-                row[:] = vector
-        return matrix
+    def features(self, turns: Sequence[GivenTurn]) -> dict[str, np.ndarray]:
+        """Returns modality -> float32 ``[L, M]``, NaN where a turn lacks the modality."""
+        result = {name: np.full((len(turns), size), np.nan, np.float32) for name, size in self.sizes.items()}
+        for index, turn in enumerate(turns):
+            for name, vector in turn.vectors.items():
+                if vector is not None:
+                    result[name][index] = vector
+        return result
 
 
 def separate(given: Any) -> tuple[bool, Iterator[Any]]:

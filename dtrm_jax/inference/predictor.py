@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import itertools
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,17 +10,17 @@ import jax
 import numpy as np
 import tqdm
 
-from dtrm_jax.batch import PackShape
 from dtrm_jax.compilation_cache import keep_compilations
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Conversation
 from dtrm_jax.data.examples import Example, make_examples
-from dtrm_jax.data.packing import build_pack, largest_first, plan_packs
+from dtrm_jax.data.packing import PlannedPack, build_pack, largest_first, plan_packs
 from dtrm_jax.inference import given as given_lib
 from dtrm_jax.inference.prediction import Prediction, predictions_of
-from dtrm_jax.inference.programs import Predict, make_predict
+from dtrm_jax.inference.programs import Programs
 from dtrm_jax.inference.reading import Source, read_trained
-from dtrm_jax.inference.shapes import grown, ladder, starts_in
+from dtrm_jax.inference.shapes import cut, grown, ladder, part_of, smallest, starts_in
+from dtrm_jax.inference.stream import Stream
 from dtrm_jax.inference.trained import Trained
 
 # So many of the largest packs' utterance slots are planned together, so that memory is bounded.
@@ -63,8 +62,7 @@ class Predictor:
         self.trained = dataclasses.replace(trained, config=_for_prediction(trained.config))
         self._wanted = given_lib.Wanted.of(trained)
         self._ladder = ladder(trained)
-        self._programs: dict[PackShape, Predict] = {}
-        self._lock = threading.Lock()
+        self._programs = Programs(self.trained)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -101,6 +99,19 @@ class Predictor:
                 result += self._predict_block(block, bar)
         return result[0] if single else result
 
+    def stream(self, conversation: str = "1") -> Stream:
+        """Begins a live conversation, whose turns are predicted as they come.
+
+        Many may go on side by side, in one thread or in several: they share the model and its compiled programs.
+
+        Args:
+            conversation: Its id, which its predictions have.
+
+        Raises:
+            InputError: The model looks at later turns, or cannot go on from turn to turn.
+        """
+        return Stream(self._programs, self._wanted, conversation)
+
     def _blocks(self, conversations: Iterable[Conversation]) -> Iterator[list[Conversation]]:
         """Yields conversations in lists of about as many turns as ``_PACKS_PER_BLOCK`` packs hold."""
         limit, block, turns = _PACKS_PER_BLOCK * self._ladder[-1].utterances, [], 0
@@ -125,40 +136,41 @@ class Predictor:
         return result
 
     def _outputs(self, examples: Sequence[Example]) -> Iterator[tuple[int, np.ndarray]]:
-        """Yields each conversation's index and ``[L, C]`` outputs, pack by pack."""
-        computing: collections.deque[tuple[tuple[int, ...], jax.Array]] = collections.deque()
-        for members, shape, starts in self._packs(examples):
-            pack = build_pack([examples[index] for index in members], shape, starts)
-            computing.append((members, self._program(shape)(self.trained.params, pack)))
-            if len(computing) == _IN_FLIGHT:
-                yield from _by_conversation(examples, *computing.popleft())
-        for members, output_UxC in computing:
-            yield from _by_conversation(examples, members, output_UxC)
-
-    def _packs(
-        self, examples: Sequence[Example]
-    ) -> Iterator[tuple[tuple[int, ...], PackShape, Sequence[Sequence[int]]]]:
-        """Yields the members of every pack, its shape and the places of its sequences."""
+        """Yields each conversation's index and ``[L, C]`` outputs."""
         largest, lengths = self._ladder[-1], [example.lengths for example in examples]
         fitting = [index for index in largest_first(lengths) if starts_in(largest, [examples[index]]) is not None]
-        for planned in plan_packs(lengths, fitting, largest):
-            yield planned.members, *self._smallest([examples[index] for index in planned.members])
+        yield from self._together(examples, plan_packs(lengths, fitting, largest))
         for index in sorted(set(range(len(examples))) - set(fitting)):
-            shape = grown(largest, examples[index])
-            yield (index,), shape, starts_in(shape, [examples[index]])
+            yield index, self._alone(examples[index])
 
-    def _smallest(self, members: Sequence[Example]) -> tuple[PackShape, Sequence[Sequence[int]]]:
-        """Returns the smallest shape of the ladder that holds conversations, and their places."""
-        for shape in self._ladder:
-            if (starts := starts_in(shape, members)) is not None:
-                return shape, starts
-        raise RuntimeError("a planned pack does not fit into its own shape")
+    def _together(self, examples: Sequence[Example], packs: Iterable[PlannedPack]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields the outputs of conversations that are packed; a pack is built while others are computed."""
+        computing: collections.deque[tuple[tuple[int, ...], jax.Array]] = collections.deque()
+        for planned in packs:
+            members = [examples[index] for index in planned.members]
+            shape, starts = smallest(self._ladder, members)
+            pack = build_pack(members, shape, starts)
+            computing.append((planned.members, self._programs.predict(shape)(self.trained.params, pack)))
+            if len(computing) == _IN_FLIGHT:
+                yield from _by_conversation(examples, *computing.popleft())
+        for indices, output_UxC in computing:
+            yield from _by_conversation(examples, indices, output_UxC)
 
-    def _program(self, shape: PackShape) -> Predict:
-        with self._lock:
-            if shape not in self._programs:
-                self._programs[shape] = make_predict(self.trained.model(shape), self.trained.task)
-            return self._programs[shape]
+    def _alone(self, example: Example) -> np.ndarray:
+        """Returns the outputs of a conversation that does not fit into the largest shape."""
+        params, turns = self.trained.params, len(example.labels)
+        if not self._programs.streams:
+            shape = grown(self._ladder[-1], example)
+            return np.asarray(self._programs.predict(shape)(params, build_pack([example], shape)))[:turns]
+        memory, outputs = self._programs.no_memory, []
+        for run in cut(example, self._ladder[-1]):
+            part = part_of(example, run)
+            shape, starts = smallest(self._ladder, [part])
+            pack = build_pack([part], shape, starts)
+            pack.turn_U[: len(run)] = run
+            output_UxC, memory = self._programs.step(shape)(params, memory, pack)
+            outputs.append(np.asarray(output_UxC)[: len(run)])
+        return np.concatenate(outputs)
 
 
 def _by_conversation(

@@ -1,45 +1,53 @@
-"""A model as compiled functions without dropout."""
+"""The compiled programs of a trained model, one per shape of packs, shared by all that use it."""
 
-from collections.abc import Callable
+import functools
+import threading
 from typing import Any
 
-import jax
-from jaxtyping import Array, Float
-
-from dtrm_jax.batch import Batch
-from dtrm_jax.data.packing.pack import build_pack
-from dtrm_jax.models.interface import Model
-from dtrm_jax.tasks import Task
-
-Predict = Callable[[Any, Batch], Float[Array, "U C"]]
-Inspect = Callable[[Any, Batch], tuple[Float[Array, "U C"], dict[str, Array]]]
+from dtrm_jax.batch import PackShape
+from dtrm_jax.inference.compiled import Predict, Step, make_predict, make_step, no_memory
+from dtrm_jax.inference.trained import Trained
+from dtrm_jax.models import architecture
 
 
-def make_predict(model: Model, task: Task) -> Predict:
-    """Returns the compiled ``predict(params, pack)``, without dropout.
+class Programs:
+    """Programs that are compiled when they are first used. Threads may share them.
 
-    Its result is every utterance slot's probabilities of the classes, or the real values.
+    Args:
+        trained: The model.
     """
 
-    @jax.jit
-    def predict(params: Any, pack: Batch) -> Float[Array, "U C"]:
-        return task.finish(model.apply({"params": params}, pack, deterministic=True))
+    def __init__(self, trained: Trained):
+        self.trained = trained
+        self._predict: dict[PackShape, Predict] = {}
+        self._step: dict[PackShape, Step] = {}
+        self._lock = threading.Lock()
 
-    return predict
+    @property
+    def causal(self) -> bool:
+        """Whether the model sees no later turn."""
+        return architecture(self.trained.config).is_causal(self.trained.config)
 
+    @property
+    def streams(self) -> bool:
+        """Whether a pack may go on where an earlier one ended."""
+        return self.causal and architecture(self.trained.config).streams
 
-def make_inspect(model: Model, task: Task) -> Inspect:
-    """Returns the compiled ``inspect(params, pack)``: ``predict``'s result and the model's summary, name -> ``[U]``."""
+    @functools.cached_property
+    def no_memory(self) -> Any:
+        """What the model remembers before the first turn."""
+        return no_memory(self.trained.model(self.trained.manifest.shape))
 
-    @jax.jit
-    def inspect(params: Any, pack: Batch) -> tuple[Float[Array, "U C"], dict[str, Array]]:
-        output_UxC, sown = model.apply({"params": params}, pack, deterministic=True, mutable=["intermediates"])
-        return task.finish(output_UxC), model.summarise(sown.get("intermediates", {}), pack)
+    def predict(self, shape: PackShape) -> Predict:
+        """Returns ``compiled.make_predict`` of packs of a shape."""
+        with self._lock:
+            if shape not in self._predict:
+                self._predict[shape] = make_predict(self.trained.model(shape), self.trained.task)
+            return self._predict[shape]
 
-    return inspect
-
-
-def parameter_shapes(model: Model) -> Any:
-    """Returns the model's parameter tree with shapes for leaves; nothing is computed."""
-    pack = build_pack([], model.shape)
-    return jax.eval_shape(lambda: model.init(jax.random.key(0), pack, deterministic=True)["params"])
+    def step(self, shape: PackShape) -> Step:
+        """Returns ``compiled.make_step`` of packs of a shape."""
+        with self._lock:
+            if shape not in self._step:
+                self._step[shape] = make_step(self.trained.model(shape), self.trained.task)
+            return self._step[shape]

@@ -9,7 +9,7 @@ import jax
 from dtrm_jax.config import Config
 from dtrm_jax.errors import InputError
 from dtrm_jax.inference import exported
-from dtrm_jax.inference.programs import parameter_shapes
+from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.inference.trained import Trained
 from dtrm_jax.models import build_model
 from dtrm_jax.models.interface import Model

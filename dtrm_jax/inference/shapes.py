@@ -1,12 +1,14 @@
 """The few shapes that a model's packs have in prediction: they follow from the trained model alone.
 
 Each is compiled once, when a conversation needs it. The largest is that of training, with at least one row for the
-longest sequence that there may be. A conversation that does not even fit into that gets a pack of its own, whose size
-is the next power of two.
+longest sequence that there may be. A conversation that does not even fit into that is cut into packs that go on with
+one another; if the model cannot do that, it gets a pack of its own, whose size is the next power of two.
+
+A turn of a live conversation is a pack of its own, of one row as long as its sequence, rounded up.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from dtrm_jax.batch import PackShape
 from dtrm_jax.data.examples import Example
@@ -16,6 +18,21 @@ from dtrm_jax.inference.trained import Trained
 
 _SMALL = 8  # so many times fewer rows has the pack of a short conversation
 _SMALL_UTTERANCES = 4  # utterance slots are cheap next to token slots
+_STEPS = 8  # the length of a single row is rounded up to one of so many between two powers of two
+
+
+def of_turn(length: int, features: tuple[tuple[str, int], ...], values: int) -> PackShape:
+    """Returns the shape of a pack of one turn.
+
+    Args:
+        length: Tokens of its sequence; 0 if no text is encoded.
+        features: As in ``PackShape``.
+        values: As in ``PackShape``.
+    """
+    if not length:
+        return PackShape((), 1, values=values, features=features)
+    rounded = aligned(length, max(aligned(1), 2 ** (length - 1).bit_length() // _STEPS))
+    return PackShape(((rounded, 1),), 1, values=values, features=features)
 
 
 def ladder(trained: Trained) -> tuple[PackShape, ...]:
@@ -56,6 +73,42 @@ def starts_in(shape: PackShape, examples: Sequence[Example]) -> list[list[int]] 
             return None
         starts.append(placed)
     return starts
+
+
+def smallest(shapes: Sequence[PackShape], examples: Sequence[Example]) -> tuple[PackShape, list[list[int]]]:
+    """Returns the first shape that holds conversations, and their places in it.
+
+    Raises:
+        ValueError: None does.
+    """
+    for shape in shapes:
+        if (starts := starts_in(shape, examples)) is not None:
+            return shape, starts
+    raise ValueError(f"expected conversations that fit into {shapes[-1]}")
+
+
+def cut(example: Example, shape: PackShape) -> Iterator[range]:
+    """Yields the turns of a conversation in runs, each as long as a pack holds."""
+    begin, turns = 0, len(example.labels)
+    while begin < turns:
+        filler, end = PackFiller(shape), begin
+        while end < turns and filler.add(example.lengths[end : end + 1]) is not None:
+            end += 1
+        yield range(begin, end)
+        begin = end
+
+
+def part_of(example: Example, turns: range) -> Example:
+    """Returns a run of turns of a conversation; their sequences have the contexts that they have in the whole."""
+    run = slice(turns.start, turns.stop)
+    return dataclasses.replace(
+        example,
+        sequences=example.sequences[run],
+        speakers=example.speakers[run],
+        labels=example.labels[run],
+        values=example.values[run],
+        features={name: matrix[run] for name, matrix in example.features.items()},
+    )
 
 
 def grown(shape: PackShape, example: Example) -> PackShape:

@@ -21,9 +21,14 @@ class Model(nn.Module):
         shape: Static shape of the packs that this instance takes.
         encoder_parts: Names of the top-level parameters that learn at the encoder's rate. All others learn at the
             rate of the rest.
+        streams: Whether the model, where it is causal, can follow a live conversation: a pack of turns of one
+            conversation may go on where an earlier pack ended. What the model must know of earlier turns, it keeps in
+            variables of the collection ``layers.memory.MEMORY``, which begin as zeros, where ``layers.memory.goes_on``
+            says so. A model that sees no other turn need only say True.
     """
 
     encoder_parts: ClassVar[frozenset[str]] = frozenset({"encoder"})
+    streams: ClassVar[bool] = False
 
     shape: PackShape
 

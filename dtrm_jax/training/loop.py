@@ -19,7 +19,7 @@ from dtrm_jax.data.pipeline import batches
 from dtrm_jax.data.plans import plan_evaluation
 from dtrm_jax.errors import printable
 from dtrm_jax.evaluation.evaluator import Evaluator
-from dtrm_jax.inference.programs import parameter_shapes
+from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.models import architecture
 from dtrm_jax.models.interface import NOT_CAUSAL
 from dtrm_jax.run_directory import RunDirectory

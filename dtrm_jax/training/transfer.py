@@ -16,7 +16,7 @@ from dtrm_jax.config import Config
 from dtrm_jax.conversation import LabelSpace, ValueSpace
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.aligned import align
-from dtrm_jax.inference.programs import parameter_shapes
+from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.inference.trained import Trained
 from dtrm_jax.models.interface import Model
 

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from dtrm_jax.batch import PackShape
 from dtrm_jax.conversation import ValueSpace
 from dtrm_jax.data.packing import build_pack
-from dtrm_jax.inference.programs import make_predict
+from dtrm_jax.inference.compiled import make_predict
 from dtrm_jax.models import build_model
 from dtrm_jax.tasks import Classes, Values
 from dtrm_jax.tasks.losses import cross_entropy

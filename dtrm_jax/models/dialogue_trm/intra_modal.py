@@ -7,8 +7,9 @@ from jaxtyping import Bool, Float, Int
 
 from dtrm_jax.batch import Array
 from dtrm_jax.config import IntraModalConfig
-from dtrm_jax.models.layers.attention import Drop, banded_attention
+from dtrm_jax.models.layers.attention import Drop
 from dtrm_jax.models.layers.transformer import LINEAR_INIT, Transformer
+from dtrm_jax.models.layers.windowed import WindowedAttention
 
 
 class IntraModal(nn.Module):
@@ -46,7 +47,8 @@ class IntraModal(nn.Module):
             bias_HxK1 = self.param("turn_distance", nn.initializers.zeros, (config.heads, distances))
 
         def dependent(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:
-            return banded_attention(q, k, v, conversation_U, turn_U, self.window, drop, bias_HxK1, future=self.future)
+            attention = WindowedAttention(self.window, self.future, name="window")
+            return attention(q, k, v, conversation_U, turn_U, drop, bias_HxK1)
 
         transformer = Transformer(
             layers=config.layers,
@@ -110,7 +112,7 @@ def hide_absent(conversation_U: Int[Array, " U"], present_U: Bool[Array, " U"]) 
 
     Turns that have the modality then do not see them. Unused slots, whose id is -1, keep it.
     """
-    return jnp.where(present_U, conversation_U, -2)
+    return jnp.where(present_U | (conversation_U < 0), conversation_U, -2)
 
 
 def _free(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -35,6 +35,8 @@ class DialogueTRM(Model):
         outputs: C, classes or real values.
         future: F, how many later turns are seen; the paper has none.
     """
+
+    streams: ClassVar[bool] = True
 
     config: ModelConfig
     encoder: Encoder | None

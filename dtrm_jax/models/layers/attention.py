@@ -6,6 +6,7 @@ as in ``dtrm_jax.batch``; E is the width of a head, ``...`` any leading axes.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -185,24 +186,58 @@ def banded_attention(
         block, blocks = utterances, 1
     cut = _Blocks(blocks, block)
     look = (blocks > 1, blocks > 1 and future > 0)
-    q, conversation_q, turn_q = (cut.queries(x, fill) for x, fill in ((q_UxHxE, 0), (conversation_U, -1), (turn_U, 0)))
+    queries = Turns(cut.queries(q_UxHxE, 0), cut.queries(conversation_U, -1), cut.queries(turn_U, 0))
     k, v, conversation_k, turn_k = (
         cut.keys(x, fill, *look) for x, fill in ((k_UxHxE, 0), (v_UxHxE, 0), (conversation_U, -1), (turn_U, 0))
     )
+    seen_k = None if seen_U is None else cut.keys(seen_U, False, *look)
+    keys = Turns(k, conversation_k, turn_k)
+    output, weights = attend_turns(queries, keys, v, window, drop, distance_bias_HxK1, seen_k, future)
+    return output.reshape(-1, *output.shape[2:])[:utterances], weights
+
+
+class Turns(NamedTuple):
+    """Queries or keys of turns, and where the turns stand.
+
+    Attributes:
+        vectors: Queries or keys.
+        conversation: Conversation ids.
+        turn: Turn indices.
+    """
+
+    vectors: Float[Array, "... X H E"]
+    conversation: Int[Array, "... X"]
+    turn: Int[Array, "... X"]
+
+
+def attend_turns(
+    queries: Turns,
+    keys: Turns,
+    v: Float[Array, "... Xk H E"],
+    window: int,
+    drop: Drop,
+    distance_bias_HxK1: Float[Array, "H K1"] | None,
+    seen_k: Bool[Array, "... Xk"] | None,
+    future: int,
+) -> tuple[Float[Array, "... Xq H E"], Float[Array, "... H Xq Xk"]]:
+    """Attention of eq. 3 between any turns: all pairs are scored. The arguments are those of ``banded_attention``."""
+    _, conversation_q, turn_q = queries
+    _, conversation_k, turn_k = keys
     mask = masks.context_dependent_mask(conversation_q, turn_q, conversation_k, turn_k, window, future)
     bias = None
     if distance_bias_HxK1 is not None:
-        distance = jnp.clip(turn_q[:, :, None] - turn_k[:, None, :], -future, window)
+        distance = jnp.clip(turn_q[..., :, None] - turn_k[..., None, :], -future, window)
         # Negative indices count from the end.
-        bias = jnp.moveaxis(distance_bias_HxK1[:, distance], 0, 1)
-    if seen_U is not None:
-        mask &= cut.keys(seen_U, False, *look)[:, None, :]
-    output, weights = attend(q, k, v, mask, drop, bias)
-    if seen_U is not None:
+        bias = jnp.moveaxis(distance_bias_HxK1[:, distance], 0, -3)
+    if seen_k is not None:
+        mask &= seen_k[..., None, :]
+    output, weights = attend(queries.vectors, keys.vectors, v, mask, drop, bias)
+    if seen_k is not None:
         # A softmax over no visible key is uniform over the hidden ones.
         sees = mask.any(axis=-1)
-        output, weights = jnp.where(sees[:, :, None, None], output, 0), jnp.where(sees[:, None, :, None], weights, 0)
-    return output.reshape(-1, *output.shape[2:])[:utterances], weights
+        output = jnp.where(sees[..., :, None, None], output, 0)
+        weights = jnp.where(sees[..., None, :, None], weights, 0)
+    return output, weights
 
 
 def _block_size(window: int) -> int:

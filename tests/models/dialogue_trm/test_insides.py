@@ -12,7 +12,7 @@ from dtrm_jax.data.plans import pack_shape, plan_evaluation
 from dtrm_jax.evaluation.evaluator import Evaluator
 from dtrm_jax.evaluation.files.inside_columns import ordered
 from dtrm_jax.evaluation.intermediates import read_out
-from dtrm_jax.inference.programs import make_inspect
+from dtrm_jax.inference.compiled import make_inspect
 from dtrm_jax.models import build_model
 from dtrm_jax.models.dialogue_trm.insides import weights_by_distance
 from dtrm_jax.models.layers import attention

@@ -13,9 +13,10 @@ from jaxtyping import Bool, Float
 from dtrm_jax.batch import Array
 from dtrm_jax.config import FusionConfig
 from dtrm_jax.models.dialogue_trm.fusions.fusion import LETTERS, Fusion, Position, Presence, Representations, ordered
-from dtrm_jax.models.layers.attention import Drop, banded_attention
+from dtrm_jax.models.layers.attention import Drop
 from dtrm_jax.models.layers.dropout import Dropout
 from dtrm_jax.models.layers.transformer import LINEAR_INIT, Arrangement, Attention, feed_forward
+from dtrm_jax.models.layers.windowed import WindowedAttention
 
 
 class CrossmodalLayer(nn.Module):
@@ -131,6 +132,7 @@ class MulT(Fusion):
         """Returns attention over the turns that have a modality, within the window."""
 
         def seeing(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:
-            return banded_attention(q, k, v, *position, self.window, drop, seen_U=seen_U, future=self.future)
+            attention = WindowedAttention(self.window, self.future, name="window")
+            return attention(q, k, v, *position, drop, seen_U=seen_U)
 
         return seeing

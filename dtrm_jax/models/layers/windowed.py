@@ -1,0 +1,82 @@
+"""Attention over turns that can go on where an earlier pack of the same conversation ended."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
+
+from dtrm_jax.batch import Array
+from dtrm_jax.models.layers.attention import Drop, Turns, attend_turns, banded_attention
+from dtrm_jax.models.layers.memory import MEMORY, goes_on
+
+
+class WindowedAttention(nn.Module):
+    """``banded_attention``; in a pack that goes on, the first turns also see the last ones of the pack before.
+
+    The keys and values of the last K turns are its memory. All pairs of a pack that goes on are scored, which for one
+    turn is a row of K + 1.
+
+    Attributes:
+        window: K.
+        future: F; there must be none where a pack goes on.
+    """
+
+    window: int
+    future: int = 0
+
+    @nn.compact
+    def __call__(
+        self,
+        q_UxHxE: Float[Array, "U H E"],
+        k_UxHxE: Float[Array, "U H E"],
+        v_UxHxE: Float[Array, "U H E"],
+        conversation_U: Int[Array, " U"],
+        turn_U: Int[Array, " U"],
+        drop: Drop,
+        distance_bias_HxK1: Float[Array, "H K1"] | None = None,
+        seen_U: Bool[Array, " U"] | None = None,
+    ) -> tuple[Float[Array, "U H E"], Float[Array, "..."]]:
+        """Returns the attended values and the weights; the arguments are those of ``banded_attention``."""
+        if not goes_on(self):
+            return banded_attention(
+                q_UxHxE,
+                k_UxHxE,
+                v_UxHxE,
+                conversation_U,
+                turn_U,
+                self.window,
+                drop,
+                distance_bias_HxK1,
+                seen_U,
+                self.future,
+            )
+        if self.future:
+            raise ValueError(f"expected attention to no later turn in a pack that goes on, found {self.future}")
+        used_U = conversation_U != -1
+        new = {
+            "keys": k_UxHxE,
+            "values": v_UxHxE,
+            "conversation": conversation_U,
+            "turn": turn_U,
+            "seen": used_U if seen_U is None else used_U & seen_U,
+        }
+        known = self._remembered(new, jnp.sum(used_U))
+        queries = Turns(q_UxHxE, conversation_U, turn_U)
+        keys = Turns(known["keys"], known["conversation"], known["turn"])
+        return attend_turns(
+            queries, keys, known["values"], self.window, drop, distance_bias_HxK1, known["seen"], self.future
+        )
+
+    def _remembered(self, new: dict[str, Array], used: Int[Array, ""]) -> dict[str, Array]:
+        """Returns what is known of the K turns before the pack and of its own, and remembers the last K of all."""
+
+        def nothing() -> dict[str, Any]:
+            return {name: jnp.zeros((self.window, *x.shape[1:]), x.dtype) for name, x in new.items()}
+
+        memory = self.variable(MEMORY, "turns", nothing)
+        known = {name: jnp.concatenate([memory.value[name], x]) for name, x in new.items()}
+        # The used slots of a pack come first.
+        memory.value = {name: jax.lax.dynamic_slice_in_dim(x, used, self.window) for name, x in known.items()}
+        return known
