@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dtrm_jax.errors import InputError
     from dtrm_jax.inference.prediction import Prediction
     from dtrm_jax.inference.predictor import Predictor, load
+    from dtrm_jax.inference.stream import Stream
     from dtrm_jax.run_directory import RunDirectory
 
 __version__ = "0.2.0"
@@ -29,6 +30,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "RunDirectory",
+    "Stream",
     "build_model",
     "evaluate",
     "load",
@@ -42,6 +44,7 @@ _PLACES = {
     "Prediction": ("dtrm_jax.inference.prediction", "Prediction"),
     "Predictor": ("dtrm_jax.inference.predictor", "Predictor"),
     "RunDirectory": ("dtrm_jax.run_directory", "RunDirectory"),
+    "Stream": ("dtrm_jax.inference.stream", "Stream"),
     "build_model": ("dtrm_jax.api", "build_model"),
     "evaluate": ("dtrm_jax.api", "evaluate"),
     "load": ("dtrm_jax.inference.predictor", "load"),

@@ -20,7 +20,7 @@ from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.evaluation.run import evaluate_run
 from dtrm_jax.inference.predictor import Predictor
-from dtrm_jax.inference.shapes import grown
+from dtrm_jax.inference.shapes import cut, grown
 from tests.factories import LABELS, random_conversation, with_features
 from tests.runs import ROOT, environment, tiny_run_config
 from tests.trained import SIZES, multimodal, random_run, random_trained
@@ -175,13 +175,24 @@ def test_fifty_conversations_of_different_sizes_compile_nothing_new(caplog):
     assert not [record.getMessage() for record in caplog.records if "XLA compilation" in record.getMessage()]
 
 
-@pytest.mark.parametrize("modalities", ["u", "av"])
-def test_a_conversation_longer_than_the_largest_shape_is_one_whole(modalities):
-    trained = random_trained(multimodal(modalities, model__intra_modal__turn_distance="learned"))
+@pytest.mark.parametrize(
+    ("modalities", "rows", "settings"),
+    [
+        ("u", ((16, 16), (32, 8)), {"model__intra_modal__turn_distance": "learned"}),
+        # Packs that are full of tokens before they are full of turns.
+        ("uav", ((32, 8),), {"model__fusion__kind": "mult", "model__fusion__layers": 1, "model__encoder__layers": 1}),
+    ],
+)
+def test_a_conversation_longer_than_the_largest_shape_is_one_whole(modalities, rows, settings):
+    trained = random_trained(multimodal(modalities, **settings), rows=rows)
     predictor = Predictor(trained)
-    given, *short = conversations(75, 4, 5)
+    absent = [(turn, name) for turn in range(3, 75, 4) for name in ("acoustic", "visual")]
+    given, *short = conversations(75, 4, 5, absent=absent)
     found = predictor.predict([short[0], given, short[1]])
     (example,) = make_examples([given], LABELS, trained.tokenizer, trained.normalization, trained.config)
+    lengths = [len(run) for run in cut(example, predictor._ladder[-1])]
+    assert sum(lengths) == 75
+    assert (max(lengths) == 32) == (modalities == "u")
     shape = grown(trained.manifest.shape, example)
     assert shape.utterances == 128
     whole = trained.model(shape).apply({"params": trained.params}, build_pack([example], shape), deterministic=True)
