@@ -186,10 +186,19 @@ def show(results: dict[str, dict[str, Any]]) -> None:
         )
 
 
+def machine(*, peers: bool) -> dict[str, Any]:
+    """Returns the device and the versions of the packages, PyTorch's too if there are peers."""
+    packages = ("jax", "flax", *(("torch", "transformers") if peers else ()))
+    return {
+        "device": jax.devices()[0].device_kind,
+        "cpus": os.cpu_count(),
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
 def describe(experiment: Experiment, utterances: int, tokens: int) -> dict[str, Any]:
     """Returns the measurements and the machine that they were made on."""
     settings, shape = experiment.config, experiment.manifest.shape
-    packages = ("jax", "flax", *(("torch", "transformers") if _PEERS.value else ()))
     return {
         "config": settings.name,
         "corpus": experiment.dataset.name,
@@ -199,9 +208,7 @@ def describe(experiment: Experiment, utterances: int, tokens: int) -> dict[str, 
         "intra_modal_layers": settings.model.intra_modal.layers,
         "dtype": settings.model.dtype,
         "products": settings.model.encoder.products,
-        "device": jax.devices()[0].device_kind,
-        "cpus": os.cpu_count(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
+        **machine(peers=bool(_PEERS.value)),
         "rounds": _ROUNDS.value,
         "utterances": utterances,
         "tokens": tokens,

@@ -215,6 +215,14 @@ class TorchPeer:
         self.model.eval()
         return self.logits(conversations).softmax(-1).cpu()
 
+    @torch.inference_mode()
+    def predict_last(self, sequences: Sequence[TokenSequence]) -> torch.Tensor:
+        """Returns the probabilities of the last of consecutive turns, from the sequences of all, ``[classes]``."""
+        self.model.eval()
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.half):
+            order = torch.arange(len(sequences), device=self.device)
+            return self.model([self._pad(sequences)], order, [len(sequences)])[-1].float().softmax(-1).cpu()
+
     def loss(self, conversations: Sequence[Conversation]) -> torch.Tensor:
         """Returns the mean cross-entropy of the labelled turns, ready to differentiate."""
         labels = [

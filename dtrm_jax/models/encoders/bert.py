@@ -85,10 +85,14 @@ class BertSelfAttention(nn.Module):
         """Returns the attended values of every token slot."""
         heads, width = self.config.heads, self.config.hidden_size
         projections = [Weights(width, _INIT, name=name)(width) for name in ("query", "key", "value")]
-        # One product instead of three.
-        kernel, bias = (jnp.concatenate(parts, axis=-1) for parts in zip(*projections, strict=True))
-        qkv = affine(x_TxD, kernel, bias, self.dtype, self.config.products)
-        q, k, v = (x.reshape(-1, heads, width // heads) for x in jnp.split(qkv, 3, axis=-1))
+        if sum(count for _, count in rows) > 1:
+            # One product instead of three.
+            kernel, bias = (jnp.concatenate(parts, axis=-1) for parts in zip(*projections, strict=True))
+            qkv = jnp.split(affine(x_TxD, kernel, bias, self.dtype, self.config.products), 3, axis=-1)
+        else:
+            # Of a single row, joining the kernels would take longer than the products.
+            qkv = [affine(x_TxD, *weights, self.dtype, self.config.products) for weights in projections]
+        q, k, v = (x.reshape(-1, heads, width // heads) for x in qkv)
         dropout = Dropout(self.config.attention_dropout)
         drop = None if deterministic else lambda w: dropout(w, False)
         attended, weights = row_attention(
