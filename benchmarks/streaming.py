@@ -4,9 +4,10 @@
         --config.train.label_smoothing=0 --config.train.class_balance=0 --config.data.source=FOLDER [--json FILE]
 
 The conversation is made of the test split's, laid end to end. The peer is the model of ``torch_peer.py``, which is
-given the token sequences of the last K + 1 turns, as a batch padded to the longest: what a turn sees in the first layer. (For
-our result it would need K more per layer.) Ours is given the text. Both take blocks of turns by turns, so that a
-machine that is slower for a while is slower for both. Weights above the encoder are not trained, which takes no other time.
+given the token sequences of the last K + 1 turns, as a batch padded to the longest: what a turn sees in the first
+layer. (For our result it would need K more per layer.) Ours is given the text. Both take blocks of turns by turns, so
+that a machine that is slower for a while is slower for both. Weights above the encoder are not trained, which takes no
+other time.
 """
 
 import os

@@ -24,14 +24,9 @@ class Programs:
         self._lock = threading.Lock()
 
     @property
-    def causal(self) -> bool:
-        """Whether the model sees no later turn."""
-        return architecture(self.trained.config).is_causal(self.trained.config)
-
-    @property
     def streams(self) -> bool:
         """Whether a pack may go on where an earlier one ended."""
-        return self.causal and architecture(self.trained.config).streams
+        return self.trained.is_causal and architecture(self.trained.config).streams
 
     @functools.cached_property
     def no_memory(self) -> Any:

@@ -37,7 +37,7 @@ class Stream:
 
     def __init__(self, programs: Programs, wanted: Wanted, conversation: str):
         config = programs.trained.config
-        if not programs.causal:
+        if not programs.trained.is_causal:
             raise InputError(
                 f"{programs.trained.name}: a live conversation needs a causal model, this one looks at later turns "
                 f"(config.tokens.future is {config.tokens.future})"
