@@ -78,6 +78,19 @@ def test_a_turn_costs_the_same_in_short_and_long_conversations(tmp_path):
     assert rows["160"]["bytes_a_further_turn"] < 1.5 * rows["80"]["bytes_a_further_turn"]
 
 
+def test_a_live_conversation_is_timed_turn_by_turn_and_is_as_the_whole(tmp_path):
+    file = tmp_path / "stream.json"
+    arguments = ("--config.data.planted.test=4", "--turns=30", "--blocks=2", "--nopeer", "--json", str(file))
+    result = run(tmp_path / "cache", "configs/demo.py", *arguments, script="streaming.py")
+    assert result.returncode == 0, result.stderr
+    record = json.loads(file.read_text())
+    assert list(record["results"]) == ["dtrm_jax"] and record["turns"] == 30
+    row = record["results"]["dtrm_jax"]
+    assert len(row["ms"]) == 30 and 0 < min(row["ms"]) <= row["median_ms"] <= row["p99_ms"] <= max(row["ms"]) + 1e-3
+    assert record["largest_difference"] < 1e-5
+    assert f"{row['median_ms']:.2f}" in result.stdout
+
+
 def test_a_start_that_fails_says_why():
     command = [sys.executable, "benchmarks/start_up.py", "--config", "configs/demo.py", "--config.train.epochs=0"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
