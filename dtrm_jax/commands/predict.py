@@ -51,8 +51,6 @@ def main(*names: str) -> int:
     except BrokenPipeError:  # what reads standard output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except InputError as error:  # of readers, which call the flag as the setting of a training
-        raise InputError(str(error).replace("--config.data.", "--").replace("config.data.", "--")) from error
     if chosen.folder is not None:
         print(f"written to {chosen.folder}; to read: {chosen.folder / 'report.html'}")
     elif chosen.file is not None:

@@ -91,9 +91,9 @@ def _turns(
     if kind not in LIVE:
         known = ", ".join(ending.removeprefix(".") for ending in LIVE)
         raise InputError(f"{path}: expected a kind of which each line is a turn, {known}, found {kind[1:]}")
-    named = columns_lib.parse(columns)
+    named = columns_lib.parse(columns, "columns")
     for number, values in LIVE[kind](path, itertools.chain([first], lines)):
-        names, _ = columns_lib.resolve(path, list(values), named)
+        names, _ = columns_lib.resolve(path, list(values), named, "columns")
         yield number, values, names
 
 

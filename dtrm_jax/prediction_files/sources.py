@@ -111,8 +111,8 @@ def told(path: pathlib.Path, beginning: bytes, columns: str) -> str:
         return KINDS["jsonl"]
     first = text.splitlines()[0] if text else ""
     header, _ = csv_file.parse(path, first, csv_file.delimiter_of(first))
-    named = columns_lib.parse(columns)
-    if len(header) > 1 and {"speaker", "text"} & set(columns_lib.resolve(path, header, named)[0].values()):
+    named = columns_lib.parse(columns, "columns")
+    if len(header) > 1 and {"speaker", "text"} & set(columns_lib.resolve(path, header, named, "columns")[0].values()):
         return KINDS["csv"]
     if ":" in first:
         return KINDS["txt"]
