@@ -1,0 +1,173 @@
+"""Line in, answer out: at once, and equal to the prediction of the whole conversation."""
+
+import csv
+import io
+import json
+import select
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dtrm_jax.errors import InputError
+from dtrm_jax.inference.predictor import Predictor
+from dtrm_jax.prediction_files.run import Streams, stream
+from tests.factories import tiny_config
+from tests.prediction_files.forms import as_csv, as_jsonl
+from tests.runs import ROOT, environment, tiny_run_config
+from tests.trained import SIZES, multimodal, random_run, random_trained
+
+TALK = [("Ann", "w7 w9"), ("Bob", "w20: w21"), ("Ann", "w5"), ("Cal", "w30 w31 w32"), ("Bob", "w7")]
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor(random_trained(tiny_config()))
+
+
+class Asking(io.BytesIO):
+    """Lines of which none is given before everything before it has been answered."""
+
+    def __init__(self, content: bytes, output: io.BytesIO, unanswered: int = 0):
+        super().__init__(content)
+        self._output, self._given, self._unanswered = output, 0, unanswered
+
+    def readline(self, *_) -> bytes:
+        answered = self._output.getvalue().count(b"\n")
+        assert answered == max(0, self._given - self._unanswered), "a line was read before the last was answered"
+        self._given += 1
+        return super().readline()
+
+
+def answered(predictor, content: bytes, *, kind="", columns="", format="jsonl", header=0) -> list[str]:
+    """Returns the lines of the output."""
+    output = io.BytesIO()
+    streams = Streams(input=Asking(content, output, header), output=output, terminal=False)
+    stream(lambda: predictor, ["-"], streams, kind=kind, columns=columns, format=format)
+    return output.getvalue().decode().splitlines()
+
+
+def check(rows, turns):
+    """Checks the probabilities of rows against those of the whole conversation."""
+    for row, turn in zip(rows, turns, strict=True):
+        assert row["prediction"] == turn.label
+        shares = [float(row[f"p_{name}"]) for name in turn.probabilities]
+        np.testing.assert_allclose(shares, list(turn.probabilities.values()), rtol=0, atol=1e-5)
+
+
+def test_each_line_is_answered_before_the_next_is_read(predictor):
+    lines = "".join(f"{speaker}: {text}\n" for speaker, text in TALK).encode()
+    rows = [json.loads(line) for line in answered(predictor, lines)]
+    assert [(row["speaker"], row["text"]) for row in rows] == TALK
+    check(rows, predictor.predict(TALK))
+
+
+def test_conversations_go_on_side_by_side(predictor):
+    mixed = [(name, turn) for turn in TALK for name in ("x", 7)]
+    rows = [
+        {"mood": place, "conversation": name, "speaker": s, "text": t} for place, (name, (s, t)) in enumerate(mixed)
+    ]
+    found = [json.loads(line) for line in answered(predictor, as_jsonl(rows))]
+    assert [{name: row[name] for name in rows[0]} for row in found] == rows
+    for name in ("x", 7):
+        check([row for row in found if row["conversation"] == name], predictor.predict(TALK))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_table_is_answered_row_by_row(predictor, delimiter):
+    rows = [{"Who": speaker, "Text": text, "note": 'a "b"'} for speaker, text in TALK]
+    content = as_csv(rows, delimiter)
+    output = io.BytesIO()
+    # The header of the input is answered with that of the output, when the first row is there.
+    streams = Streams(input=io.BytesIO(content), output=output, terminal=False)
+    stream(lambda: predictor, ["-"], streams, kind="", columns="speaker=Who", format="")
+    found = list(csv.DictReader(io.StringIO(output.getvalue().decode(), newline="")))
+    assert [{name: row[name] for name in rows[0]} for row in found] == rows
+    check(found, predictor.predict(TALK))
+
+
+def test_a_person_reads_a_line_per_turn(predictor, tmp_path):
+    (tmp_path / "talk.txt").write_text("Ann: w7 w9\nBob:  w20\x1b[2J \n")
+    streams = Streams(input=io.BytesIO(), output=io.BytesIO(), terminal=True)
+    stream(lambda: predictor, [str(tmp_path / "talk.txt")], streams, kind="", columns="", format="")
+    first, second = streams.output.getvalue().decode().splitlines()
+    turn, _ = predictor.predict([("Ann", "w7 w9"), ("Bob", "w20")])
+    share = f"{100 * turn.probabilities[turn.label]:.2f}"
+    assert first.split() == [turn.label, share, "Ann:", "w7", "w9"] and second.endswith("Bob: w20 [2J")
+
+
+def test_features_come_with_the_line():
+    predictor = Predictor(random_trained(multimodal("ua")))
+    vectors = np.random.default_rng(1).normal(size=(len(TALK), SIZES["acoustic"])).round(3).tolist()
+    rows = [{"speaker": s, "text": t, "acoustic": v} for (s, t), v in zip(TALK, vectors, strict=True)]
+    rows[2]["acoustic"] = None
+    check([json.loads(line) for line in answered(predictor, as_jsonl(rows))], predictor.predict(rows))
+
+
+WRONG = {
+    "no speaker": (b"Ann: w1\nw2\n", "stdin, line 2: expected Speaker: text, found 'w2'"),
+    "a speaker without a name": (b"Ann: w1\n\n: w2\n", "stdin, line 3: "),
+    "an empty text": (b"Ann: w1\nBob:\n", "stdin, line 2: "),
+    "half a json": (b'{"speaker": "Ann", "text": "w1"}\n{"speaker": "Bob", "te\n', "stdin, line 2: not JSON"),
+    "no object": (b'{"speaker": "Ann", "text": "w1"}\n7\n', "stdin, line 2: expected a JSON object, found int"),
+    "no column": (b'{"speaker": "Ann", "text": "w1"}\n{"text": "w1"}\n', "stdin, line 2: "),
+    "a number as text": (b'{"speaker": "Ann", "text": "w1"}\n{"speaker": "B", "text": 5}\n', "stdin, line 2: "),
+    "not UTF-8": (b"Ann: w1\nBob: \xe9\n", "stdin, line 2: expected UTF-8, found byte 0xe9"),
+    "zero bytes": (b"Ann: w1\nBob: \0\n", "stdin, line 2: expected text, found a NUL byte"),
+    "a short row": (b"speaker,text\nAnn,w1\nBob\n", "stdin, line 3: expected 2 fields, found 1"),
+    "half a field": (b'speaker,text\nAnn,w1\nBob,"w\n', "stdin, line 3: not a CSV row"),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_a_malformed_line_is_named_and_what_came_before_is_answered(predictor, mistake):
+    content, expected = WRONG[mistake]
+    streams = Streams(input=io.BytesIO(content), output=io.BytesIO(), terminal=False)
+    with pytest.raises(InputError) as caught:
+        stream(lambda: predictor, ["-"], streams, kind="", columns="", format="jsonl")
+    assert str(caught.value).startswith(expected) and "\n" not in str(caught.value)
+    (row,) = map(json.loads, streams.output.getvalue().splitlines())
+    assert (row["speaker"], row["text"]) == ("Ann", "w1")
+
+
+@pytest.mark.parametrize(
+    ("names", "content", "given", "expected"),
+    [
+        (["-"], b"", {}, "stdin: expected turns, found none"),
+        (["-"], b"speaker,text,text\n", {}, "stdin: expected each column once, missing or repeated: text"),
+        (["-"], b"[1]\n", {}, "stdin: expected a kind of which each line is a turn, txt, jsonl, csv, tsv, found json"),
+        (["-"], b"Ann: w1\n", {"format": "parquet"}, "--stream: expected --format table, csv, jsonl, found parquet"),
+        (["-", "-"], b"", {}, "--stream: expected one file, or - for standard input, found 2"),
+        (["none.txt"], b"", {}, "none.txt: cannot be read: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_streamed_is_refused(predictor, names, content, given, expected):
+    streams = Streams(input=io.BytesIO(content), output=io.BytesIO(), terminal=False)
+    with pytest.raises(InputError) as caught:
+        stream(lambda: predictor, names, streams, **{"kind": "", "columns": "", "format": ""} | given)
+    assert str(caught.value) == expected and streams.output.getvalue() == b""
+
+
+def test_the_command_talks_with_another_process(tmp_path):
+    run = random_run(tiny_run_config(tmp_path / "cache"), tmp_path / "run")
+    command = [sys.executable, "predict.py", "--checkpoint", str(run.path), "--stream", "--format=jsonl", "-"]
+    buffered = {name: value for name, value in environment(tmp_path).items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=buffered,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as process:
+        for number in range(3):
+            process.stdin.write(f"Ann: turn {number}\n")
+            assert select.select([process.stdout], [], [], 120)[0], "no answer"
+            assert json.loads(process.stdout.readline())["text"] == f"turn {number}"
+        process.stdin.write("and now?\n")
+        process.stdin.close()
+        assert process.wait(timeout=60) == 2 and process.stdout.read() == ""
+        assert process.stderr.read() == "error: stdin, line 4: expected Speaker: text, found 'and now?'\n"
