@@ -16,6 +16,7 @@ import pytest
 from dtrm_jax.config import DataConfig, PlantedConfig
 from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn, ValueSpace
 from dtrm_jax.data import corpus, download, readers
+from dtrm_jax.data import prepared as prepared_lib
 from dtrm_jax.data.readers import iemocap, meld
 from dtrm_jax.errors import InputError
 from dtrm_jax.planted import generate
@@ -92,9 +93,9 @@ def test_everything_a_conversation_can_hold_comes_back(tmp_path):
         for n in range(23)
     )
     dataset = Dataset("any name", labels, {"test": train[:5], "dev": (), "train": train})
-    records = tmp_path / "fingerprint" / "conversations" / "2.0.0"
-    corpus._build(dataset, tmp_path / "fingerprint", records)
-    result = corpus._read(records)
+    records = prepared_lib.records_in(tmp_path / "fingerprint")
+    prepared_lib.write(dataset, records)
+    result = prepared_lib.read(records)
     assert result == dataset
     assert list(result.splits) == ["test", "dev", "train"]
     kinds = {type(value) for turn in result.splits["train"][3].turns for value in (turn.id, turn.speaker, turn.text)}
@@ -113,9 +114,9 @@ def test_features_and_real_values_come_back(tmp_path):
         return Conversation(f"c{number}", turns, features)
 
     dataset = Dataset("x", ValueSpace(("calm", "loud")), {"train": tuple(map(made, range(5))), "test": (made(5),)})
-    records = tmp_path / "fingerprint" / "conversations" / "2.0.0"
-    corpus._build(dataset, tmp_path / "fingerprint", records)
-    result = corpus._read(records)
+    records = prepared_lib.records_in(tmp_path / "fingerprint")
+    prepared_lib.write(dataset, records)
+    result = prepared_lib.read(records)
     assert result == dataset and result.feature_sizes() == {"visual": 7, "acoustic": 4}
     for split, conversations in dataset.splits.items():
         for one, other in zip(result.splits[split], conversations, strict=True):
@@ -299,7 +300,7 @@ def test_a_killed_build_leaves_nothing_that_is_taken_as_complete(config, source)
 
 
 def test_a_failed_build_leaves_nothing_that_is_taken_as_complete(config, source, monkeypatch):
-    to_record = corpus._to_record
+    to_record = prepared_lib._to_record
 
     def fail_in_dev(conversation, labels):
         if conversation.turns[-1].id == "3":
@@ -307,7 +308,7 @@ def test_a_failed_build_leaves_nothing_that_is_taken_as_complete(config, source,
         return to_record(conversation, labels)
 
     with monkeypatch.context() as context:
-        context.setattr(corpus, "_to_record", fail_in_dev)
+        context.setattr(prepared_lib, "_to_record", fail_in_dev)
         with pytest.raises(RuntimeError, match="interrupted"):
             corpus.load(config)
     assert not list(pathlib.Path(config.cache).rglob("*.array_record-*"))
@@ -315,7 +316,7 @@ def test_a_failed_build_leaves_nothing_that_is_taken_as_complete(config, source,
 
 
 def test_two_processes_may_prepare_the_same_data(config, source, monkeypatch):
-    to_record, nested = corpus._to_record, []
+    to_record, nested = prepared_lib._to_record, []
 
     def overtaken(conversation, labels):
         if not nested:
@@ -323,22 +324,71 @@ def test_two_processes_may_prepare_the_same_data(config, source, monkeypatch):
             nested.append(corpus.load(config))  # another process starts later and is ready earlier
         return to_record(conversation, labels)
 
-    monkeypatch.setattr(corpus, "_to_record", overtaken)
+    monkeypatch.setattr(prepared_lib, "_to_record", overtaken)
     assert corpus.load(config) == nested[1] == meld.read(source)
 
 
-@pytest.mark.parametrize("damage", ["no info", "no records", "short records", "bad features"])
-def test_damaged_data_is_an_error_that_names_the_folder(config, damage):
-    corpus.load(config)
+@pytest.mark.parametrize("damage", ["no info", "no records", "short records", "bad features", "no manifest"])
+def test_damaged_data_is_prepared_again_with_one_line(config, damage, capsys):
+    first = corpus.load(config)
     (records,) = prepared(config)
     if damage == "no info":
         (records / "dataset_info.json").unlink()
     elif damage == "bad features":
         (records / "features.json").write_text("{")
+    elif damage == "no manifest":
+        (records / prepared_lib.MANIFEST).unlink()
     for path in records.glob("*train*.array_record-*"):
         if damage == "no records":
             path.unlink()
         elif damage == "short records":
             path.write_bytes(path.read_bytes()[:100])
+    capsys.readouterr()
+    assert corpus.load(config) == first
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and said[0].startswith(f"{records}: prepared data is damaged (")
+    assert said[1] == "preparing MELD: 6 conversations"
+    assert corpus.load(config) == first and not capsys.readouterr().err
+    assert [path.name for path in records.parents[1].iterdir()] == ["conversations"]
+
+
+def test_no_flipped_bit_of_prepared_data_goes_unnoticed(config):
+    """Each byte of what gives the records their meaning, and some of the records."""
+    first = corpus.load(config)
+    (records,) = prepared(config)
+    tried = 0
+    for path in sorted(records.iterdir()):
+        content = path.read_bytes()
+        places = range(len(content)) if path.suffix == ".json" else range(0, len(content), 997)
+        for place in places:
+            path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+            tried += 1
+            try:
+                assert prepared_lib.read(records) == first, (path.name, place)
+            except prepared_lib.Damaged as error:
+                assert str(error).isprintable()
+        path.write_bytes(content)
+    assert tried > 1000 and corpus.load(config) == first
+
+
+def test_damaged_data_that_cannot_be_replaced_is_one_line(config, monkeypatch):
+    corpus.load(config)
+    (records,) = prepared(config)
+    (records / "features.json").write_text("{")
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied", str(records))
+
+    monkeypatch.setattr(os, "rename", refused)
     message = fails(config)
-    assert str(records) in message and "delete this folder" in message
+    assert str(records) in message and "Permission denied" in message and "--config.data.cache=DIR" in message
+
+
+def test_names_with_any_character_keep_their_places(tmp_path):
+    names = ("a\nb", "joy", "c\rd", "e\u2028f", "", " x ", "\x85", "#", '"')
+    turns = tuple(Turn(f"{n}\n{name}", name, name, label=name) for n, name in enumerate(names))
+    notes = ("two\nlines",)
+    dataset = Dataset("x\ny", LabelSpace(names), {"train": (Conversation("c\r", turns),)}, notes)
+    records = prepared_lib.records_in(tmp_path / "fingerprint")
+    prepared_lib.write(dataset, records)
+    assert prepared_lib.read(records) == dataset
