@@ -1,9 +1,11 @@
 """Compiled programs are kept between processes, in the project's cache folder."""
 
-import os
-from pathlib import Path
+import contextlib
 
 import jax
+
+from dtrm_jax.errors import InputError
+from dtrm_jax.user_paths import cache_folder
 
 
 def keep_compilations() -> None:
@@ -13,5 +15,5 @@ def keep_compilations() -> None:
     and ``JAX_ENABLE_COMPILATION_CACHE=false`` keeps nothing, as ever.
     """
     if jax.config.jax_compilation_cache_dir is None:
-        cache = Path(os.environ.get("DTRM_CACHE") or "~/.cache/dtrm_jax").expanduser() / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+        with contextlib.suppress(InputError):  # without a home folder, nothing is kept
+            jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))

@@ -13,6 +13,9 @@ import numpy as np
 MODALITIES = {"u": "utterance", "a": "acoustic", "v": "visual"}
 # The parts of a corpus that models are trained on, chosen by and scored on.
 SPLITS = ("train", "dev", "test")
+# The largest real-valued emotion. Single precision holds the squares of such numbers, of the gradients that follow from
+# them, and the sums of these over any corpus.
+LARGEST_VALUE = 1e12
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

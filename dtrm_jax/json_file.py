@@ -2,11 +2,36 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from dtrm_jax.errors import InputError
 from dtrm_jax.replacing import replacing
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # as JSON writes a half of a pair
+
+
+def parse_json(text: str) -> Any:
+    """Returns the value of a JSON text that anyone may have written.
+
+    Raises:
+        ValueError: It is not JSON, or holds what no program can keep: brackets nested too deeply, a whole number of
+            thousands of digits, half of a surrogate pair. The message is a part of a line.
+    """
+    try:
+        value = json.loads(text)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not valid JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("not valid JSON: nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ValueError("expected Unicode, found half of a surrogate pair") from None
+    except ValueError:  # whose advice is for programmers
+        raise ValueError("expected numbers of a usual size, found one of thousands of digits") from None
+    return value
 
 
 def read_json(path: str | os.PathLike, what: str) -> Any:
@@ -20,11 +45,17 @@ def read_json(path: str | os.PathLike, what: str) -> Any:
         InputError: It is missing or not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: expected {what}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # a file of brackets is too deep
-        raise InputError(f"{path}: not valid JSON: {error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: not valid JSON: expected UTF-8, found byte 0x{error.object[error.start]:02x}"
+        ) from error
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def write_json(path: str | os.PathLike, values: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import safetensors
 
 from dtrm_jax.errors import InputError
@@ -71,6 +72,13 @@ def check(
         problems.append(f"expected {expected} in {_listing(mistyped)}")
     if problems:
         raise InputError(f"{path}: does not hold {holds}: {'; '.join(problems)}")
+
+
+def finite(path: str | os.PathLike, name: str, array: np.ndarray) -> np.ndarray:
+    """Returns an array; raises InputError that names it if it has NaN or infinity among its numbers."""
+    if not np.isfinite(array).all():
+        raise InputError(f"{path}: {name}: expected finite numbers, found NaN or infinity among them")
+    return array
 
 
 def _listing(names: Sequence[str], shown: int = 3) -> str:

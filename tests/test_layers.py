@@ -11,6 +11,8 @@ FLOORS = {
     "replacing": 0,
     "json_file": 0,
     "tensor_file": 0,
+    "npz_file": 0,
+    "user_paths": 0,
     "settings": 0,
     "special_tokens": 0,
     "host_memory": 0,

@@ -5,7 +5,6 @@ covers everything that the conversations depend on (``readers.reader.Source``), 
 data. What is damaged there is prepared again, which takes nothing but time.
 """
 
-import os
 import pathlib
 import shutil
 import sys
@@ -14,6 +13,7 @@ from dtrm_jax.config import DataConfig
 from dtrm_jax.conversation import Dataset
 from dtrm_jax.data import prepared, readers
 from dtrm_jax.errors import InputError, printable
+from dtrm_jax.user_paths import cache_folder
 
 _FULL = 1 << 20  # free bytes below which a disk is full
 _ELSEWHERE = "choose another folder with --config.data.cache=DIR or $DTRM_CACHE"
@@ -29,7 +29,7 @@ def load(config: DataConfig) -> Dataset:
     Raises:
         InputError: There is no such corpus, its source is missing or malformed, or the cache cannot be written.
     """
-    cache = pathlib.Path(config.cache or os.environ.get("DTRM_CACHE") or "~/.cache/dtrm_jax").expanduser()
+    cache = cache_folder(config.cache)
     source = readers.find(config.name).locate(config, cache)
     folder = cache / config.name / (source.fingerprint[:16] + ("" if prepared.has_array_record() else "-parquet"))
     records = prepared.records_in(folder)

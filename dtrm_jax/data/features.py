@@ -2,15 +2,15 @@
 
 import dataclasses
 import os
-import zipfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from dtrm_jax import npz_file
 from dtrm_jax.conversation import Conversation
 from dtrm_jax.errors import InputError
 
+_LARGEST = 1e15  # of a standardised feature, whose square the model computes in single precision
 _SMALLEST_STD = 1e-6  # of a dimension that carries anything, relative to the size of its mean
 
 
@@ -49,7 +49,8 @@ class Normalization:
         """Returns the conversation's standardised features, float32 ``[L, M]``; absent rows stay NaN.
 
         Raises:
-            InputError: The conversation has other features than the training split had.
+            InputError: The conversation has other features than the training split had, or one that is too far from
+                them to be computed with.
         """
         result = {}
         for name, mean in self.mean.items():
@@ -59,8 +60,21 @@ class Normalization:
                 raise InputError(
                     f"conversation {conversation.id}: expected {len(mean)} {name} features per turn, found {size}"
                 )
-            result[name] = (found - mean) / self.std[name]
+            with np.errstate(over="ignore", invalid="ignore"):  # what is then too large is refused
+                result[name] = (found - mean) / self.std[name]
+            self._check(conversation, name, result[name])
         return result
+
+    def _check(self, conversation: Conversation, name: str, standardised: np.ndarray) -> None:
+        found = conversation.features[name]
+        wrong = ~np.isnan(found) & ~(np.abs(standardised) <= _LARGEST)
+        if wrong.any():
+            turn, column = (int(index) for index in np.argwhere(wrong)[0])
+            mean, std = self.mean[name][column], self.std[name][column]
+            raise InputError(
+                f"conversation {conversation.id}, turn {conversation.turns[turn].id}: {name} feature {column + 1} is "
+                f"{found[turn, column]:g}, too far from the training split's mean {mean:g} (standard deviation {std:g})"
+            )
 
     @property
     def sizes(self) -> tuple[tuple[str, int], ...]:
@@ -80,17 +94,23 @@ class Normalization:
             InputError: The file is missing or damaged.
         """
         kinds: dict[str, dict[str, np.ndarray]] = {"mean": {}, "std": {}}
-        try:
-            with np.load(Path(path), allow_pickle=False) as arrays:
-                for key in arrays.files:
-                    name, kind = key.rsplit("/", 1)
-                    kinds[kind][name] = arrays[key]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path}: cannot read the features' statistics: {error}") from error
+        for key, array in npz_file.read(path, _check_statistics).items():
+            name, _, kind = key.rpartition("/")
+            kinds[kind][name] = array
+        whole = {name: array.shape for name, array in kinds["mean"].items()}
+        good = all(np.isfinite(mean).all() for mean in kinds["mean"].values())
+        good = good and all(np.isfinite(std).all() and (std > 0).all() for std in kinds["std"].values())
+        if not good or whole != {name: array.shape for name, array in kinds["std"].items()}:
+            raise InputError(f"{path}: expected a mean and a positive standard deviation of every feature")
         return cls(**kinds)
 
     def _kinds(self) -> list[tuple[str, dict[str, np.ndarray]]]:
         return [("mean", self.mean), ("std", self.std)]
+
+
+def _check_statistics(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    if name.rpartition("/")[2] not in ("mean", "std") or len(shape) != 1 or dtype != np.float32:
+        raise ValueError(f"expected the mean or std of features in float32, found {dtype} {shape}")
 
 
 def present_rows(matrix: np.ndarray) -> np.ndarray:

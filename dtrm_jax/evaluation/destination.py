@@ -13,6 +13,7 @@ from dtrm_jax.config import DataConfig
 from dtrm_jax.errors import InputError
 from dtrm_jax.json_file import read_json
 from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.user_paths import expanded
 
 METRICS_FILE = "metrics.json"
 _LETTERS = 8  # of the digest that tells two sources of one name apart
@@ -33,10 +34,10 @@ def other_source(
     if trained_on:
         own = trained_on == found
     else:  # what was named cannot be known to be the run's, so it replaces nothing of the run's
-        own = source is None or Path(source).expanduser().resolve() == Path(settings.source).expanduser().resolve()
+        own = source is None or expanded(source).resolve() == expanded(settings.source).resolve()
     if own:
         return None
-    return Path(place).expanduser().resolve().name if place else settings.name
+    return expanded(place).resolve().name if place else settings.name
 
 
 def destination(

@@ -33,6 +33,7 @@ from dtrm_jax.json_file import read_json, write_json
 from dtrm_jax.models.encoders import hub
 from dtrm_jax.models.interface import Model
 from dtrm_jax.run_directory import Manifest
+from dtrm_jax.user_paths import expanded
 
 CONFIG, WEIGHTS, STATISTICS, TOKENIZER = (
     "config.json",
@@ -170,7 +171,7 @@ def _without_places(config: Config) -> Config:
     values = config_lib.to_dict(config)
     values["data"] |= {"source": "", "cache": ""}
     for section, setting in ((values["model"]["encoder"], "pretrained"), (values["train"], "init_from")):
-        place = Path(section[setting]).expanduser()
+        place = expanded(section[setting])
         if place.is_absolute() or place.is_dir():  # and not a name on the hub
             section[setting] = place.name
     return config_lib.from_dict(values)
@@ -280,7 +281,7 @@ def _read_arrays(
 ) -> dict[str, np.ndarray]:
     with tensor_file.opened(path) as file:
         tensor_file.check(path, file, {name: name for name in file.keys()}, expected, holds=holds, types=types)
-        return {name: file.get_tensor(name) for name in expected}
+        return {name: tensor_file.finite(path, name, file.get_tensor(name)) for name in expected}
 
 
 def _shown(value: Any) -> str:

@@ -1,7 +1,6 @@
 """A trained model is read from wherever it lies: a run directory, an exported folder, or the Hugging Face hub."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,6 +13,7 @@ from dtrm_jax.inference.trained import Trained
 from dtrm_jax.models import build_model
 from dtrm_jax.models.interface import Model
 from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.user_paths import expanded
 
 Source = RunDirectory | str | os.PathLike[str]
 
@@ -31,7 +31,7 @@ def read_trained(source: Source, *, checkpoint: str = "best") -> Trained:
     """
     if isinstance(source, RunDirectory):
         return _read_run(source, checkpoint)
-    folder = Path(source).expanduser()
+    folder = expanded(source)
     if not folder.exists():
         folder = exported.download(os.fspath(source)) or folder
     if not exported.is_exported(folder):

@@ -12,6 +12,7 @@ from dtrm_jax.errors import InputError
 from dtrm_jax.prediction_files.sources import Source
 from dtrm_jax.prediction_files.writing import FORMATS
 from dtrm_jax.replacing import replacing
+from dtrm_jax.user_paths import expanded
 
 _IN_MEMORY = 1 << 24  # bytes of standard output that wait in memory; more of them wait in a temporary file
 _NAME = "predictions"  # of the file in a folder
@@ -63,7 +64,7 @@ def destination(output: str | None, format: str, sources: Sequence[Source], *, t
         if format == "parquet" and terminal:
             raise InputError("--format=parquet: expected --output, as a terminal cannot show it")
         return Destination(format or ("table" if terminal else _READ_BY_PROGRAMS))
-    path = pathlib.Path(output).expanduser()
+    path = expanded(output)
     ending = path.suffix.lower().removeprefix(".")
     if path.is_dir() or output.endswith("/") or not (ending or path.is_file()):
         format = format or _READ_BY_PROGRAMS

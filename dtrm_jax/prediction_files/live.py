@@ -127,7 +127,7 @@ def _of_fields(path: pathlib.Path, lines: Lines) -> Rows:
     columns_lib.resolve(path, header, {})
     for number, text in lines:
         try:
-            (cells,) = csv.reader([text], delimiter=delimiter, strict=True)
+            (cells,) = csv_file.reader([text], delimiter)
         except csv.Error as error:
             raise InputError(f"{path}, line {number}: not a CSV row: {error}") from None
         if len(cells) != len(header):

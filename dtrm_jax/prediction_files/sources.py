@@ -12,6 +12,7 @@ from typing import BinaryIO
 from dtrm_jax.data.readers import columns as columns_lib
 from dtrm_jax.data.readers import csv_file, table_files
 from dtrm_jax.errors import InputError
+from dtrm_jax.user_paths import expanded
 
 STANDARD_INPUT = "-"
 # The kinds by the names that a user gives them.
@@ -67,7 +68,7 @@ def opened(names: Sequence[str], standard_input: BinaryIO) -> Iterator[tuple[pat
     if names[0] == STANDARD_INPUT:
         yield pathlib.Path(_STDIN_NAME), standard_input
         return
-    path = pathlib.Path(names[0]).expanduser()
+    path = expanded(names[0])
     try:
         file = path.open("rb")
     except OSError as error:
@@ -80,7 +81,7 @@ def _find(name: str, kind: str, columns: str, standard_input: BinaryIO) -> Sourc
     if name == STANDARD_INPUT:
         path, content = pathlib.Path(_STDIN_NAME), standard_input.read()
         return Source(path, kind or told(path, content, columns), content)
-    path = pathlib.Path(name).expanduser()
+    path = expanded(name)
     try:
         with path.open("rb") as file:
             beginning = file.read(_BEGINNING)

@@ -30,6 +30,7 @@ from dtrm_jax.config import Config, different_settings
 from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.errors import InputError
+from dtrm_jax.json_file import read_json
 from dtrm_jax.replacing import replacing
 from dtrm_jax.run_directory.manifest import Manifest
 
@@ -190,13 +191,7 @@ class RunDirectory:
         return Checkpoints(folder, select_by, read_only, only_best=self.is_pruned())
 
     def _read_json(self, name: str) -> Any:
-        file = self.path / name
-        try:
-            return json.loads(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{file}: expected a run directory of a training: {error.strerror}") from error
-        except ValueError as error:
-            raise InputError(f"{file}: not valid JSON: {error}") from error
+        return read_json(self.path / name, "a run directory of a training")
 
     def _check_planner(self, there: int, here: int) -> None:
         if there != here:

@@ -14,6 +14,7 @@ from dtrm_jax.replacing import replacing
 from dtrm_jax.sharing.evaluations import Evaluation
 from dtrm_jax.sharing.rounding import Rounding
 from dtrm_jax.tasks import METRICS
+from dtrm_jax.user_paths import expanded
 
 CARD = "README.md"
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -100,7 +101,7 @@ def _metadata(name: str, trained: Trained, evaluations: Sequence[Evaluation], ow
         library_name="dtrm_jax",
         pipeline_tag="text-classification" if trained.config.model.reads_text else None,
         tags=list(dict.fromkeys(tags)),
-        base_model=pretrained if "/" in pretrained and not Path(pretrained).expanduser().is_dir() else None,
+        base_model=pretrained if "/" in pretrained and not expanded(pretrained).is_dir() else None,
         metrics=list(dict.fromkeys(score.metric.name for one in evaluations for score in one.scores)) or None,
         model_name=name,
         eval_results=results or None,

@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -13,7 +15,7 @@ import tqdm
 from dtrm_jax.config import Config
 from dtrm_jax.replacing import replacing
 from dtrm_jax.run_directory import RunDirectory
-from dtrm_jax.run_directory.log_file import read_records
+from dtrm_jax.run_directory.log_file import damaged_lines, read_records
 from dtrm_jax.training.loggers import open_loggers
 
 
@@ -30,7 +32,8 @@ class TrainingLog:
         """
         self._loggers = open_loggers(run, config, start)
         file = run.metrics_file
-        kept = [record for record in read_records(file) if record["step"] <= start]
+        _set_damaged_aside(file, start)
+        kept = [record for record in read_records(file, damaged=True) if record["step"] <= start]
         with replacing(file) as rewritten:
             rewritten.writelines(json.dumps(record) + "\n" for record in kept)
         self._file = open(file, "a", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
@@ -49,6 +52,15 @@ class TrainingLog:
         self._file.close()
         for logger in self._loggers:
             logger.close()
+
+
+def _set_damaged_aside(file: Path, start: int) -> None:
+    """Keeps a log with damaged lines under another name, and says so: a log is no reason not to train on."""
+    if lines := damaged_lines(file):
+        aside = file.with_name(f"{file.stem}-damaged-at-{start}{file.suffix}")
+        shutil.copyfile(file, aside)
+        count = f"{len(lines)} line{'s' if len(lines) > 1 else ''}, the first line {lines[0]},"
+        print(f"{file}: {count} are no records of training and left out; {aside.name} has them", file=sys.stderr)
 
 
 class Bar(tqdm.tqdm):

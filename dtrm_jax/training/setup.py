@@ -99,10 +99,11 @@ def prepare(config: Config, run: RunDirectory | None = None) -> Experiment:
     protocol.require_splits(dataset, used)
     config = with_metric(config, task_of(dataset.labels, config.data.neutral), dataset.name)
     tokenizer, encoder = encoder_of(config, dataset, begun) if config.model.reads_text else (None, None)
-    normalization = Normalization.fit(dataset.splits["train"], config.model.feature_modalities)
-    prepared = {
-        split: make_examples(dataset.splits[split], dataset.labels, tokenizer, normalization, config) for split in used
-    }
+    try:
+        normalization = Normalization.fit(dataset.splits["train"], config.model.feature_modalities)
+    except InputError as error:
+        raise InputError(f"{dataset.name}: {error}") from error
+    prepared = {split: _examples(dataset, split, tokenizer, normalization, config) for split in used}
     for split, examples in prepared.items():
         if not any((example.labels >= 0).any() or np.isfinite(example.values).any() for example in examples):
             raise InputError(f"{dataset.name}: expected labelled turns in the {split} split, found none")
@@ -130,6 +131,19 @@ def prepare(config: Config, run: RunDirectory | None = None) -> Experiment:
         plan=plan,
         beginning=begun,
     )
+
+
+def _examples(
+    dataset: Dataset,
+    split: str,
+    tokenizer: EncoderTokenizer | None,
+    normalization: Normalization,
+    config: Config,
+) -> list[Example]:
+    try:
+        return make_examples(dataset.splits[split], dataset.labels, tokenizer, normalization, config)
+    except InputError as error:
+        raise InputError(f"{dataset.name}, {split} split, {error}") from error
 
 
 def _is_annotated(conversation: Conversation) -> bool:

@@ -85,7 +85,7 @@ def test_a_vocabulary_larger_than_the_embedding_is_refused(folder):
     [
         ("tokenizer.json", b"{}", "expected a tokenizer of the tokenizers library"),
         ("vocab.txt", b"[PAD]\n\xff\xfe\n", "expected UTF-8 text"),
-        ("tokenizer_config.json", b"{", "expected JSON"),
+        ("tokenizer_config.json", b"{", "not valid JSON"),
     ],
 )
 def test_a_damaged_tokenizer_is_refused(folder, name, content, expected):

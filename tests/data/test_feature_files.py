@@ -240,9 +240,9 @@ def test_the_authors_audio_is_joined_by_utterance_and_may_be_absent(tmp_path):
         (
             "audio.pkl",
             lambda v: v["test"].update({"0_0": np.ones(4)}),
-            "test utterance 0_0: expected 13 finite",
+            "test utterance 0_0: expected 13 numbers, found 4",
         ),
-        ("audio.pkl", lambda v: v["train"]["2_0"].fill(np.inf), "train utterance 2_0: expected a vector of finite"),
+        ("audio.pkl", lambda v: v["train"]["2_0"].fill(np.inf), "train utterance 2_0: expected 13 finite"),
         ("audio.pkl", lambda v: [part.clear() for part in v.values()], "expected vectors, found none"),
     ],
 )
@@ -291,7 +291,10 @@ def change(field, id, value):
         (lambda content: content[8].append("Ses01_a"), "'Ses01_a': listed in train and again in test"),
         (lambda content: content[8].clear(), "expected test to hold at least one conversation id"),
         (lambda content: content[4].pop("Ses05_x"), "'Ses05_x': expected acoustic to be a list, found nothing"),
-        (lambda content: content.append(3), "(6, 7, 9, 10, 11, 12, 13 fields), found a tuple of 10 (dict, dict, dict"),
+        (
+            lambda content: content.append(3),
+            "test, field 9 of 10 as in features of MELD with faces: expected a list of conversation ids, found int",
+        ),
         (lambda content: content.pop(), "found a tuple of 8"),
     ],
 )

@@ -68,10 +68,16 @@ def change(field, *path):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (change(SPEAKERS, ["b"]), "found a list of 6 (list, dict, dict, list, list, list)"),
-        (change(TRAIN, {"b": 1}), "found a list of 6 (dict, dict, dict, dict, list, list)"),
+        (
+            change(SPEAKERS, ["b"]),
+            "speakers, field 1 of 6 as in COSMIC's transcripts: expected a dict of conversations",
+        ),
+        (
+            change(TRAIN, {"b": 1}),
+            "train, field 4 of 6 as in COSMIC's transcripts: expected a list of conversation ids, found dict of int",
+        ),
         (change(VALID, []), "expected valid to hold at least one conversation id"),
-        (change(TEST, [5.0]), "found a list of 6"),
+        (change(TEST, [5.0]), "expected a list of conversation ids, found list of float"),
         (change(TEST, ["\ud800"]), "expected test to hold at least one conversation id, and no empty one"),
         (change(TEST, ["d", "nobody"]), "'nobody': expected speakers to be a list"),
         (change(TEST, ["b", "d"]), "'b': listed in train and again in test"),
@@ -100,12 +106,18 @@ def test_every_damage_names_its_conversation(tmp_path, damage, words):
     assert words in fails(write(tmp_path, value))
 
 
-@pytest.mark.parametrize("value", [content()[:5], [*content(), {}], {"speakers": 1}, "text", 5, None, []])
+@pytest.mark.parametrize("value", [content()[:5], {"speakers": 1}, "text", 5, None, []])
 def test_another_structure_is_described(tmp_path, value):
     message = fails(write(tmp_path, value))
     assert "a list of 6 (speakers, labels, sentences, train, test, valid)" in message
     if type(value) is list:
         assert f"found a list of {len(value)}" in message
+
+
+def test_a_structure_of_a_known_length_is_described_by_the_field_that_does_not_fit(tmp_path):
+    message = fails(write(tmp_path, [*content(), {}]))
+    assert "sentences, field 4 of 7 as in COSMIC's transcripts of MELD: expected a dict of conver" in message
+    assert message.endswith("found list of str")
 
 
 def test_a_missing_file_is_named(tmp_path):

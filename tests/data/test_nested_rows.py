@@ -183,13 +183,13 @@ def test_missing_turns_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"a": [1,', "train.json, line 1: not JSON"),
-        ('[{"a": 1}', "train.json: not JSON"),
+        ('{"a": [1,', "train.json, line 1: not valid JSON"),
+        ('[{"a": 1}', "train.json: not valid JSON"),
         ("[1]", "train.json, row 1: expected a JSON object, found int"),
         ("3", "train.json: expected a list of JSON objects, found int"),
         ("[]", "train.json: expected rows, found none"),
-        ("", "train.json: not JSON"),
-        ("[" * 100_000, "train.json: not a row: nested too deeply"),
+        ("", "train.json: not valid JSON"),
+        ("[" * 100_000, "train.json: not valid JSON: nested too deeply"),
     ],
 )
 def test_a_bad_json_file_is_named(tmp_path, text, message):

@@ -157,7 +157,10 @@ def without(*names, rows=ROWS):
         (changed(3, turn=7), ", # 4: conversation 'b' has turn '7' twice"),
         (changed(1, text=""), ", # 2: text is empty, and there are no features instead"),
         ([{**row, "label": None} for row in ROWS], ": expected labels, each once, found 0"),
-        ([{**row, "value_power": float("inf")} for row in VALUED], ", # 1: value_power: expected a finite number"),
+        (
+            [{**row, "value_power": float("inf")} for row in VALUED],
+            ", # 1: value_power: expected a number from -1e+12 to 1e+12",
+        ),
     ],
 )
 def test_a_bad_table_is_named(tmp_path, kind, rows, message):
@@ -177,7 +180,7 @@ ROW = '{"conversation": 1, "turn": 1, "speaker": "A"%s}'
     ("line", "message"),
     [
         ("[1]", "line 5: expected a JSON object, found list"),
-        ("{", "line 5: not JSON"),
+        ("{", "line 5: not valid JSON"),
         ('{"conversation": true, "turn": 1, "speaker": "A", "text": "x"}', "as conversation, found True"),
         ('{"conversation": 1.5, "turn": 1, "speaker": "A", "text": "x"}', "as conversation, found 1.5"),
         ('{"conversation": null, "turn": 1, "speaker": "A", "text": "x"}', "as conversation, found nothing"),
@@ -212,9 +215,9 @@ def pickled(path):
 @pytest.mark.parametrize(
     ("save", "message"),
     [
-        (pickled, "cannot be read as NumPy arrays"),
-        (lambda path: path.write_bytes(b"junk"), "cannot be read as NumPy arrays"),
-        (lambda path: np.savez(path, sound=ARRAY), "expected arrays named utterance, acoustic, visual, found sound"),
+        (pickled, "acoustic: expected numbers, found Python objects, which are not read"),
+        (lambda path: path.write_bytes(b"junk"), "expected a complete .npz file of NumPy arrays"),
+        (lambda path: np.savez(path, sound=ARRAY), "sound: expected arrays named utterance, acoustic, visual alone"),
         (
             lambda path: np.savez(path, visual=ARRAY[:3]),
             r"visual: expected numbers of shape \(4, dimensions\), one ",

@@ -8,7 +8,7 @@ empty, for models that read features.
 import pathlib
 import re
 
-from dtrm_jax.conversation import Conversation, Dataset, Turn, ValueSpace
+from dtrm_jax.conversation import LARGEST_VALUE, Conversation, Dataset, Turn, ValueSpace
 from dtrm_jax.data.readers import feature_files
 from dtrm_jax.data.readers.feature_files import PickledCorpus
 from dtrm_jax.errors import InputError
@@ -69,6 +69,11 @@ def _check_same(first: PickledCorpus, corpus: PickledCorpus) -> None:
 
 def _conversation(corpora: list[PickledCorpus], id: str) -> Conversation:
     first = corpora[0].conversations[id]
+    for corpus in corpora:
+        for turn, value in enumerate(corpus.conversations[id].labels):
+            if abs(value) > LARGEST_VALUE:
+                expected = f"a number from {-LARGEST_VALUE:g} to {LARGEST_VALUE:g}"
+                raise InputError(f"{corpus.where(id, turn)}: expected {expected} as label, found {value:g}")
     values = zip(*(corpus.conversations[id].labels for corpus in corpora), strict=True)
     turns = zip(first.speakers, first.sentences, values, strict=True)
     made = tuple(

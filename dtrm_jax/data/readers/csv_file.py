@@ -3,12 +3,15 @@
 import csv
 import io
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from dtrm_jax.errors import InputError
 
 # What may separate the fields of a table, and its name; of equals, the first is taken.
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+
+_LONGEST = 2**31 - 1  # characters of a field, the largest number that every platform takes
 
 # The line on which a row starts, and its fields.
 Records = Iterator[tuple[int, list[str]]]
@@ -46,24 +49,33 @@ def parse(path: pathlib.Path, text: str, delimiter: str = ",") -> tuple[list[str
     return header, _as_long_as(path, len(header), records)
 
 
+def reader(lines: Iterable[str], delimiter: str = ",", *, strict: bool = True) -> Any:
+    """Returns ``csv.reader``'s iterator over rows, whose fields may be of any length: utterances may."""
+    csv.field_size_limit(_LONGEST)  # of the process, 131,072 characters at first
+    return csv.reader(lines, strict=strict, delimiter=delimiter)
+
+
 def delimiter_of(text: str) -> str:
     """Returns the one of ``DELIMITERS`` that splits the first line that is not empty into most fields."""
     first = next((line for line in io.StringIO(text) if line.strip()), "")
 
     def fields(delimiter: str) -> int:
-        return len(next(csv.reader([first], delimiter=delimiter), []))
+        try:
+            return len(next(reader([first], delimiter, strict=False), []))
+        except csv.Error:  # which `parse` names
+            return 0
 
     return max(DELIMITERS, key=fields)
 
 
 def _records(path: pathlib.Path, text: str, delimiter: str) -> Records:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    records = reader(io.StringIO(text, newline=""), delimiter)
     line = 1
     try:
-        for cells in reader:
+        for cells in records:
             if cells:
                 yield line, cells
-            line = reader.line_num + 1
+            line = records.line_num + 1
     except csv.Error as error:
         raise InputError(f"{path}, line {line}: not a CSV row: {error}") from None
 

@@ -8,7 +8,6 @@ field take everyone for one speaker, so that the model cannot tell who is meant 
 """
 
 import ast
-import json
 import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn
 from dtrm_jax.data.readers import csv_file
 from dtrm_jax.errors import InputError, chosen
+from dtrm_jax.json_file import parse_json
 
 LABELS = LabelSpace(("neutral", "joyful", "peaceful", "powerful", "scared", "mad", "sad"))
 SENTIMENTS = LabelSpace(("neutral", "positive", "negative"))
@@ -101,9 +101,9 @@ def _turn(one: _Utterance, class_of: dict[str, str]) -> Turn:
 def _of_json(path: pathlib.Path) -> Iterator[_Utterance]:
     text = csv_file.read_text(path)
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON: {str(error)[:120]}") from None
+        content = parse_json(text)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
     for episode in _list(f"{path}", content, "episodes"):
         for scene in _list(f"{path}, an episode", episode, "scenes"):
             name = scene.get("scene_id") if isinstance(scene, dict) else None
@@ -133,7 +133,7 @@ def _of_csv(path: pathlib.Path) -> Iterator[_Utterance]:
     for line, row in csv_file.rows(path, COLUMNS):
         where = f"{path}, line {line}"
         season, episode, scene, id = (row[name].strip() for name in ("Season", "Episode", "Scene_ID", "Utterance_ID"))
-        if not all(part.isdecimal() for part in (season, episode, scene, id)):
+        if not all(part.isdecimal() and len(part) < 10 for part in (season, episode, scene, id)):
             raise InputError(f"{where}: expected whole numbers as Season, Episode, Scene_ID and Utterance_ID")
         # As the json files name them, so that both give the same conversations.
         name = f"s{int(season):02}_e{int(episode):02}_c{int(scene):02}"

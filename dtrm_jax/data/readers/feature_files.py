@@ -15,32 +15,12 @@ import numpy as np
 
 from dtrm_jax import safe_pickle
 from dtrm_jax.conversation import SPLITS
+from dtrm_jax.data.readers.feature_layouts import FEATURES, is_vector, recognise
 from dtrm_jax.errors import InputError
 
 SUFFIXES = (".pkl", ".pickle", ".p")
-FEATURES = ("utterance", "utterance2", "utterance3", "utterance4", "acoustic", "visual")
 
-# Fields in order. A dict that is not needed is "other", anything at all "any". Test comes before dev in COSMIC's files.
-LAYOUTS = {
-    "features of IEMOCAP or AVEC": "other speakers labels utterance acoustic visual sentences train test",
-    "features of MELD": "other speakers labels utterance acoustic sentences train test other",
-    "features of MELD with faces": "other speakers labels utterance acoustic visual sentences train test any",
-    "RoBERTa, acoustic and visual features": (
-        "other speakers labels utterance utterance2 utterance3 utterance4 acoustic visual sentences train test"
-    ),
-    "RoBERTa, acoustic and visual features of MELD": (
-        "other speakers labels utterance utterance2 utterance3 utterance4 acoustic visual sentences train test any"
-    ),
-    "COSMIC's transcripts": "speakers labels sentences train test dev",
-    "COSMIC's transcripts of MELD": "speakers labels other sentences train test dev",
-    "COSMIC's RoBERTa features": (
-        "speakers labels utterance utterance2 utterance3 utterance4 sentences train test dev"
-    ),
-    "COSMIC's RoBERTa features of MELD": (
-        "speakers labels other utterance utterance2 utterance3 utterance4 sentences train test dev"
-    ),
-}
-_IDS = (list, tuple, set, frozenset)
+MAX_DIGITS = 18  # of an id that is a number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +74,7 @@ def candidates(source: pathlib.Path) -> tuple[pathlib.Path, ...]:
 
 
 def read(path: pathlib.Path) -> PickledCorpus:
-    """Reads a file of one of ``LAYOUTS``.
+    """Reads a file of one of ``feature_layouts.LAYOUTS``.
 
     Raises:
         InputError: It is no admitted pickle or has another structure; names the conversation and the turn.
@@ -108,11 +88,11 @@ def parse(path: pathlib.Path, content: Any) -> PickledCorpus:
     Raises:
         InputError: It has another structure; names the conversation and the turn.
     """
-    fields = _recognise(path, content)
+    fields = recognise(path, content)
     splits = {split: _split(path, split, fields[split]) for split in SPLITS if split in fields}
     _check_splits(path, splits)
     columns = {
-        name: {str(id): values for id, values in fields[name].items()}
+        name: _by_name(path, name, fields[name])
         for name in ("speakers", "labels", "sentences", *FEATURES)
         if name in fields
     }
@@ -125,49 +105,17 @@ def parse(path: pathlib.Path, content: Any) -> PickledCorpus:
     return PickledCorpus(path, splits, conversations, features)
 
 
-def _recognise(path: pathlib.Path, content: Any) -> dict[str, Any]:
-    """Returns the fields by name, of the one layout that fits."""
-    if type(content) in (list, tuple):
-        for layout in LAYOUTS.values():
-            names = layout.split()
-            if len(names) == len(content) and all(map(_fits, names, content)):
-                return dict(zip(names, content, strict=True))
-    raise InputError(
-        f"{path}: expected a file of conversations such as COSMIC's, a list of 6 (speakers, labels, sentences, train, "
-        f"test, valid), or of features ({', '.join(sorted({str(len(x.split())) for x in LAYOUTS.values()}, key=int))} "
-        f"fields), found {_described(content)}"
-    )
+def _by_name(path: pathlib.Path, column: str, field: dict[Any, Any]) -> dict[str, Any]:
+    """Returns what is known of each conversation by its id as text."""
+    named = {str(id): values for id, values in field.items()}
+    if len(named) < len(field):
+        raise InputError(f"{path}: {column}: expected each conversation id once, found some as texts and as numbers")
+    return named
 
 
-def _described(content: Any) -> str:
-    if type(content) not in (list, tuple):
-        return type(content).__name__
-    fields = ", ".join(type(field).__name__ for field in content[:13])
-    return f"a {type(content).__name__} of {len(content)}" + (f" ({fields})" if fields else "")
-
-
-def _fits(name: str, field: Any) -> bool:
-    """Whether a field can be the one of this name, judged by its container and its first entry."""
-    if name == "any":
-        return True
-    if name in SPLITS:
-        ids = field.tolist() if isinstance(field, np.ndarray) else field
-        return type(ids) in _IDS and all(type(id) in (str, int) for id in ids)
-    if type(field) is not dict:
-        return False
-    first = next((values[0] for values in field.values() if type(values) in (list, tuple) and len(values)), None)
-    if name in FEATURES:
-        whole = next(iter(field.values()), None)
-        return _is_vector(first) or (isinstance(whole, np.ndarray) and whole.ndim == 2 and _is_vector(whole[0]))
-    if name == "labels":
-        return not _is_vector(first) and type(first) is not str
-    return not isinstance(first, np.ndarray) or name in ("speakers", "other")
-
-
-def _is_vector(value: Any) -> bool:
-    if isinstance(value, np.ndarray):
-        return value.ndim == 1 and value.dtype.kind in "fiu"
-    return type(value) in (list, tuple) and bool(value) and all(type(x) in (int, float) for x in value)
+def whole_number(id: str) -> int | None:
+    """Returns the number that an id is; None for others, and for those of more digits than numbers have."""
+    return int(id) if id.isdecimal() and len(id) <= MAX_DIGITS else None
 
 
 def _split(path: pathlib.Path, split: str, ids: Iterable[Any]) -> tuple[str, ...]:
@@ -175,7 +123,7 @@ def _split(path: pathlib.Path, split: str, ids: Iterable[Any]) -> tuple[str, ...
     what = "valid" if split == "dev" else split
     if not names or not all(map(is_text, names)):
         raise InputError(f"{path}: expected {what} to hold at least one conversation id, and no empty one")
-    return tuple(sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)))
+    return tuple(sorted(names, key=lambda name: ((number := whole_number(name)) is None, number or 0, name)))
 
 
 def _check_splits(path: pathlib.Path, splits: dict[str, tuple[str, ...]]) -> None:
@@ -218,7 +166,7 @@ def _conversation(path: pathlib.Path, id: str, columns: dict[str, dict[str, Any]
 
 def _speaker(where: str, value: Any) -> str:
     """Returns a name; of a one-hot vector (MELD), the index."""
-    if _is_vector(value) or (isinstance(value, np.ndarray) and value.ndim == 1):
+    if is_vector(value) or (isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind == "b"):
         (on,) = np.nonzero(np.asarray(value))
         if len(on) == 1:
             return str(on[0])
@@ -229,7 +177,7 @@ def _speaker(where: str, value: Any) -> str:
 
 def _number(where: str, value: Any) -> float:
     value = value.item() if isinstance(value, np.generic | np.ndarray) and np.size(value) == 1 else value
-    if type(value) not in (int, float) or not np.isfinite(value):
+    if type(value) not in (int, float) or not abs(value) < 2**63:
         found = f"{value!r}" if type(value) in (int, float) else type(value).__name__
         raise InputError(f"{where}: expected a finite number as label, found {found}")
     return value
@@ -250,9 +198,9 @@ def _matrix(where: str, name: str, vectors: Sequence[Any]) -> np.ndarray:
     """Returns float32 ``[L, M]``."""
     rows, size = [], None
     for turn, vector in enumerate(vectors):
-        if not _is_vector(vector) or (size is not None and len(vector) != size):
+        if not is_vector(vector) or (size is not None and len(vector) != size):
             expected = "a vector of numbers" if size is None else f"a vector of {size} numbers"
-            found = f"one of {len(vector)}" if _is_vector(vector) else type(vector).__name__
+            found = f"one of {len(vector)}" if is_vector(vector) else type(vector).__name__
             raise InputError(f"{where}, turn {turn}: expected {name} to be {expected}, found {found}")
         size = len(vector)
         with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is not finite, and refused

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn
-from dtrm_jax.data.readers.feature_files import FEATURES, PickledCorpus
+from dtrm_jax.data.readers.feature_files import PickledCorpus
+from dtrm_jax.data.readers.feature_layouts import FEATURES
 from dtrm_jax.errors import InputError
 
 

@@ -21,6 +21,7 @@ from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn
 from dtrm_jax.data import download as official
 from dtrm_jax.data.readers import csv_file, feature_files, joining
 from dtrm_jax.data.readers.feature_files import PickledCorpus
+from dtrm_jax.data.readers.feature_layouts import is_vector
 from dtrm_jax.errors import InputError, chosen
 
 LABELS = LabelSpace(("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"))
@@ -130,8 +131,8 @@ def _without_csv(source: pathlib.Path, corpora: list[PickledCorpus]) -> Dataset:
 
 def _official(splits: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Separates the dev split where a file has merged it into train and its ids are MELD's own."""
-    ids = {split: [int(id) for id in names if id.isdecimal()] for split, names in splits.items()}
-    numbered = all(len(ids[split]) == len(names) for split, names in splits.items())
+    ids = {split: [feature_files.whole_number(id) for id in names] for split, names in splits.items()}
+    numbered = not any(id is None for names in ids.values() for id in names)
     if "dev" in splits or not numbered or not (max(ids["train"]) < OFFSETS["test"] <= min(ids["test"])):
         return splits
     train, dev = (
@@ -168,25 +169,36 @@ def _with_utterance_vectors(
     size, result = None, {}
     for (split, conversations), vectors in zip(splits.items(), content, strict=True):
         known = {f"{c.id}_{turn.id}" for c in conversations for turn in c.turns}
+        result[split] = {}
         for key, vector in vectors.items():
             where = f"{path}, {split} utterance {key}"
             if key not in known:
                 raise InputError(f"{where}: the CSV file has no such utterance")
-            found = np.shape(vector)
-            if len(found) != 1 or size not in (None, found) or not np.isfinite(np.asarray(vector, np.float32)).all():
-                raise InputError(f"{where}: expected {size[0] if size else 'a vector of'} finite numbers")
-            size = found
-        result[split] = vectors
+            if not is_vector(vector) or size not in (None, len(vector)):
+                raise InputError(f"{where}: expected {size or 'a vector of'} numbers, found {_described(vector)}")
+            size = len(vector)
+            result[split][key] = _in_single_precision(vector)
+            if not np.isfinite(result[split][key]).all():
+                raise InputError(f"{where}: expected {size} finite numbers, found others among them")
     if size is None:
         raise InputError(f"{path}: expected vectors, found none")
     return {
-        split: tuple(_with_vectors(path, c, feature, result[split], size[0]) for c in conversations)
+        split: tuple(_with_vectors(path, c, feature, result[split], size) for c in conversations)
         for split, conversations in splits.items()
     }
 
 
+def _in_single_precision(vector: Any) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what is then not finite is refused
+        return np.asarray(vector, np.float64).astype(np.float32)
+
+
+def _described(vector: Any) -> str:
+    return f"{len(vector)}" if is_vector(vector) else type(vector).__name__
+
+
 def _with_vectors(
-    path: pathlib.Path, conversation: Conversation, feature: str, vectors: dict[str, Any], size: int
+    path: pathlib.Path, conversation: Conversation, feature: str, vectors: dict[str, np.ndarray], size: int
 ) -> Conversation:
     if feature in conversation.features:
         raise InputError(f"{path}: another file of the folder has {feature} features too; leave one of them out")

@@ -13,6 +13,7 @@ from dtrm_jax import config as config_lib
 from dtrm_jax.config import DataConfig
 from dtrm_jax.conversation import Dataset
 from dtrm_jax.errors import InputError
+from dtrm_jax.user_paths import expanded
 
 # The settings of ``DataConfig`` that some corpora take, and that others refuse.
 OPTIONS = ("columns", "labels", "test_session")
@@ -115,7 +116,7 @@ class Files:
         variable = f"DTRM_{config.name.upper()}_SOURCE"
         named = config.source or os.environ.get(variable)
         if named:
-            return pathlib.Path(named).expanduser()
+            return expanded(named)
         if self.downloads:
             reader = cast(DownloadingReader, importlib.import_module(self.module))
             return reader.download(cache / "downloads" / config.name)

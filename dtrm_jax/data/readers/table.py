@@ -6,10 +6,11 @@ are columns of lists (jsonl, json, parquet) or arrays in ``<split>.npz``, one ro
 """
 
 import pathlib
-import zipfile
+import unicodedata
 
 import numpy as np
 
+from dtrm_jax import npz_file
 from dtrm_jax.conversation import SPLITS, Dataset, LabelSpace, ValueSpace
 from dtrm_jax.data.readers import columns as columns_lib
 from dtrm_jax.data.readers import csv_file, table_rows, table_turns
@@ -98,8 +99,14 @@ def _label_space(labels: str, tables: dict[str, Table]) -> tuple[LabelSpace | Va
     if train.value_names():
         if labels:
             raise InputError(f"config.data.labels: {train.path} has real values, not classes; leave it empty")
+        for name in train.value_names():
+            if _has_controls(name):
+                raise InputError(f"{train.path}: expected columns in one line of text, found {name[:40]!r}")
         return ValueSpace(train.value_names()), []
     names, where, origin = _classes(labels, tables)
+    for name in names:
+        if _has_controls(name):
+            raise InputError(f"{where}: expected labels in one line of text, found {name[:40]!r}")
     if not names or len(set(names)) < len(names):
         raise InputError(f"{where}: expected labels, each once, found {len(names)}")
     numbers = False
@@ -110,6 +117,11 @@ def _label_space(labels: str, tables: dict[str, Table]) -> tuple[LabelSpace | Va
             numbers = numbers or (label is not None and label not in names)
     meaning = ", ".join(f"{number} {name}" for number, name in enumerate(names))
     return LabelSpace(names), [f"labels that are whole numbers are positions in {where}: {meaning}"] if numbers else []
+
+
+def _has_controls(name: str) -> bool:
+    """Whether a name of an emotion, which stands in tables, has control characters or separates lines."""
+    return any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name)
 
 
 def _classes(labels: str, tables: dict[str, Table]) -> tuple[tuple[str, ...], str, str]:
@@ -125,7 +137,7 @@ def _classes(labels: str, tables: dict[str, Table]) -> tuple[tuple[str, ...], st
             "config.data.labels",
         )
     if file.is_file():
-        names = tuple(name.strip() for name in csv_file.read_text(file).splitlines() if name.strip())
+        names = tuple(name.strip() for name in csv_file.read_text(file).split("\n") if name.strip())
         return names, str(file), LABELS_FILE
     if train.class_names:
         for table in tables.values():
@@ -143,15 +155,11 @@ def features_of(table: Table) -> dict[str, np.ndarray]:
     path = table.path.with_suffix(".npz")
     found = {name: _feature_column(table, name) for name in FEATURES if name in table.columns}
     if path.is_file():
-        for name, array in _read_npz(path).items():
+        for name, array in _read_npz(path, table).items():
             if name in found:
                 raise InputError(f"{path}: {name} is a column of {table.path.name} too; leave out one of them")
-            if array.ndim != 2 or len(array) != len(table.rows) or array.dtype.kind not in "fiu":
-                raise InputError(
-                    f"{path}: {name}: expected numbers of shape ({len(table.rows)}, dimensions), one row for each of "
-                    f"{table.path.name}, found {array.dtype} {array.shape}"
-                )
-            found[name] = array.astype(np.float32)
+            with np.errstate(over="ignore"):  # what float32 cannot hold is not finite, and refused
+                found[name] = array.astype(np.float32)
     for name, array in found.items():
         wrong = ~np.isfinite(array).all(axis=1) & ~np.isnan(array).all(axis=1)
         if wrong.any():
@@ -160,14 +168,18 @@ def features_of(table: Table) -> dict[str, np.ndarray]:
     return found
 
 
-def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if unknown := [name for name in arrays.files if name not in FEATURES]:
-                raise InputError(f"{path}: expected arrays named {', '.join(FEATURES)}, found {', '.join(unknown)}")
-            return {name: arrays[name] for name in FEATURES if name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read as NumPy arrays: {error}") from None
+def _read_npz(path: pathlib.Path, table: Table) -> dict[str, np.ndarray]:
+    def check(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        if name not in FEATURES:
+            raise ValueError(f"expected arrays named {', '.join(FEATURES)} alone")
+        if len(shape) != 2 or shape[0] != len(table.rows) or not shape[1] or dtype.kind not in "fiu":
+            raise ValueError(
+                f"expected numbers of shape ({len(table.rows)}, dimensions), one row for each of {table.path.name}, "
+                f"found {dtype} {shape}"
+            )
+
+    arrays = npz_file.read(path, check)
+    return {name: arrays[name] for name in FEATURES if name in arrays}
 
 
 def _feature_column(table: Table, name: str) -> np.ndarray:
@@ -183,7 +195,8 @@ def _feature_column(table: Table, name: str) -> np.ndarray:
         vectors.append(vector)
     if size is None:
         raise InputError(f"{table.path}: column {name}: expected a list of numbers in at least one row, found none")
-    return np.array([[np.nan] * size if vector is None else vector for vector in vectors], np.float32)
+    with np.errstate(over="ignore"):
+        return np.array([[np.nan] * size if vector is None else vector for vector in vectors], np.float32)
 
 
 def _check_sizes(tables: dict[str, Table], features: dict[str, dict[str, np.ndarray]]) -> None:

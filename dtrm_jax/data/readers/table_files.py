@@ -4,13 +4,14 @@ Transcripts, lines of ``Speaker: text``, are read too where labels are not neede
 """
 
 import dataclasses
-import json
+import io
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from dtrm_jax.data.readers import csv_file
 from dtrm_jax.errors import InputError
+from dtrm_jax.json_file import parse_json
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,11 +112,9 @@ def json_row(path: pathlib.Path, line: int, text: str) -> dict[str, Any]:
 
 def _parsed(path: pathlib.Path, text: str, where: str) -> Any:
     try:
-        return json.loads(text)
-    except RecursionError:
-        raise InputError(f"{path}{where}: not a row: nested too deeply") from None
+        return parse_json(text)
     except ValueError as error:
-        raise InputError(f"{path}{where}: not JSON: {error}") from None
+        raise InputError(f"{path}{where}: {error}") from None
 
 
 def _of_objects(path: pathlib.Path, rows: list[tuple[int, dict[str, Any]]], *notes: str) -> File:
@@ -130,7 +129,7 @@ def _columns(rows: Iterable[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def _transcript(path: pathlib.Path, content: bytes) -> File:
-    lines = enumerate(csv_file.decoded(path, content).splitlines(), start=1)
+    lines = enumerate(io.StringIO(csv_file.decoded(path, content), newline=None), start=1)
     rows = [(line, transcript_row(path, line, text)) for line, text in lines if text.strip()]
     return File(path=path, columns=("speaker", "text"), rows=rows)
 
@@ -152,8 +151,9 @@ def _parquet(path: pathlib.Path, content: bytes) -> File:
     try:
         # Without threads: those of pyarrow may abort a process that has threads of JAX too, when it ends.
         table = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False)
+        table.validate(full=True)  # or texts that are no UTF-8 and offsets out of their arrays come later
         rows = list(enumerate(table.to_pylist(), start=1))
-    except (pa.ArrowException, OSError) as error:
+    except Exception as error:  # values may be of many types, each with errors of its own
         raise InputError(f"{path}: cannot be read as parquet: {' '.join(str(error).split())[:120]}") from None
     described = (table.schema.metadata or {}).get(b"huggingface", b"{}")
     return File(
@@ -164,8 +164,8 @@ def _parquet(path: pathlib.Path, content: bytes) -> File:
 def _class_names(described: bytes) -> dict[str, tuple[str, ...]]:
     """Returns column -> names of its classes, from what Hugging Face's datasets write into a parquet file."""
     try:
-        features = json.loads(described)["info"]["features"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        features = parse_json(described.decode())["info"]["features"]
+    except (ValueError, KeyError, TypeError):
         return {}
     found: dict[str, tuple[str, ...]] = {}
 

@@ -165,7 +165,7 @@ def _read_numbers(path: pathlib.Path, rows: list[tuple[Number, dict[str, Any]]],
 
 def _number(cell: str) -> float | str:
     try:
-        return float(cell)
+        return cell if "_" in cell else float(cell)  # Python takes 1_0 for 10
     except ValueError:
         return cell  # refused later, where the message can name it
 

@@ -1,18 +1,17 @@
 """From the rows of a table to conversations, with labels or without."""
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from dtrm_jax.conversation import Conversation, LabelSpace, Turn, ValueSpace
+from dtrm_jax.conversation import LARGEST_VALUE, Conversation, LabelSpace, Turn, ValueSpace
 from dtrm_jax.data.readers.columns import VALUE_PREFIX
 from dtrm_jax.data.readers.table_rows import Row, Table
 from dtrm_jax.errors import InputError
 
-WHOLE = re.compile(r"-?\d+", re.ASCII)  # a whole number
+WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)  # a whole number; longer ones are names
 
 
 def conversations(
@@ -98,7 +97,8 @@ def _values(table: Table, row: Row, names: tuple[str, ...]) -> tuple[float | Non
     result = []
     for name in names:
         value = row.values.get(VALUE_PREFIX + name)
-        if value is not None and not (is_number(value) and math.isfinite(value)):
-            raise InputError(f"{table.at(row)}: {VALUE_PREFIX}{name}: expected a finite number, found {value!r}")
+        if value is not None and not (is_number(value) and abs(value) <= LARGEST_VALUE):
+            expected = f"a number from {-LARGEST_VALUE:g} to {LARGEST_VALUE:g}"
+            raise InputError(f"{table.at(row)}: {VALUE_PREFIX}{name}: expected {expected}, found {repr(value)[:40]}")
         result.append(None if value is None else float(value))
     return tuple(result)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from dtrm_jax.conversation import Conversation
+from dtrm_jax.data.readers import csv_file
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.files import inside_columns
 from dtrm_jax.replacing import replacing
@@ -124,7 +125,7 @@ def reading(path: str | os.PathLike) -> Iterator[tuple[Task, Iterator[PredictedT
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     with file:
-        reader = csv.reader(file, strict=True)
+        reader = csv_file.reader(file)
         with _located(path, reader):
             header = next(reader, [])
             task, own = _task_in(header)

