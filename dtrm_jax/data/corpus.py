@@ -33,18 +33,35 @@ def load(config: DataConfig) -> Dataset:
     source = readers.find(config.name).locate(config, cache)
     folder = cache / config.name / (source.fingerprint[:16] + ("" if prepared.has_array_record() else "-parquet"))
     records = prepared.records_in(folder)
-    damage = None
+    damaged = False
     if records.is_dir():
         try:
             return prepared.read(records)
-        except prepared.Damaged as found:
-            damage = found
+        except prepared.Damaged as damage:
+            damaged = True
             print(printable(f"{records}: prepared data is damaged ({damage}); prepares it again"), file=sys.stderr)
-    _prepare(source.read(), records, damaged=damage is not None)
+    dataset = source.read()
+    _check_texts(dataset)
+    _prepare(dataset, records, damaged=damaged)
     try:
         return prepared.read(records)
     except prepared.Damaged as error:
         raise InputError(f"{records}: was written and is damaged all the same ({error}); {_ELSEWHERE}") from None
+
+
+def _check_texts(dataset: Dataset) -> None:
+    """Raises InputError if a text has half of a surrogate pair, which readers refuse where they can name the row."""
+    for split, conversations in dataset.splits.items():
+        for conversation in conversations:
+            texts = [
+                conversation.id,
+                *(part for turn in conversation.turns for part in (turn.id, turn.speaker, turn.text)),
+            ]
+            try:
+                "".join(texts).encode()
+            except UnicodeEncodeError:
+                where = f"{dataset.name}, {split} split, conversation {conversation.id}"
+                raise InputError(f"{where}: expected Unicode, found half of a surrogate pair in a turn") from None
 
 
 def _prepare(dataset: Dataset, records: pathlib.Path, *, damaged: bool) -> None:

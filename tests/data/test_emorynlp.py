@@ -138,8 +138,8 @@ def test_a_speaker_that_is_no_list_of_names_is_named_unexecuted(tmp_path, speake
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not JSON"),
-        ("[" * 100_000, "not JSON"),
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
         ("[]", "expected a list episodes, found NoneType"),
         ('{"episodes": []}', "expected utterances, found none"),
         ('{"episodes": [{"scenes": 3}]}', "an episode: expected a list scenes, found int"),

@@ -70,11 +70,11 @@ def change(field, *path):
     [
         (
             change(SPEAKERS, ["b"]),
-            "speakers, field 1 of 6 as in COSMIC's transcripts: expected a dict of conversations",
+            "speakers, field 1 of 6 as in COSMIC's transcripts: expected a dict of conv",
         ),
         (
             change(TRAIN, {"b": 1}),
-            "train, field 4 of 6 as in COSMIC's transcripts: expected a list of conversation ids, found dict of int",
+            "train, field 4 of 6 as in COSMIC's transcripts: expected a list of convers",
         ),
         (change(VALID, []), "expected valid to hold at least one conversation id"),
         (change(TEST, [5.0]), "expected a list of conversation ids, found list of float"),

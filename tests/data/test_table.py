@@ -159,6 +159,10 @@ def without(*names, rows=ROWS):
         ([{**row, "label": None} for row in ROWS], ": expected labels, each once, found 0"),
         (
             [{**row, "value_power": float("inf")} for row in VALUED],
+            ", # 1: value_power: expected a number from -1e+12 to",
+        ),
+        (
+            [{**row, "value_power": 1e25} for row in VALUED],
             ", # 1: value_power: expected a number from -1e+12 to 1e+12",
         ),
     ],

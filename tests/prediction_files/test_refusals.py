@@ -44,13 +44,13 @@ def wrong_features(**change) -> list[dict]:
 WRONG_FILES = {
     "an empty csv": ("f.csv", b"", "f.csv: expected rows, found none"),
     "an empty jsonl": ("f.jsonl", b"\n", "f.jsonl: expected rows, found none"),
-    "an empty json": ("f.json", b"", "f.json: not JSON"),
+    "an empty json": ("f.json", b"", "f.json: not valid JSON"),
     "an empty list": ("f.json", b"[]", "f.json: expected rows, found none"),
     "an empty parquet": ("f.parquet", b"", "f.parquet: cannot be read as parquet"),
     "an empty transcript": ("f.txt", b"\n \n", "f.txt: expected rows, found none"),
     "a header alone": ("f.csv", b"conversation,turn,speaker,text\n", "f.csv: expected rows, found none"),
-    "half a line of json": ("f.jsonl", as_jsonl(GOOD)[:-20], "f.jsonl, line 3: not JSON"),
-    "half a list of json": ("f.json", json.dumps(GOOD).encode()[:-20], "f.json: not JSON"),
+    "half a line of json": ("f.jsonl", as_jsonl(GOOD)[:-20], "f.jsonl, line 3: not valid JSON"),
+    "half a list of json": ("f.json", json.dumps(GOOD).encode()[:-20], "f.json: not valid JSON"),
     "half a parquet": ("f.parquet", as_parquet(GOOD)[:-20], "f.parquet: cannot be read as parquet"),
     "half a csv field": ("f.csv", as_csv(GOOD) + b'b,2,Dan,"w1', "f.csv, line 5: not a CSV row"),
     "a short csv row": ("f.csv", as_csv(GOOD) + b"b,2,Dan\n", "f.csv, line 5: expected 4 fields, found 3"),
@@ -90,7 +90,7 @@ WRONG_FILES = {
     "half a surrogate pair": (
         "f.jsonl",
         b'{"speaker": "Ann", "text": "\\ud800"}',
-        "f.jsonl, line 1: expected Unicode as text",
+        "f.jsonl, line 1: expected Unicode, found half of a surrogate pair",
     ),
     "a line without a speaker": ("f.txt", b"Ann: w1\nw2 w3\n", "f.txt, line 2: expected Speaker: text, found 'w2 w3'"),
     "a speaker without a name": (
@@ -101,7 +101,7 @@ WRONG_FILES = {
     "a speaker without a text": ("f.txt", b"Ann: w1\nBob:\n", "f.txt, line 2: expected a text, found an empty one"),
     "a list in json": ("f.jsonl", b"[1]\n", "f.jsonl, line 1: expected a JSON object, found list"),
     "a number as text": ("f.jsonl", b'{"speaker": "Ann", "text": 7}\n', "f.jsonl, line 1: expected text, found 7"),
-    "deep json": ("f.jsonl", b"[" * 100_000, "f.jsonl, line 1: not a row: nested too deeply"),
+    "deep json": ("f.jsonl", b"[" * 100_000, "f.jsonl, line 1: not valid JSON: nested too deeply"),
     "predictions": (
         "f.csv",
         b"speaker,text,prediction\nAnn,w1,joy\n",
