@@ -9,7 +9,6 @@ and the tokenizer that it has kept.
 
 import dataclasses
 import hashlib
-from pathlib import Path
 
 import flax.traverse_util
 import numpy as np
@@ -21,6 +20,7 @@ from dtrm_jax.inference.reading import read_trained
 from dtrm_jax.inference.trained import Trained
 from dtrm_jax.models.encoders.family import Encoder
 from dtrm_jax.run_directory import Origin, RunDirectory
+from dtrm_jax.user_paths import expanded
 
 _LETTERS = 16  # of a SHA-256 in hexadecimal
 # What a config says about its encoder's weights and sizes.
@@ -119,7 +119,7 @@ def _begun(config: Config, run: RunDirectory) -> Beginning | None:
     origin = manifest.init_from
     if origin is None:
         return None
-    there = Path(config.train.init_from).expanduser()
+    there = expanded(config.train.init_from)
     if config.train.init_from != begun.train.init_from and there.exists():
         origin = origin_of(read_trained(there))
     return Beginning(
