@@ -18,6 +18,7 @@ FLOORS = {
     "host_memory": 0,
     "compilation_cache": 0,
     "distributed": 1,
+    "provenance": 1,
     "conversation": 1,
     "batch": 1,
     "safe_pickle": 1,

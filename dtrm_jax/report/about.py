@@ -9,6 +9,7 @@ from typing import Any
 from dtrm_jax.config import Config, to_dict
 from dtrm_jax.errors import InputError, chosen
 from dtrm_jax.models import ARCHITECTURES
+from dtrm_jax.provenance import made_with, trained_with
 from dtrm_jax.report.sources import Sources, by_conversation
 from dtrm_jax.report.training import Training
 from dtrm_jax.run_directory import Manifest
@@ -38,6 +39,8 @@ def about(sources: Sources, training: Training | None) -> dict[str, str]:
         "seed": str(config.train.seed),
         "causal": causality(model.is_causal(config)),
         "again": _command(sources),
+        **trained_with(sources.starts),
+        **made_with("evaluated", metrics.get("provenance"), metrics.get("data")),
     }
 
 

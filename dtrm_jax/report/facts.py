@@ -1,7 +1,9 @@
 """``prediction.json``: what was predicted and by which model, beside a ``predictions.csv`` without an evaluation."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dtrm_jax.errors import InputError
 from dtrm_jax.json_file import read_json, write_json
@@ -22,6 +24,7 @@ class PredictionFacts:
         step: Of the checkpoint.
         evaluated: When it was predicted (``evaluation.files.stamp``).
         version: By which version of dtrm_jax.
+        provenance: What it was predicted with (``dtrm_jax.provenance``); None in files from before it was kept.
     """
 
     inputs: tuple[str, ...]
@@ -32,6 +35,7 @@ class PredictionFacts:
     step: int
     evaluated: str
     version: str
+    provenance: Mapping[str, Any] | None = None
 
     def write(self, folder: Path) -> None:
         """Writes ``prediction.json`` into a folder."""

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from dtrm_jax.evaluation.files import predictions
+from dtrm_jax.provenance import made_with
 from dtrm_jax.replacing import replacing
 from dtrm_jax.report import cases
 from dtrm_jax.report.about import causality, when
@@ -35,6 +36,7 @@ def write_prediction_report(folder: Path) -> Path:
     turns = [turn for conversation in seen.shown for turn in conversation]
     values = {
         "facts": facts,
+        "origin": made_with("predicted", facts.provenance),
         "when": when(dataclasses.asdict(facts), folder / FILE),
         "causal": causality(facts.causal),
         "spread": seen.spread,

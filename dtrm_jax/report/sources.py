@@ -11,6 +11,7 @@ from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.json_file import read_json
 from dtrm_jax.run_directory import Manifest, RunDirectory
 from dtrm_jax.run_directory.log_file import read_records
+from dtrm_jax.run_directory.starts import read_starts
 from dtrm_jax.tasks import PredictedTurn, Task
 
 _METRICS = ("corpus", "split", "step", "checkpoint", "n", "loss")
@@ -32,6 +33,7 @@ class Sources:
         turns: ``predictions.csv``.
         task: What was predicted, as the columns and ``metrics.json`` tell.
         records: ``metrics.jsonl``; empty if there is none.
+        starts: ``provenance.json``; empty if there is none, or it is damaged.
     """
 
     run: str
@@ -44,6 +46,7 @@ class Sources:
     turns: Sequence[PredictedTurn]
     task: Task
     records: list[dict[str, Any]]
+    starts: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 def read_sources(run: RunDirectory, evaluation: str) -> Sources:
@@ -82,6 +85,7 @@ def read_sources(run: RunDirectory, evaluation: str) -> Sources:
         task=task,
         # A run that was moved or cut short still gets its report.
         records=list(read_records(run.metrics_file, damaged=True)),
+        starts=read_starts(run.starts_file, damaged=True),
     )
 
 

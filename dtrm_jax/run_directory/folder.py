@@ -4,6 +4,7 @@
     run.json           the rest that the model is rebuilt from: label names, encoder sizes, the packs' shape and planner
     tokenizer.json     the tokenizer, in the format of Hugging Face tokenizers, if text is encoded
     normalization.npz  mean and standard deviation of every acoustic, visual or utterance feature in the training split
+    provenance.json    what each start of the training ran on: command, code, versions, machine
     metrics.jsonl      one JSON object per line
     tensorboard/       the same as event files
     loggers.json       what other loggers call this run
@@ -60,6 +61,11 @@ class RunDirectory:
     def manifest_file(self) -> Path:
         """The file of the manifest."""
         return self.path / "run.json"
+
+    @property
+    def starts_file(self) -> Path:
+        """The starts of the training and what they ran on (``run_directory.starts``)."""
+        return self.path / "provenance.json"
 
     @property
     def tensorboard(self) -> Path:

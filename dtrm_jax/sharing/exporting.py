@@ -11,6 +11,7 @@ from dtrm_jax.errors import InputError, chosen
 from dtrm_jax.inference import exported
 from dtrm_jax.inference.reading import read_trained
 from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.run_directory.starts import read_starts
 from dtrm_jax.sharing.evaluations import read_evaluations
 from dtrm_jax.sharing.model_card import CARD, Owner, write_card
 from dtrm_jax.sharing.rounding import Rounding, measure
@@ -58,7 +59,8 @@ def export(run: RunDirectory, folder: str | os.PathLike[str], *, dtype: str = "f
     evaluations = read_evaluations(run, trained.task, trained.step)
     with _appearing(folder) as unfinished:
         exported.write(trained, unfinished, dtype)
-        write_card(unfinished / CARD, trained, evaluations, owner=owner, rounding=rounding)
+        starts = read_starts(run.starts_file, damaged=True)
+        write_card(unfinished / CARD, trained, evaluations, starts=starts, owner=owner, rounding=rounding)
         sizes = {file.name: file.stat().st_size for file in sorted(unfinished.iterdir())}
     names = [evaluation.name for evaluation in evaluations]
     return Exported(folder=folder, sizes=sizes, step=trained.step, evaluations=names, rounding=rounding)

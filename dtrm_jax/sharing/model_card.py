@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 import dtrm_jax
 from dtrm_jax.inference.trained import Trained
+from dtrm_jax.provenance import trained_with
 from dtrm_jax.replacing import replacing
 from dtrm_jax.sharing.evaluations import Evaluation
 from dtrm_jax.sharing.rounding import Rounding
@@ -39,7 +40,13 @@ class Owner:
 
 
 def write_card(
-    file: Path, trained: Trained, evaluations: Sequence[Evaluation], *, owner: Owner, rounding: Rounding | None
+    file: Path,
+    trained: Trained,
+    evaluations: Sequence[Evaluation],
+    *,
+    starts: Sequence[dict[str, Any]],
+    owner: Owner,
+    rounding: Rounding | None,
 ) -> None:
     """Writes the card, with the metadata that the Hugging Face hub reads in front.
 
@@ -47,6 +54,7 @@ def write_card(
         file: Where to.
         trained: The model.
         evaluations: Of these parameters.
+        starts: Of the training (``run_directory.starts``).
         owner: What its owner says.
         rounding: What the type of the stored parameters changes; None if they are exact.
     """
@@ -69,6 +77,7 @@ def write_card(
         model=trained.model(trained.manifest.shape),
         metric=METRICS[trained.config.train.select_by],
         evaluations=evaluations,
+        origin=trained_with(starts),
         rounding=rounding,
         limits=[limit.translate(_ESCAPED) for limit in _limits(trained, evaluations)],
         version=dtrm_jax.__version__,

@@ -22,8 +22,10 @@ from dtrm_jax.evaluation.evaluator import Evaluator
 from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.models import architecture
 from dtrm_jax.models.interface import NOT_CAUSAL
+from dtrm_jax.provenance import provenance
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.checkpoints import Checkpoints, placed
+from dtrm_jax.run_directory.starts import add_start
 from dtrm_jax.tasks import METRICS
 from dtrm_jax.training.devices import mesh_of
 from dtrm_jax.training.extension import describe, lengthened
@@ -161,6 +163,7 @@ class Trainer:
             metric = METRICS[self.config.train.select_by]
             self._say(f"this run is complete: best dev {metric.title} {metric.shown(progress.best_score)}")
             return progress
+        self._note_start(start)
         plan, shape = self.experiment.plan, self.experiment.manifest.shape
         hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
         iterator = batches(self.experiment.train, plan.steps, shape, **hosts, prefetch=PREFETCH)
@@ -210,6 +213,10 @@ class Trainer:
         self.rng = jax.random.wrap_key_data(np.asarray(progress.rng, np.uint32))
         self._say(f"resuming at step {step} of {self.total}")
         return restored.state, progress, step
+
+    def _note_start(self, step: int) -> None:
+        if self.is_main and (said := add_start(self.run_directory.starts_file, step, provenance())):
+            self._say(said)
 
     def _evaluator(self, examples: list[Example]) -> Evaluator:
         experiment, plan = self.experiment, plan_evaluation(examples, self.config)

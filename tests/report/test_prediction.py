@@ -1,5 +1,6 @@
 """The page of predictions without labels: all that was predicted, and no score."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -68,6 +69,14 @@ def test_everything_predicted_is_there_and_nothing_is_scored(tmp_path):
     assert [one.find("p", class_="v").text for one in shown] == [LABELS.names[index] for index in found]
     for word in ("right", "✓", "✗", "F1", "errors", "labelled", "annotated"):
         assert word not in page.find("body").text.replace(page.find("script").text, ""), word
+
+
+def test_where_the_predictions_come_from_is_said(tmp_path):
+    predicted(tmp_path)
+    made = {"command": ["dtrm-predict", "a.csv"], "versions": {"dtrm_jax": "1.2.3", "jax": "0.1"}}
+    dataclasses.replace(FACTS, provenance=made).write(tmp_path)
+    found = said(parse(write_prediction_report(tmp_path).read_text(encoding="utf-8")))
+    assert found["predicted by"] == "dtrm-predict a.csv" and found["predicted with"] == "dtrm_jax 1.2.3; jax 0.1"
 
 
 def test_a_strip_has_one_cell_per_turn_in_the_colour_of_its_emotion(tmp_path):

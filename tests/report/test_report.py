@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from dtrm_jax.report.plot import BOTTOM, LEFT, RIGHT, TOP, Series, make_plot, th
 from dtrm_jax.report.sources import read_sources
 from dtrm_jax.report.spread import Spread
 from dtrm_jax.run_directory import Extension, Manifest, Origin, RunDirectory
+from dtrm_jax.run_directory.starts import add_start
 from dtrm_jax.tasks import Classes, Targets, Values
 from dtrm_jax.tasks.rows import Attended, TurnInsides
 from tests.factories import tiny_config
@@ -241,6 +243,35 @@ def test_what_a_run_began_with_and_that_it_was_made_longer_is_said(full):
     assert found["made longer"] == "3 epochs instead of 2 after step 6; learning rates rose again there"
     plain = dataclasses.replace(manifest, init_from=None, extensions=())
     assert not {"begun with", "made longer"} & about(dataclasses.replace(sources, manifest=plain), None).keys()
+
+
+def test_where_the_numbers_come_from_is_said(full, tmp_path):
+    assert (
+        not {"trained with", "evaluated with", "digests of the data"}
+        & about(read_sources(full[0], "test"), None).keys()
+    )
+    run = RunDirectory(shutil.copytree(full[0].path, tmp_path / "run"))
+    made = {"command": ["python", "train.py"], "versions": {"jax": "0.1"}, "machine": {"devices": "1 x cpu"}}
+    add_start(run.starts_file, 0, made)
+    add_start(run.starts_file, 3, {**made, "versions": {"jax": "0.2"}})
+    evaluated = {
+        "command": ["python", "eval.py"],
+        "versions": {"jax": "<i>0.3"},
+        "code": {"commit": "0123456789abcdef"},
+    }
+    _edit(run.evaluation("test") / "metrics.json", provenance=evaluated, data={"conversations": "1a2b"})
+    said = {row.find("dt").text: row.find("dd").text for row in page_of(run).find("dl").find_all("div")}
+    expected = {
+        "trained, from step 0 on, by": "python train.py",
+        "trained, from step 0 on, with": "jax 0.1; 1 x cpu",
+        "trained, from step 3 on, with": "jax 0.2; 1 x cpu",
+        "evaluated by": "python eval.py",
+        "evaluated with": "commit 0123456789ab; jax <i>0.3",
+        "digests of the data": "conversations 1a2b",
+    }
+    assert {term: said[term] for term in expected} == expected
+    run.starts_file.write_text("[")
+    assert "trained" not in {row.find("dt").text for row in page_of(run).find("dl").find_all("div")}
 
 
 def test_every_turn_is_there_with_what_the_files_say_of_it(full):

@@ -19,6 +19,7 @@ from dtrm_jax.inference.exported import rounded
 from dtrm_jax.json_file import write_json
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.pruning import prune
+from dtrm_jax.run_directory.starts import add_start
 from dtrm_jax.sharing import Owner, export, exporting
 from dtrm_jax.sharing.evaluations import Evaluation
 from dtrm_jax.sharing.model_card import write_card
@@ -92,6 +93,17 @@ def test_the_card_is_of_the_run(evaluated, tmp_path):
     worst = min(values["per_class"].items(), key=lambda item: item[1]["recall"])
     assert f"Of the turns that are {worst[0]} it finds {100 * worst[1]['recall']:.0f} % (test)" in card.text
     assert "12 acoustic features per turn" in card.text and str(tmp_path) not in card.content
+    assert "trained with" not in card.text, "this run was never started"
+
+
+def test_the_card_tells_what_every_part_of_the_training_ran_on(evaluated, tmp_path):
+    run = RunDirectory(shutil.copytree(evaluated[0].path, tmp_path / "run"))
+    for step, version in ((0, "0.1|2"), (5, "0.3")):
+        add_start(run.starts_file, step, {"command": ["python", "train.py"], "versions": {"jax": version}})
+    card = (export(run, tmp_path / "moods", owner=OWNER).folder / "README.md").read_text(encoding="utf-8")
+    assert "| trained, from step 0 on, by | python train.py |\n" in card
+    assert "| trained, from step 0 on, with | jax 0.1\\|2 |\n" in card
+    assert "| trained, from step 5 on, with | jax 0.3 |\n" in card
 
 
 def test_without_an_evaluation_and_an_owner_the_card_says_so(evaluated, tmp_path):
@@ -116,7 +128,8 @@ def test_names_break_no_table(labels, tmp_path):
         targets, outputs = Targets(np.full(9, -1, np.int32), random.normal(size=(9, 2))), random.normal(size=(9, 2))
     metrics = {"corpus": "x|y", "split": "test", "n": 9, **task.score(targets, outputs)}
     one = Evaluation(name="test", metrics=metrics, analysis=None, task=task)
-    write_card(tmp_path / "README.md", trained, [one], owner=Owner(), rounding=None)
+    starts = [{"command": ["a|b"], "versions": {"jax": "1 | 2"}, "starts": [{"time": "", "step": 0}]}]
+    write_card(tmp_path / "README.md", trained, [one], starts=starts, owner=Owner(), rounding=None)
     text = huggingface_hub.ModelCard.load(tmp_path / "README.md").text
     for block in text.split("\n\n"):
         rows = [line.replace("\\|", "").count("|") for line in block.strip().splitlines() if line.startswith("|")]
