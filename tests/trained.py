@@ -35,6 +35,7 @@ def random_trained(
     labels: LabelSpace | ValueSpace = LABELS,
     rows: tuple[tuple[int, int], ...] = ((16, 16), (32, 8)),
     utterances: int = 32,
+    own_tokens: int = 0,
 ) -> Trained:
     """Returns a model of the config with random parameters and features of ``SIZES``."""
     names = config.model.feature_modalities
@@ -50,6 +51,7 @@ def random_trained(
         utterances,
         values=len(labels) if isinstance(labels, ValueSpace) else 0,
         features=normalization.sizes,
+        own_tokens=own_tokens,
     )
     return Trained(
         name="random",

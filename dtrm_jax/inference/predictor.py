@@ -19,7 +19,7 @@ from dtrm_jax.inference import given as given_lib
 from dtrm_jax.inference.prediction import Prediction, predictions_of
 from dtrm_jax.inference.programs import Programs
 from dtrm_jax.inference.reading import Source, read_trained
-from dtrm_jax.inference.shapes import cut, grown, ladder, part_of, smallest, starts_in
+from dtrm_jax.inference.shapes import cut, grown, ladder, of_turns, part_of, smallest, starts_in
 from dtrm_jax.inference.stream import Stream
 from dtrm_jax.inference.trained import Trained
 
@@ -111,6 +111,21 @@ class Predictor:
             InputError: The model looks at later turns, or cannot go on from turn to turn.
         """
         return Stream(self._programs, self._wanted, conversation)
+
+    def warm_up(self) -> None:
+        """Compiles the programs of live conversations, one for every length that a sequence may have.
+
+        A server does so when it starts. Otherwise the first turn of a length waits for its program.
+
+        Raises:
+            InputError: As ``stream``.
+        """
+        self.stream()
+        trained = self.trained
+        longest = trained.config.tokens.max_length if trained.config.model.reads_text else 0
+        for shape in of_turns(longest, trained.manifest.shape.features, self._wanted.values):
+            step = self._programs.step(shape)
+            jax.block_until_ready(step(trained.params, self._programs.no_memory, build_pack([], shape)))
 
     def _blocks(self, conversations: Iterable[Conversation]) -> Iterator[list[Conversation]]:
         """Yields conversations in lists of about as many turns as ``_PACKS_PER_BLOCK`` packs hold."""

@@ -35,6 +35,11 @@ def of_turn(length: int, features: tuple[tuple[str, int], ...], values: int) -> 
     return PackShape(((rounded, 1),), 1, values=values, features=features)
 
 
+def of_turns(longest: int, features: tuple[tuple[str, int], ...], values: int) -> list[PackShape]:
+    """Returns every shape that ``of_turn`` gives for sequences of at most ``longest`` tokens."""
+    return list(dict.fromkeys(of_turn(length, features, values) for length in range(min(1, longest), longest + 1)))
+
+
 def ladder(trained: Trained) -> tuple[PackShape, ...]:
     """Returns the shapes, the smallest first.
 
@@ -88,12 +93,18 @@ def smallest(shapes: Sequence[PackShape], examples: Sequence[Example]) -> tuple[
 
 
 def cut(example: Example, shape: PackShape) -> Iterator[range]:
-    """Yields the turns of a conversation in runs, each as long as a pack holds."""
+    """Yields the turns of a conversation in runs, each as long as a pack holds.
+
+    Raises:
+        ValueError: A sequence is longer than every row.
+    """
     begin, turns = 0, len(example.labels)
     while begin < turns:
         filler, end = PackFiller(shape), begin
         while end < turns and filler.add(example.lengths[end : end + 1]) is not None:
             end += 1
+        if end == begin:
+            raise ValueError(f"expected sequences that fit into {shape}, found one of {example.lengths[begin]} tokens")
         yield range(begin, end)
         begin = end
 
@@ -112,7 +123,12 @@ def part_of(example: Example, turns: range) -> Example:
 
 
 def grown(shape: PackShape, example: Example) -> PackShape:
-    """Returns the shape with the smallest power of two times the rows and slots that holds a conversation."""
+    """Returns the shape with the smallest power of two times the rows and slots that holds a conversation.
+
+    Raises:
+        ValueError: A sequence is longer than every row.
+    """
+    list(cut(example, shape))
     factor = 1
     while True:
         candidate = dataclasses.replace(

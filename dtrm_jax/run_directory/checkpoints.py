@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,10 @@ class Checkpoints:
             read_only=read_only,
             create=not read_only,
             cleanup_tmp_directories=not read_only,
+            **({"save_interval_steps": 0} if read_only else {}),  # as Orbax would set it, with a warning
         )
-        self._manager = ocp.CheckpointManager(path, options=options, item_names=("state", "progress"))
+        with _without_warnings() if read_only else contextlib.nullcontext():
+            self._manager = ocp.CheckpointManager(path, options=options, item_names=("state", "progress"))
 
     def _rank(self, metrics: dict[str, float]) -> tuple[float, int]:
         """Best score first; of equals, the earlier."""
@@ -186,6 +189,21 @@ class Checkpoints:
             raise InputError(
                 f"{self._path}: cannot save a checkpoint, earlier ones are intact: {_first_line(error)}"
             ) from error
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Keeps Orbax from warning that a folder which is opened for reading is read-only."""
+    logger = logging.getLogger("absl")
+
+    def is_error(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    logger.addFilter(is_error)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_error)
 
 
 def placed(tree: Any, sharding: jax.sharding.Sharding) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import dtrm_jax
+from dtrm_jax.batch import PackShape
 from dtrm_jax.conversation import Conversation, LabelSpace, ValueSpace
 from dtrm_jax.data import corpus
 from dtrm_jax.data.examples import make_examples
@@ -21,7 +22,7 @@ from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.evaluation.run import evaluate_run
 from dtrm_jax.inference.predictor import Predictor
 from dtrm_jax.inference.shapes import cut, grown
-from tests.factories import LABELS, random_conversation, with_features
+from tests.factories import LABELS, random_conversation, sized, with_features
 from tests.runs import ROOT, environment, tiny_run_config
 from tests.trained import SIZES, multimodal, random_run, random_trained
 
@@ -199,6 +200,22 @@ def test_a_conversation_longer_than_the_largest_shape_is_one_whole(modalities, r
     np.testing.assert_allclose(numbers(found[1]), jax.nn.softmax(whole)[:75], rtol=0, atol=1e-5)
     for one, turns in zip(short, found[::2], strict=True):
         np.testing.assert_allclose(numbers(turns), numbers(predictor.predict(one)), rtol=0, atol=1e-6)
+
+
+def test_more_own_tokens_than_in_training_are_no_obstacle():
+    config = multimodal("u", model__encoder__pooling="mean")
+    given = conversations(*[9] * 6)
+    expected = Predictor(random_trained(config)).predict(given)
+    found = Predictor(random_trained(config, own_tokens=16)).predict(given)
+    for turns, others in zip(found, expected, strict=True):
+        np.testing.assert_allclose(numbers(turns), numbers(others), rtol=0, atol=1e-6)
+
+
+def test_a_sequence_that_no_row_holds_is_a_defect():
+    with pytest.raises(ValueError, match="expected sequences that fit into .*, found one of 9 tokens"):
+        list(cut(sized(5, 9, 3), PackShape(((8, 3),), 16)))
+    with pytest.raises(ValueError, match="found one of 9 tokens"):
+        grown(PackShape(((8, 3),), 16), sized(5, 9))
 
 
 def test_many_conversations_go_block_by_block(predictor, monkeypatch, capsys):

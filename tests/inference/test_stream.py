@@ -137,6 +137,23 @@ def test_a_length_is_compiled_once(predictor, caplog):
     assert len(predictor._programs._step) <= 2
 
 
+def test_after_a_warm_up_no_turn_waits(caplog):
+    predictor = Predictor(random_trained(multimodal("u", **DEEP)))
+    predictor.warm_up()
+    with jax.log_compiles(), caplog.at_level(logging.WARNING, "jax"):
+        stream = predictor.stream()
+        for words in range(1, 40):
+            stream.add("A", "w5 " * words)
+    assert not [record.getMessage() for record in caplog.records if "XLA compilation" in record.getMessage()]
+
+
+def test_threads_may_add_to_one_conversation(predictor):
+    stream = predictor.stream()
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda number: stream.add("A", f"w{5 + number % 20}"), range(80)))
+    assert {turn.turn for turn in found} == {str(number) for number in range(1, 81)}
+
+
 def test_a_refused_turn_is_not_part_of_the_conversation(predictor):
     stream, (conversation,) = predictor.stream("c0"), conversations(5)
     found = streamed(predictor, dataclasses.replace(conversation, turns=conversation.turns[:3], features={}), stream)
