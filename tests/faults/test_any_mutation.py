@@ -191,7 +191,9 @@ def slowly_told(rows, dataset):
 
     A class is a name, or its place among the names. A vector that is not there is NaN.
     """
-    rows = [{key.strip().lower(): cell for key, cell in row.items()} for row in rows]
+    there = {key for row in rows for key in row}
+    plain = {key: key if key.strip().lower() in there else key.strip().lower() for key in there}  # forgiven if alone
+    rows = [{plain[key]: cell for key, cell in row.items()} for row in rows]
     named, classes, conversations = any("turn" in row for row in rows), dataset.labels.names, {}
     for row in rows:
         texts = {name: str(row[name]).strip() for name in NAMES if row.get(name) is not None}
