@@ -17,7 +17,6 @@ from jaxtyping import Float, Int
 from dtrm_jax.batch import Array, Batch
 from dtrm_jax.config import ModelConfig
 from dtrm_jax.models.dialogue_trm.fusions.fusion import LETTERS, Presence
-from dtrm_jax.models.dialogue_trm.intra_modal import hide_absent
 from dtrm_jax.models.layers.transformer import mean_over_layers
 
 
@@ -54,7 +53,7 @@ def attended(
 def _attended_in(
     letter: str, branch: Mapping[str, Any], pack: Batch, present_U: Array, window: int, later: bool
 ) -> dict[str, Array]:
-    conversation_U = hide_absent(pack.conversation_U, present_U)
+    conversation_U = jnp.where(present_U, pack.conversation_U, -1)  # what the others see means nothing in their columns
     weights_UxK1 = mean_over_layers(
         branch["intra_modal"], lambda weights: weights_by_distance(weights, conversation_U, pack.turn_U, window)
     )
