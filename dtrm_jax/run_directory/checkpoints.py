@@ -2,15 +2,19 @@
 
 import contextlib
 import dataclasses
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
+from dtrm_jax import checksums
 from dtrm_jax.errors import InputError
+from dtrm_jax.run_directory.orbax_files import described, without_warnings
+from dtrm_jax.run_directory.places import check_place
+from dtrm_jax.run_directory.steps import DELETED, LATER, Steps
 from dtrm_jax.tasks import METRICS
 
 
@@ -32,7 +36,12 @@ class Restored:
 class Checkpoints:
     """Orbax checkpoints: the best by the dev metric and the latest are kept.
 
-    A checkpoint appears under its name only when it is complete; one that was interrupted is never restored.
+    A checkpoint appears under its name only when it is complete, with the SHA-256 of its files; one that was
+    interrupted is never restored, and none is restored without a look at its files. One that is deleted gives up its
+    name before it loses its files.
+
+    Attributes:
+        removed: Folders that had the name of a step, and were no checkpoints; they are gone.
     """
 
     def __init__(self, path: Path, select_by: str, read_only: bool, *, only_best: bool = False):
@@ -45,27 +54,50 @@ class Checkpoints:
             only_best: Whether all but the best were removed, so that the one that is there is not the latest.
 
         Raises:
-            InputError: There is no folder to read.
+            InputError: There is no folder to read, none can be made, or, if not ``read_only``, the scores of a
+                checkpoint are damaged.
         """
         self._path, self._select_by, self._only_best = path, select_by, only_best
-        if read_only and not path.is_dir():
-            raise InputError(f"{path}: no checkpoints, expected a run directory of a training")
-        keep_best = ocp.checkpoint_managers.BestN(get_metric_fn=self._rank, n=1, keep_checkpoints_without_metrics=False)
-        policy = ocp.checkpoint_managers.AnyPreservationPolicy([ocp.checkpoint_managers.LatestN(1), keep_best])
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=None if read_only else policy,
-            best_fn=self._rank,
-            read_only=read_only,
-            create=not read_only,
-            cleanup_tmp_directories=not read_only,
-            **({"save_interval_steps": 0} if read_only else {}),  # as Orbax would set it, with a warning
-        )
-        with _without_warnings() if read_only else contextlib.nullcontext():
-            self._manager = ocp.CheckpointManager(path, options=options, item_names=("state", "progress"))
+        self._steps = Steps(path, resumable=not only_best)
+        self._manager, self._saving, self.removed = None, None, []
+        check_place(path, written=not read_only)
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path}: expected a folder of checkpoints, found a file; delete it, or move it away")
+        if read_only:
+            if not path.is_dir():
+                raise InputError(f"{path}: no checkpoints, expected a run directory of a training")
+            return
+        self._is_main = jax.process_index() == 0
+        if self._is_main:
+            self.removed = self._steps.remove_leftovers()
+        self._manager = self._open()
+        self._scores = {step: self._steps.scores(step) for step in self._steps.all()}
 
-    def _rank(self, metrics: dict[str, float]) -> tuple[float, int]:
+    def _open(self) -> ocp.CheckpointManager:
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=_Kept(self),
+            best_fn=lambda scores: scores["step"],  # without one, no scores are written; the policy does not ask it
+            cleanup_tmp_directories=True,
+            todelete_subdir=DELETED,
+            lightweight_initialize=True,  # the scores are read here
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+        )
+        return ocp.CheckpointManager(self._path, options=options, item_names=("state", "progress"))
+
+    def _rank(self, step: int, scores: dict[str, float]) -> tuple[float, int]:
         """Best score first; of equals, the earlier."""
-        return (METRICS[self._select_by].signed(metrics[self._select_by]), -int(metrics["step"]))
+        if self._select_by not in scores:
+            raise InputError(
+                f"{self._steps.folder(step)}: expected a checkpoint with its dev {self._select_by}, found "
+                f"{', '.join(scores)}"
+            )
+        return (METRICS[self._select_by].signed(scores[self._select_by]), -step)
+
+    def kept(self, steps: Sequence[int]) -> set[int]:
+        """Returns those of ``steps`` that stay: the latest, and the best."""
+        scored = {step: self._scores[step] for step in steps if self._scores.get(step) is not None}
+        best = [max(scored, key=lambda step: self._rank(step, scored[step]))] if scored else []
+        return {max(steps), *best}
 
     def save(self, step: int, state: Any, progress: dict[str, Any], metrics: dict[str, float] | None) -> None:
         """Writes a checkpoint in the background.
@@ -73,51 +105,87 @@ class Checkpoints:
         Args:
             step: Steps done.
             state: A tree of arrays.
-            progress: JSON values.
+            progress: JSON values. ``best_step``, if it is among them, is the best checkpoint so far.
             metrics: Dev scores, if this step was evaluated.
 
         Raises:
             InputError: It, or the one before it, could not be written (a full disk); earlier ones are intact.
         """
+        self.wait()
+        self._saving, self._scores[step] = step, metrics
         if metrics is not None:
             metrics = {**metrics, "step": step}
         arguments = ocp.args.Composite(state=ocp.args.PyTreeSave(state), progress=ocp.args.JsonSave(progress))
         with self._reporting():
             self._manager.save(step, args=arguments, metrics=metrics, force=True)
 
+    def _seal(self) -> None:
+        """Reads back what there is of a checkpoint, and writes its sums, before it gets its name.
+
+        It runs in Orbax's thread. Only then is an older checkpoint deleted.
+
+        Raises:
+            InputError: The arrays did not arrive.
+        """
+        unfinished = [*self._path.glob(f"{self._saving}.*")]
+        folder = unfinished[0] if unfinished else self._steps.folder(self._saving)
+        if not described(folder / "state"):
+            raise InputError(f"{folder / 'state'}: expected the arrays that were written, found none")
+        checksums.write(folder, checksums.files(folder) - set(LATER))
+
     def wait(self) -> None:
         """Blocks until everything is on disk; raises InputError if it could not be written."""
         with self._reporting():
             self._manager.wait_until_finished()
+            if self._saving is not None and self._is_main:
+                checksums.append(self._steps.folder(self._saving), LATER)
+                self._steps.sweep()
+            self._saving = None
 
     def close(self) -> None:
         """Waits and releases the threads."""
-        self.wait()
-        self._manager.close()
+        if self._manager is not None:
+            self.wait()
+            self._manager.close()
 
     def resolve(self, which: str) -> int:
         """Returns the step of "best", "latest" or a number.
 
         Raises:
-            InputError: There is no such checkpoint.
+            InputError: There is no such checkpoint, or damage hides which one it is.
         """
-        steps = sorted(self._manager.all_steps())
+        steps = self._steps.all()
         if which == "latest" and self._only_best:
             raise InputError(f"{self._path}: this run was pruned: only the best checkpoint is left, no latest one")
         if which == "latest" and steps:
             return steps[-1]
-        if which == "best" and steps:
-            best = self._manager.best_step()
-            if best is not None:
-                return best
+        if which == "best" and (best := self._best(steps)) is not None:
+            return best
         if which.isdecimal() and int(which) in steps:
             return int(which)
         there = f"found steps {', '.join(map(str, steps))}" if steps else "found none"
         raise InputError(f"{self._path}: expected the checkpoint {which!r} (best, latest or a step), {there}")
 
+    def _best(self, steps: Sequence[int]) -> int | None:
+        scored: dict[int, dict[str, float]] = {}
+        damage = None
+        for step in steps:
+            try:
+                if (scores := self._steps.scores(step)) is not None:
+                    scored[step] = scores
+            except InputError as error:
+                damage = error
+        if damage is None:
+            return max(scored, key=lambda step: self._rank(step, scored[step]), default=None)
+        for step in reversed(steps):  # what training took for the best when it saved the newest of them
+            with contextlib.suppress(InputError):
+                if (best := self._steps.progress(step).get("best_step")) in steps:
+                    return best
+        raise damage
+
     def latest(self) -> int | None:
         """Returns the last step that was saved, or None."""
-        return self._manager.latest_step()
+        return max(self._steps.all(), default=None)
 
     def restore(self, step: int, like: Any) -> Restored:
         """Reads a checkpoint.
@@ -128,28 +196,28 @@ class Checkpoints:
                 holds only some of the top-level entries restores only those.
 
         Raises:
-            InputError: It does not fit ``like`` or is damaged.
+            InputError: It is damaged, or does not fit ``like``.
         """
+        self._steps.check(step)
         template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         try:
-            restored = self._manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.PyTreeRestore(
+            with without_warnings(), ocp.PyTreeCheckpointer() as checkpointer:
+                state = checkpointer.restore(
+                    self._steps.folder(step) / "state",
+                    args=ocp.args.PyTreeRestore(
                         item=template,
                         restore_args=ocp.checkpoint_utils.construct_restore_args(template),
                         partial_restore=True,
                     ),
-                    progress=ocp.args.JsonRestore(),
-                ),
-            )
-        except (ValueError, KeyError, OSError) as error:
-            raise self._damaged(step, error) from error
+                )
+        except Exception as error:  # Orbax and TensorStore raise any kind
+            raise self._unreadable(step, error) from error
         # What is not in the checkpoint is left as it was asked for.
-        leaves = jax.tree.leaves_with_path(restored["state"])
-        if absent := [path for path, leaf in leaves if isinstance(leaf, jax.ShapeDtypeStruct)]:
-            raise self._damaged(step, ValueError(f"expected {jax.tree_util.keystr(absent[0])}, found no such array"))
-        return Restored(step, restored["state"], restored["progress"])
+        if absent := [
+            path for path, leaf in jax.tree.leaves_with_path(state) if isinstance(leaf, jax.ShapeDtypeStruct)
+        ]:
+            raise self._unreadable(step, f"expected {jax.tree_util.keystr(absent[0])}, found no such array")
+        return Restored(step, state, self._steps.progress(step))
 
     def restore_params(self, step: int) -> Restored:
         """Reads the parameters of a checkpoint alone, as ``{"params": ...}``, whatever their structure is.
@@ -157,53 +225,55 @@ class Checkpoints:
         Raises:
             InputError: It is damaged.
         """
+        self._steps.check(step)
         on_one = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         try:
-            with ocp.PyTreeCheckpointer() as checkpointer:
-                stored = checkpointer.metadata(self._path / str(step) / "state").item_metadata.tree["params"]
+            stored = described(self._steps.folder(step) / "state")["params"]
             like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=on_one), stored)
-        except (ValueError, KeyError, OSError, AttributeError, TypeError) as error:
-            raise self._damaged(step, error) from error
+        except Exception as error:
+            raise self._unreadable(step, error) from error
         return self.restore(step, {"params": like})
 
     def scores(self, step: int) -> dict[str, float] | None:
-        """Returns the dev scores that a checkpoint was saved with, if there are any."""
-        found = self._manager.metrics(step)
+        """Returns the dev scores that a checkpoint was saved with, if there are any; InputError if damaged."""
+        found = self._steps.scores(step)
         return None if found is None else {name: value for name, value in found.items() if name != "step"}
 
-    def _damaged(self, step: int, error: Exception) -> InputError:
-        return InputError(f"{self._path / str(step)}: cannot restore this checkpoint: {_first_line(error)}")
-
     def progress(self, step: int) -> dict[str, Any]:
-        """Returns the JSON values of a checkpoint alone."""
-        return self._manager.restore(step, args=ocp.args.Composite(progress=ocp.args.JsonRestore()))["progress"]
+        """Returns the JSON values of a checkpoint alone; InputError if they are damaged."""
+        return self._steps.progress(step)
+
+    def unfit(self, step: int, error: Exception) -> InputError:
+        """Returns the error of JSON values that are not those of a training."""
+        return self._steps.refused(step, f"{self._steps.folder(step)}: not the progress of a training: {_line(error)}")
+
+    def _unreadable(self, step: int, reason: Exception | str) -> InputError:
+        problem = f"{self._steps.folder(step)}: cannot restore this checkpoint: {_line(reason)}"
+        # Files that are what was written need no advice to delete them: the model is another one, or memory is short.
+        is_checked = checksums.read(self._steps.folder(step)) is not None
+        return InputError(problem) if is_checked else self._steps.refused(step, problem)
 
     @contextlib.contextmanager
     def _reporting(self) -> Iterator[None]:
         """Turns the many exceptions of a failed write into one line."""
         try:
             yield
-        except InputError:
-            raise
         except Exception as error:
             raise InputError(
-                f"{self._path}: cannot save a checkpoint, earlier ones are intact: {_first_line(error)}"
+                f"{self._path}: cannot save a checkpoint, earlier ones are intact: {_line(error)}"
             ) from error
 
 
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Keeps Orbax from warning that a folder which is opened for reading is read-only."""
-    logger = logging.getLogger("absl")
+class _Kept(PreservationPolicy):
+    """Says to Orbax which checkpoints stay."""
 
-    def is_error(record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.ERROR
+    def __init__(self, checkpoints: Checkpoints):
+        self._checkpoints = checkpoints
 
-    logger.addFilter(is_error)
-    try:
-        yield
-    finally:
-        logger.removeFilter(is_error)
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
+        """Returns for each checkpoint whether it stays."""
+        kept = self._checkpoints.kept([one.step for one in checkpoints]) if checkpoints else ()
+        return [one.step in kept for one in checkpoints]
 
 
 def placed(tree: Any, sharding: jax.sharding.Sharding) -> Any:
@@ -211,5 +281,5 @@ def placed(tree: Any, sharding: jax.sharding.Sharding) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+def _line(error: Exception | str) -> str:
+    return next(iter(str(error).strip().splitlines()), "") or repr(error)

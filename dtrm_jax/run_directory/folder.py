@@ -12,6 +12,7 @@
     pruned/            instead of it, after pruning: the best parameters alone
     eval/<split>/      results; those on other data are in eval/<split>@<name>/
     train.lock         held by the process that trains
+    SHA256SUMS         of the first four files; older runs have none
 
 The folder holds no absolute path that evaluation needs: it can be moved to another machine.
 """
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 
+from dtrm_jax import checksums
 from dtrm_jax import config as config_lib
 from dtrm_jax.config import Config, different_settings
 from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer
@@ -34,11 +36,26 @@ from dtrm_jax.errors import InputError
 from dtrm_jax.json_file import read_json
 from dtrm_jax.replacing import replacing
 from dtrm_jax.run_directory.manifest import Manifest
+from dtrm_jax.run_directory.places import check_links, check_place
 
 if TYPE_CHECKING:
     from dtrm_jax.run_directory.checkpoints import Checkpoints
 
-_NORMALIZATION = "normalization.npz"
+_CONFIG, _MANIFEST, _TOKENIZER, _NORMALIZATION = "config.json", "run.json", "tokenizer.json", "normalization.npz"
+_FACTS = (_CONFIG, _MANIFEST, _TOKENIZER, _NORMALIZATION)
+# All that is read or written here, but what loggers other than TensorBoard make.
+_OWN = (
+    *_FACTS,
+    checksums.FILE,
+    "provenance.json",
+    "metrics.jsonl",
+    "loggers.json",
+    "train.lock",
+    "tensorboard",
+    "checkpoints",
+    "pruned",
+    "eval",
+)
 
 
 class RunDirectory:
@@ -96,7 +113,11 @@ class RunDirectory:
         return self.pruned.is_dir()
 
     def require_resumable(self) -> None:
-        """Raises InputError if the run was pruned."""
+        """Raises InputError if no training can keep its checkpoints here, or the run was pruned."""
+        check_links(self.path, _OWN)
+        check_place(self.all_checkpoints, written=True)
+        if self.all_checkpoints.exists() and not self.all_checkpoints.is_dir():
+            raise InputError(f"{self.all_checkpoints}: expected a folder, found a file; delete it, or move it away")
         if self.is_pruned():
             raise InputError(
                 f"{self.path}: this run was pruned to its best parameters and cannot be resumed; "
@@ -114,6 +135,7 @@ class RunDirectory:
         Raises:
             InputError: Another process trains here.
         """
+        check_links(self.path, _OWN)
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             held = filelock.FileLock(self.path / "train.lock").acquire(timeout=0)
@@ -132,25 +154,44 @@ class RunDirectory:
 
         Raises:
             InputError: Another config or other data was trained here, or its packs were planned in another way; names
-                what differs.
+                what differs. Or a file is damaged.
         """
         if self.exists():
+            self._check_kept(tokenizer)
             begun, before = self._as_of_now(config, manifest)
             self._check_same("config.json", config_lib.to_dict(begun), config_lib.to_dict(config))
             self._check_planner(before.planner, manifest.planner)
             there, here = (one.to_dict() | {"notes": ()} for one in (before, manifest))
             self._check_same("run.json", there, here)  # notes name files, which may lie elsewhere now
-            _write_json(self.path / "run.json", manifest.to_dict())
-            # Last, as below: a run that was being made longer is until then one of its old length.
-            _write_json(self.path / "config.json", config_lib.to_dict(config))
+            self._write_facts(config, manifest)
             return
         self.path.mkdir(parents=True, exist_ok=True)
         if tokenizer is not None:
-            tokenizer.save(self.path / "tokenizer.json")
+            tokenizer.save(self.path / _TOKENIZER)
         normalization.save(self.path / _NORMALIZATION)
-        _write_json(self.path / "run.json", manifest.to_dict())
-        # Last: its presence says that the folder is complete.
-        _write_json(self.path / "config.json", config_lib.to_dict(config))
+        self._write_facts(config, manifest)
+
+    def _check_kept(self, tokenizer: EncoderTokenizer | None) -> None:
+        """Checks what training takes from elsewhere, and evaluation from here."""
+        self.read_normalization()
+        if tokenizer is not None:
+            self.read_tokenizer()
+
+    def _write_facts(self, config: Config, manifest: Manifest) -> None:
+        """Writes config and manifest, if they have changed, and the sums.
+
+        The config comes last: its presence says that the folder is complete, and a run that is being made longer is
+        until then one of its old length. There are no sums in between, so that whatever interrupts it leaves none that
+        do not fit.
+        """
+        texts = {_MANIFEST: _json_text(manifest.to_dict()), _CONFIG: _json_text(config_lib.to_dict(config))}
+        changed = {name: text for name, text in texts.items() if not _holds(self.path / name, text)}
+        if changed or not (self.path / checksums.FILE).exists():
+            (self.path / checksums.FILE).unlink(missing_ok=True)
+            for name, text in changed.items():
+                with replacing(self.path / name) as file:
+                    file.write(text)
+            checksums.write(self.path, [name for name in _FACTS if (self.path / name).exists()])
 
     def read_config(self) -> Config:
         """Returns the config of the run.
@@ -158,7 +199,8 @@ class RunDirectory:
         Raises:
             InputError: The file is missing or not a config.
         """
-        values = self._read_json("config.json")
+        check_links(self.path, _OWN)
+        values = self._read_json(_CONFIG)
         try:
             return config_lib.validate(config_lib.from_dict(values))
         except InputError as error:
@@ -166,22 +208,24 @@ class RunDirectory:
 
     def read_manifest(self) -> Manifest:
         """Returns the manifest of the run; raises InputError if it is missing or damaged."""
-        values = self._read_json("run.json")
+        values = self._read_json(_MANIFEST)
         try:
             return Manifest.from_dict(values)
-        except Exception as error:  # whatever JSON there is in its place
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self.path / 'run.json'}: not the manifest of a run: {error!r}") from error
 
     def read_normalization(self) -> Normalization:
         """Returns the features' statistics; raises InputError if they are missing or damaged."""
+        self._check(_NORMALIZATION)
         return Normalization.load(self.path / _NORMALIZATION)
 
     def read_tokenizer(self) -> EncoderTokenizer:
         """Returns the tokenizer of a run that encodes text; raises InputError if it is missing or damaged."""
         encoder = self.read_manifest().encoder
         if encoder is None:
-            raise InputError(f"{self.path / 'run.json'}: expected an encoder, found none")
-        return EncoderTokenizer.load(self.path / "tokenizer.json", encoder.special)
+            raise InputError(f"{self.path / _MANIFEST}: expected an encoder, found none")
+        self._check(_TOKENIZER)
+        return EncoderTokenizer.load(self.path / _TOKENIZER, encoder.special)
 
     def checkpoints(self, select_by: str, *, read_only: bool = False) -> "Checkpoints":
         """Opens the checkpoints; ``select_by`` is the dev metric that ranks them.
@@ -197,7 +241,13 @@ class RunDirectory:
         return Checkpoints(folder, select_by, read_only, only_best=self.is_pruned())
 
     def _read_json(self, name: str) -> Any:
+        self._check(name)
         return read_json(self.path / name, "a run directory of a training")
+
+    def _check(self, name: str) -> None:
+        """Checks that a file is the one that training wrote."""
+        if problem := checksums.problem(self.path, [name]):
+            raise InputError(f"{problem}; if you changed it on purpose, delete {self.path / checksums.FILE}")
 
     def _check_planner(self, there: int, here: int) -> None:
         if there != here:
@@ -233,6 +283,9 @@ class RunDirectory:
             )
 
 
-def _write_json(file: Path, values: Any) -> None:
-    with replacing(file) as opened:
-        opened.write(json.dumps(values, indent=2) + "\n")
+def _json_text(values: Any) -> str:
+    return json.dumps(values, indent=2) + "\n"
+
+
+def _holds(file: Path, text: str) -> bool:
+    return file.exists() and file.read_bytes() == text.encode()

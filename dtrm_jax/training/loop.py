@@ -59,6 +59,14 @@ class Progress:
     data: dict[str, Any] = dataclasses.field(default_factory=dict)
     rng: list[int] = dataclasses.field(default_factory=list)
 
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "Progress":
+        """Returns the progress that a checkpoint holds; raises ValueError if it is none."""
+        expected = [field.name for field in dataclasses.fields(cls)]
+        if sorted(values) != sorted(expected):
+            raise ValueError(f"expected {', '.join(expected)}, found {', '.join(values) or 'nothing'}")
+        return cls(**values)
+
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
@@ -201,16 +209,22 @@ class Trainer:
         """Returns the newest state, progress and step: a checkpoint's, or the initial ones."""
         everywhere = NamedSharding(self.mesh, PartitionSpec())
         create = jax.jit(lambda params: initial_state(params, self.optimizer), out_shardings=everywhere)
+        for folder in checkpoints.removed:
+            self._say(f"{folder}: removed, the rest of a checkpoint whose deletion was interrupted")
         step = checkpoints.latest()
         if step is None:
             rng = np.asarray(jax.random.key_data(self.rng)).tolist()
             return create(initial_params(self.experiment, self._say)), Progress(rng=rng), 0
         params = parameter_shapes(self.experiment.model(self.experiment.manifest.shape))
         restored = checkpoints.restore(step, placed(jax.eval_shape(create, params), everywhere))
-        progress = Progress(**restored.progress)
+        try:
+            progress = Progress.of(restored.progress)
+            rng = jax.random.wrap_key_data(np.asarray(progress.rng, np.uint32))
+        except (ValueError, TypeError, OverflowError) as error:
+            raise checkpoints.unfit(step, error) from error
         if any(step == one.after_step for one in self.run_directory.read_manifest().extensions):
             progress.stopped, progress.stale = False, 0  # early stopping had ended it, and it goes on
-        self.rng = jax.random.wrap_key_data(np.asarray(progress.rng, np.uint32))
+        self.rng = rng
         self._say(f"resuming at step {step} of {self.total}")
         return restored.state, progress, step
 

@@ -122,6 +122,7 @@ def test_data_that_has_changed_where_it_lies_is_other_data(run, tmp_path):
     settings = json.loads((run.path / "config.json").read_text())
     settings["data"]["source"] = str(tmp_path / "mine")
     (run.path / "config.json").write_text(json.dumps(settings))
+    (run.path / "SHA256SUMS").unlink()
     assert api.evaluate(run)["source"] is None
     before = contents(run.evaluation("test"))
     shutil.rmtree(tmp_path / "mine")
@@ -146,6 +147,7 @@ def test_a_name_can_be_chosen_and_is_kept_for_its_data(run, tmp_path):
 def test_a_run_whose_data_was_not_kept_replaces_nothing_of_its_own(run, trained, tmp_path):
     manifest = json.loads((run.path / "run.json").read_text()) | {"data": {}}
     (run.path / "run.json").write_text(json.dumps(manifest))
+    (run.path / "SHA256SUMS").unlink()
     assert api.evaluate(run)["source"] is None
     assert api.evaluate(run, source=str(trained / "data" / "mine"))["source"] is None
     moved = shutil.copytree(trained / "data" / "mine", tmp_path / "elsewhere")

@@ -142,8 +142,9 @@ def test_what_cannot_be_pruned_is_left_as_it_is(run, tmp_path):
     assert not (tmp_path / "none").exists()
     with run.locked(), pytest.raises(InputError, match="another process is training this run"):
         prune(run)
-    for metrics in run.all_checkpoints.glob("*/metrics"):
-        shutil.rmtree(metrics)
+    for checkpoint in run.all_checkpoints.glob("*"):  # as they are when none was scored
+        shutil.rmtree(checkpoint / "metrics")
+        (checkpoint / "SHA256SUMS").unlink()
     with pytest.raises(InputError, match="expected the checkpoint 'best'"):
         prune(run)
     assert run.all_checkpoints.exists() and not run.is_pruned()

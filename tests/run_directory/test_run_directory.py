@@ -110,6 +110,7 @@ def test_a_run_from_before_there_were_encoder_families_is_begun_again(tmp_path):
     for key in ("family", "learned_segments", "first_position", "embedding_size", "relative_buckets"):
         del values["encoder"][key]
     (tmp_path / "run.json").write_text(json.dumps(values))
+    (tmp_path / "SHA256SUMS").unlink()
     run.begin(Config(), manifest, None, Normalization({}, {}))
     assert run.read_manifest() == manifest
 
@@ -124,6 +125,7 @@ def test_a_run_of_another_planner_is_not_trained_on(tmp_path):
     values["total_steps"] = 18
     before = json.dumps(values)
     (tmp_path / "run.json").write_text(before)
+    (tmp_path / "SHA256SUMS").unlink()
     assert run.read_manifest().planner == 1
     message = "version 2 of the planner, found version 1, with which other packs would follow"
     with pytest.raises(InputError, match=rf"run\.json: expected a run whose packs were planned by {message}") as error:
