@@ -248,6 +248,10 @@ class TorchPeer:
             self._prepared[conversation] = self._tokenize(conversation)
         return self._prepared[conversation]
 
+    def forget(self) -> None:
+        """Forgets the token sequences that were kept."""
+        self._prepared.clear()
+
     def _adamw(self) -> torch.optim.AdamW:
         settings = self.config.optimizer
         above = [*self.model.intra_modal.parameters(), *self.model.discriminator.parameters()]

@@ -24,7 +24,8 @@ class BagOfWords(Model):
 
     @nn.nowrap
     def summarise(self, sown, pack):
-        return {"inside_words": jnp.bincount(pack.sequence_ids_T, length=self.shape.utterances).astype(float)}
+        owner_T = jnp.where(pack.sequence_ids_T >= 0, pack.sequence_ids_T, self.shape.utterances)
+        return {"inside_words": jnp.bincount(owner_T, length=self.shape.utterances).astype(float)}
 
     @classmethod
     def build(cls, config, *, encoder, outputs, shape):

@@ -129,3 +129,19 @@ def test_packs_are_planned_and_compared_with_first_fit_over_all(tmp_path):
         assert row["fill"]["epochs"]["tokens"] == pytest.approx(share * packs * (1 / first + 1 / second) / 2)
         assert {"tokenised", "shape", "evaluation", "epoch", "until_first_batch"} <= row["seconds"].keys()
     assert f"{many['fill']['epochs']['tokens']:.3f}" in result.stdout
+
+
+def test_the_service_is_put_under_load(tmp_path):
+    file = tmp_path / "serving.json"
+    arguments = ("--conversations=4", "--clients=3", "--rounds=1", "--requests=30", "--nopeer", "--json", str(file))
+    small = ("--config.model.modalities=u", "--config.model.encoder.layers=1", "--config.model.intra_modal.layers=1")
+    result = run(tmp_path / "cache", "configs/demo.py", *small, *arguments, script="serving.py")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(file.read_text())
+    whole, live = found["results"].values()
+    turns, (one,), (other,) = found["turns"], whole["rounds"], live["rounds"]
+    assert one["requests_per_second"] * one["seconds"] == pytest.approx(4)
+    assert other["requests_per_second"] * other["seconds"] == pytest.approx(turns) and turns > 8
+    assert one["turns_per_second"] * one["seconds"] == pytest.approx(turns)
+    assert 0 < one["p50_ms"] <= one["p99_ms"] and found["memory"]["requests"] == 30
+    assert f"after 30 requests {found['memory']['after_mb']:.1f} MB" in result.stdout

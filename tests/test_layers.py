@@ -36,6 +36,7 @@ FLOORS = {
     "report": 9,
     "sharing": 9,
     "prediction_files": 10,
+    "serving": 10,
     "training": 10,
     "command_help": 10,
     "command_line": 11,

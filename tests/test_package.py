@@ -26,7 +26,7 @@ def wheel(tmp_path_factory) -> Path:
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for folder in ("dtrm_jax", "configs"):
         shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "requirements.txt"):
+    for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "requirements.txt", "requirements-serve.txt"):
         shutil.copy(ROOT / file, source)
     _pip("wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "-w", str(out), str(source))
     return next(out.glob("*.whl"))
@@ -52,7 +52,7 @@ def test_the_wheel_holds_what_is_needed_and_nothing_else(wheel):
     about = f"dtrm_jax-{__version__}.dist-info/"
     assert {name.split("/")[0] for name in names} == {"dtrm_jax", about[:-1]}
     expected = {str(file.relative_to(ROOT)) for file in (ROOT / "dtrm_jax").rglob("*.py")}
-    for room in ("report", "sharing"):
+    for room in ("report", "serving", "sharing"):
         templates = (ROOT / f"dtrm_jax/{room}/templates").rglob("*")
         expected |= {str(file.relative_to(ROOT)) for file in templates if file.is_file()}
     expected |= {f"dtrm_jax/configs/{file.name}" for file in (ROOT / "configs").glob("*.py")}

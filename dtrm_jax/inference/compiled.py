@@ -14,7 +14,7 @@ from dtrm_jax.models.layers.memory import MEMORY
 from dtrm_jax.tasks import Task
 
 Predict = Callable[[Any, Batch], Float[Array, "U C"]]
-Step = Callable[[Any, Any, Batch], tuple[Float[Array, "U C"], Any]]
+Step = Callable[[Any, Any, Batch], tuple[Float[Array, "U C"], Any, dict[str, Array]]]
 Inspect = Callable[[Any, Batch], tuple[Float[Array, "U C"], dict[str, Array]]]
 
 
@@ -42,16 +42,20 @@ def make_inspect(model: Model, task: Task) -> Inspect:
     return inspect
 
 
-def make_step(model: Model, task: Task) -> Step:
-    """Returns the compiled ``step(params, memory, pack)``: ``predict``'s result, and what the model then remembers.
+def make_step(model: Model, task: Task, *, insides: bool) -> Step:
+    """Returns the compiled ``step(params, memory, pack)``: as ``predict``, what the model then remembers, a summary.
 
-    The pack goes on where the one ended after which the model remembered ``memory``.
+    The pack goes on where the one ended after which the model remembered ``memory``. The summary is that of
+    ``make_inspect``, or empty if the insides are not wanted.
     """
+    collections = [MEMORY, "intermediates"] if insides else [MEMORY]
 
     @jax.jit
-    def step(params: Any, memory: Any, pack: Batch) -> tuple[Float[Array, "U C"], Any]:
-        output_UxC, changed = model.apply({"params": params, MEMORY: memory}, pack, deterministic=True, mutable=MEMORY)
-        return task.finish(output_UxC), changed.get(MEMORY, {})
+    def step(params: Any, memory: Any, pack: Batch) -> tuple[Float[Array, "U C"], Any, dict[str, Array]]:
+        variables = {"params": params, MEMORY: memory}
+        output_UxC, changed = model.apply(variables, pack, deterministic=True, mutable=collections)
+        summary = model.summarise(changed.get("intermediates", {}), pack) if insides else {}
+        return task.finish(output_UxC), changed.get(MEMORY, {}), summary
 
     return step
 

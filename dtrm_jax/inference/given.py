@@ -84,10 +84,11 @@ class Wanted:
         checked = {name: _vector(where, name, size, vectors.get(name)) for name, size in self.sizes.items()}
         if self.reads_text and not text.strip() and all(vector is None for vector in checked.values()):
             raise InputError(f"{where}: expected a text, found an empty one")
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise InputError(f"{where}: expected a text of Unicode characters, found {error.reason}") from None
+        for what, given in (("speaker", speaker), ("text", text)):
+            try:
+                given.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise InputError(f"{where}: expected a {what} of Unicode characters, found {error.reason}") from None
         return GivenTurn(speaker, text, checked)
 
     def conversation(self, given: Any, number: int) -> Conversation:

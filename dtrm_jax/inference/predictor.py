@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import tqdm
 
+from dtrm_jax.batch import Batch, PackShape
 from dtrm_jax.compilation_cache import keep_compilations
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Conversation
@@ -27,6 +28,9 @@ from dtrm_jax.inference.trained import Trained
 _PACKS_PER_BLOCK = 64
 # Packs that are being computed while the next is built.
 _IN_FLIGHT = 2
+
+# Of some turns: the outputs ``[L, C]``, and the model's summary, name -> ``[L]``.
+_Computed = tuple[np.ndarray, dict[str, np.ndarray]]
 
 
 def load(source: Source, *, checkpoint: str = "best") -> "Predictor":
@@ -69,7 +73,12 @@ class Predictor:
         """The emotions that the model predicts, in the order of its outputs."""
         return self.trained.manifest.labels.names
 
-    def predict(self, conversations: Any, *, progress: bool = False) -> list[Any]:
+    @property
+    def streams(self) -> bool:
+        """Whether live conversations can be followed: ``stream`` begins one."""
+        return self._programs.streams
+
+    def predict(self, conversations: Any, *, progress: bool = False, insides: bool = False) -> list[Any]:
         """Predicts every turn of one conversation or of many.
 
         A conversation is a list of turns, or a ``Conversation``. A turn is a pair of speaker and text, or a dict with
@@ -82,6 +91,7 @@ class Predictor:
         Args:
             conversations: One conversation, or an iterable of them, which is read as it is needed.
             progress: Whether a bar on standard error counts the conversations.
+            insides: Whether predictions tell of the model's insides, such as where its attention looks.
 
         Returns:
             One ``Prediction`` per turn, or for many conversations a list of them per conversation, in order.
@@ -96,26 +106,42 @@ class Predictor:
         result: list[list[Prediction]] = []
         with tqdm.tqdm(total=total, unit="conversation", disable=not progress) as bar:
             for block in self._blocks(checked):
-                result += self._predict_block(block, bar)
+                result += self._predict_block(block, bar, insides)
         return result[0] if single else result
 
-    def stream(self, conversation: str = "1") -> Stream:
+    def checked(self, conversation: Any, number: int = 1) -> Conversation:
+        """Checks one conversation, in any form that ``predict`` takes, and returns it as the model reads it.
+
+        Args:
+            conversation: Its turns.
+            number: Its id, if it has none.
+
+        Raises:
+            InputError: As ``predict``.
+        """
+        return self._wanted.conversation(conversation, number)
+
+    def stream(self, conversation: str = "1", *, insides: bool = False) -> Stream:
         """Begins a live conversation, whose turns are predicted as they come.
 
         Many may go on side by side, in one thread or in several: they share the model and its compiled programs.
 
         Args:
             conversation: Its id, which its predictions have.
+            insides: As for ``predict``.
 
         Raises:
             InputError: The model looks at later turns, or cannot go on from turn to turn.
         """
-        return Stream(self._programs, self._wanted, conversation)
+        return Stream(self._programs, self._wanted, conversation, insides=insides)
 
-    def warm_up(self) -> None:
+    def warm_up(self, *, insides: bool = False) -> None:
         """Compiles the programs of live conversations, one for every length that a sequence may have.
 
         A server does so when it starts. Otherwise the first turn of a length waits for its program.
+
+        Args:
+            insides: As for ``stream``, whose programs are others with them.
 
         Raises:
             InputError: As ``stream``.
@@ -124,7 +150,7 @@ class Predictor:
         trained = self.trained
         longest = trained.config.tokens.max_length if trained.config.model.reads_text else 0
         for shape in of_turns(longest, trained.manifest.shape.features, self._wanted.values):
-            step = self._programs.step(shape)
+            step = self._programs.step(shape, insides=insides)
             jax.block_until_ready(step(trained.params, self._programs.no_memory, build_pack([], shape)))
 
     def _blocks(self, conversations: Iterable[Conversation]) -> Iterator[list[Conversation]]:
@@ -139,62 +165,78 @@ class Predictor:
         if block:
             yield block
 
-    def _predict_block(self, conversations: list[Conversation], bar: tqdm.tqdm) -> list[list[Prediction]]:
+    def _predict_block(
+        self, conversations: list[Conversation], bar: tqdm.tqdm, insides: bool
+    ) -> list[list[Prediction]]:
         trained, labels = self.trained, self.trained.manifest.labels
         examples = make_examples(conversations, labels, trained.tokenizer, trained.normalization, trained.config)
         result: list[list[Prediction]] = [[] for _ in conversations]
-        for index, outputs_LxC in self._outputs(examples):
+        for index, (outputs_LxC, insides_L) in self._outputs(examples, insides):
             conversation = conversations[index]
             turns = [turn.id for turn in conversation.turns]
-            result[index] = predictions_of(conversation.id, turns, outputs_LxC, labels)
+            result[index] = predictions_of(conversation.id, turns, outputs_LxC, labels, insides_L if insides else None)
             bar.update()
         return result
 
-    def _outputs(self, examples: Sequence[Example]) -> Iterator[tuple[int, np.ndarray]]:
-        """Yields each conversation's index and ``[L, C]`` outputs."""
+    def _outputs(self, examples: Sequence[Example], insides: bool) -> Iterator[tuple[int, _Computed]]:
+        """Yields each conversation's index and what is computed of its turns."""
         largest, lengths = self._ladder[-1], [example.lengths for example in examples]
         fitting = [index for index in largest_first(lengths) if starts_in(largest, [examples[index]]) is not None]
-        yield from self._together(examples, plan_packs(lengths, fitting, largest))
+        yield from self._together(examples, plan_packs(lengths, fitting, largest), insides)
         for index in sorted(set(range(len(examples))) - set(fitting)):
-            yield index, self._alone(examples[index])
+            yield index, self._alone(examples[index], insides)
 
-    def _together(self, examples: Sequence[Example], packs: Iterable[PlannedPack]) -> Iterator[tuple[int, np.ndarray]]:
-        """Yields the outputs of conversations that are packed; a pack is built while others are computed."""
-        computing: collections.deque[tuple[tuple[int, ...], jax.Array]] = collections.deque()
+    def _together(
+        self, examples: Sequence[Example], packs: Iterable[PlannedPack], insides: bool
+    ) -> Iterator[tuple[int, _Computed]]:
+        """Yields conversations that are packed; a pack is built while others are computed."""
+        computing: collections.deque[tuple[tuple[int, ...], Any]] = collections.deque()
         for planned in packs:
             members = [examples[index] for index in planned.members]
             shape, starts = smallest(self._ladder, members)
             pack = build_pack(members, shape, starts)
-            computing.append((planned.members, self._programs.predict(shape)(self.trained.params, pack)))
+            computing.append((planned.members, self._run(shape, pack, insides)))
             if len(computing) == _IN_FLIGHT:
                 yield from _by_conversation(examples, *computing.popleft())
-        for indices, output_UxC in computing:
-            yield from _by_conversation(examples, indices, output_UxC)
+        for indices, computed in computing:
+            yield from _by_conversation(examples, indices, computed)
 
-    def _alone(self, example: Example) -> np.ndarray:
-        """Returns the outputs of a conversation that does not fit into the largest shape."""
-        params, turns = self.trained.params, len(example.labels)
+    def _run(self, shape: PackShape, pack: Batch, insides: bool) -> Any:
+        """Begins to compute a pack; returns the outputs and the summary, which is empty if it is not wanted."""
+        if insides:
+            return self._programs.inspect(shape)(self.trained.params, pack)
+        return self._programs.predict(shape)(self.trained.params, pack), {}
+
+    def _alone(self, example: Example, insides: bool) -> _Computed:
+        """Returns what is computed of a conversation that does not fit into the largest shape."""
+        turns = len(example.labels)
         if not self._programs.streams:
             shape = grown(self._ladder[-1], example)
-            return np.asarray(self._programs.predict(shape)(params, build_pack([example], shape)))[:turns]
-        memory, outputs = self._programs.no_memory, []
+            return _cut(self._run(shape, build_pack([example], shape), insides), 0, turns)
+        memory, parts = self._programs.no_memory, []
         for run in cut(example, self._ladder[-1]):
             part = part_of(example, run)
             shape, starts = smallest(self._ladder, [part])
             pack = build_pack([part], shape, starts)
             pack.turn_U[: len(run)] = run
-            output_UxC, memory = self._programs.step(shape)(params, memory, pack)
-            outputs.append(np.asarray(output_UxC)[: len(run)])
-        return np.concatenate(outputs)
+            step = self._programs.step(shape, insides=insides)
+            output_UxC, memory, summary = step(self.trained.params, memory, pack)
+            parts.append(_cut((output_UxC, summary), 0, len(run)))
+        return jax.tree.map(lambda *x: np.concatenate(x), *parts)
 
 
 def _by_conversation(
-    examples: Sequence[Example], members: Sequence[int], output_UxC: jax.Array
-) -> Iterator[tuple[int, np.ndarray]]:
-    outputs = np.asarray(output_UxC)
+    examples: Sequence[Example], members: Sequence[int], computed: Any
+) -> Iterator[tuple[int, _Computed]]:
+    computed = jax.tree.map(np.asarray, computed)
     ends = list(itertools.accumulate(len(examples[index].labels) for index in members))
     for index, begin, end in zip(members, [0, *ends], ends, strict=False):
-        yield index, outputs[begin:end]
+        yield index, _cut(computed, begin, end)
+
+
+def _cut(computed: Any, begin: int, end: int) -> _Computed:
+    """Returns some of a pack's slots."""
+    return jax.tree.map(lambda x: np.asarray(x)[begin:end], computed)
 
 
 def _for_prediction(config: Config) -> Config:

@@ -5,7 +5,7 @@ import threading
 from typing import Any
 
 from dtrm_jax.batch import PackShape
-from dtrm_jax.inference.compiled import Predict, Step, make_predict, make_step, no_memory
+from dtrm_jax.inference.compiled import Inspect, Predict, Step, make_inspect, make_predict, make_step, no_memory
 from dtrm_jax.inference.trained import Trained
 from dtrm_jax.models import architecture
 
@@ -20,7 +20,8 @@ class Programs:
     def __init__(self, trained: Trained):
         self.trained = trained
         self._predict: dict[PackShape, Predict] = {}
-        self._step: dict[PackShape, Step] = {}
+        self._inspect: dict[PackShape, Inspect] = {}
+        self._step: dict[tuple[PackShape, bool], Step] = {}
         self._lock = threading.Lock()
 
     @property
@@ -40,9 +41,17 @@ class Programs:
                 self._predict[shape] = make_predict(self.trained.model(shape), self.trained.task)
             return self._predict[shape]
 
-    def step(self, shape: PackShape) -> Step:
+    def inspect(self, shape: PackShape) -> Inspect:
+        """Returns ``compiled.make_inspect`` of packs of a shape."""
+        with self._lock:
+            if shape not in self._inspect:
+                self._inspect[shape] = make_inspect(self.trained.model(shape), self.trained.task)
+            return self._inspect[shape]
+
+    def step(self, shape: PackShape, *, insides: bool) -> Step:
         """Returns ``compiled.make_step`` of packs of a shape."""
         with self._lock:
-            if shape not in self._step:
-                self._step[shape] = make_step(self.trained.model(shape), self.trained.task)
-            return self._step[shape]
+            if (shape, insides) not in self._step:
+                model, task = self.trained.model(shape), self.trained.task
+                self._step[shape, insides] = make_step(model, task, insides=insides)
+            return self._step[shape, insides]

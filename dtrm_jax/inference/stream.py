@@ -30,12 +30,13 @@ class Stream:
         programs: Of the model.
         wanted: What it reads of a turn.
         conversation: Id of the conversation.
+        insides: Whether predictions tell of the model's insides.
 
     Raises:
         InputError: The model looks at later turns, or cannot go on from turn to turn.
     """
 
-    def __init__(self, programs: Programs, wanted: Wanted, conversation: str):
+    def __init__(self, programs: Programs, wanted: Wanted, conversation: str, *, insides: bool = False):
         config = programs.trained.config
         if not programs.trained.is_causal:
             raise InputError(
@@ -48,9 +49,14 @@ class Stream:
                 "turn to turn; predict the conversation as a whole"
             )
         self._programs, self._wanted, self.conversation = programs, wanted, conversation
-        self._lock = threading.Lock()
+        self._insides, self._lock = insides, threading.Lock()
         self._window: collections.deque[tuple[int, list[int]]] = collections.deque(maxlen=config.tokens.window)
         self.reset()
+
+    @property
+    def turns(self) -> int:
+        """How many turns it has."""
+        return self._turns
 
     def reset(self) -> None:
         """Forgets all turns: the next one is the first."""
@@ -89,9 +95,11 @@ class Stream:
             shape = of_turn(length, self._programs.trained.manifest.shape.features, self._wanted.values)
             pack = build_pack([example], shape)
             pack.turn_U[0] = self._turns
-            output_UxC, memory = self._programs.step(shape)(self._programs.trained.params, self._memory, pack)
+            step = self._programs.step(shape, insides=self._insides)
+            output_UxC, memory, summary = step(self._programs.trained.params, self._memory, pack)
             labels = self._programs.trained.manifest.labels
-            (prediction,) = predictions_of(self.conversation, [name], np.asarray(output_UxC), labels)
+            insides = {name: np.asarray(x) for name, x in summary.items()} if self._insides else None
+            (prediction,) = predictions_of(self.conversation, [name], np.asarray(output_UxC), labels, insides)
             self._memory, self._turns = memory, self._turns + 1
             self._speakers[turn.speaker] = number
             self._window.append((number, ids[-self._programs.trained.config.tokens.max_length :]))

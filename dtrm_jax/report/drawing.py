@@ -32,8 +32,13 @@ def draw(template: str, content: dict[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["percent"] = percent
-    style, script = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("style.css", "conversations.js"))
+    script = (_TEMPLATES / "conversations.js").read_text(encoding="utf-8")
     # The page forbids itself every script but this one, and every request.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    own = {"style": Markup(style), "script": Markup(script), "script_hash": digest, "opened": _OPENED, "plot": plot}
+    own = {"style": Markup(style()), "script": Markup(script), "script_hash": digest, "opened": _OPENED, "plot": plot}
     return environment.get_template(template).render(**content, **own)
+
+
+def style() -> str:
+    """Returns the style sheet that all pages share."""
+    return (_TEMPLATES / "style.css").read_text(encoding="utf-8")

@@ -211,7 +211,7 @@ class RunDirectory:
         values = self._read_json(_MANIFEST)
         try:
             return Manifest.from_dict(values)
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # whatever JSON there is in its place
             raise InputError(f"{self.path / 'run.json'}: not the manifest of a run: {error!r}") from error
 
     def read_normalization(self) -> Normalization:

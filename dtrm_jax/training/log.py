@@ -59,8 +59,8 @@ def _set_damaged_aside(file: Path, start: int) -> None:
     if lines := damaged_lines(file):
         aside = file.with_name(f"{file.stem}-damaged-at-{start}{file.suffix}")
         shutil.copyfile(file, aside)
-        count = f"{len(lines)} line{'s' if len(lines) > 1 else ''}, the first line {lines[0]},"
-        print(f"{file}: {count} are no records of training and left out; {aside.name} has them", file=sys.stderr)
+        what = f"{file}: {len(lines)} lines, the first line {lines[0]}, are no records of training and left out"
+        print(f"{what}; {aside.name} has them", file=sys.stderr)
 
 
 class Bar(tqdm.tqdm):

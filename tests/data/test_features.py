@@ -1,5 +1,8 @@
 """Standardisation with the training split's statistics, and their file."""
 
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 
@@ -85,3 +88,15 @@ def test_what_is_wrong_is_one_line(tmp_path):
             (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=rf"{name}: (cannot be read: No such|expected a complete \.npz file)"):
             Normalization.load(tmp_path / name)
+
+
+def test_a_feature_that_overflows_when_standardised_is_named():
+    normalization = Normalization({"acoustic": np.float32([1, 0])}, {"acoustic": np.float32([1, 1e-6])})
+    for value, found in ((3e38, "3e+38"), (1e12, "1e+12")):
+        other = make_conversation("AB", ["x"] * 2, [None] * 2, "c7")
+        features = {"acoustic": np.float32([[np.nan, np.nan], [2, value]])}
+        other = dataclasses.replace(other, features=features)
+        with pytest.raises(InputError, match=rf"c7, turn .*: acoustic feature 2 is {re.escape(found)}, too far from"):
+            normalization.apply(other)
+    close = dataclasses.replace(other, features={"acoustic": np.float32([[np.nan, np.nan], [2, 1e-3]])})
+    np.testing.assert_allclose(normalization.apply(close)["acoustic"][1], [1, 1000], rtol=1e-6)

@@ -28,6 +28,7 @@ COMMANDS = {
     "predict.py": "dtrm_jax/commands/predict.py",
     "dtrm-predict": "dtrm_jax/commands/predict.py",
     "dtrm-export": "dtrm_jax/commands/export.py",
+    "dtrm-serve": "dtrm_jax/commands/serve.py",
 }
 
 

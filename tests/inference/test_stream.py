@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from dtrm_jax.conversation import ValueSpace
+from dtrm_jax.data.examples import make_examples
+from dtrm_jax.data.packing import build_pack
 from dtrm_jax.errors import InputError
+from dtrm_jax.inference.compiled import make_inspect
 from dtrm_jax.inference.predictor import Predictor
 from dtrm_jax.models import ARCHITECTURES
 from tests.fusions import KINDS
@@ -22,7 +25,7 @@ DEEP = {"model__intra_modal__layers": 3, "tokens__window": 2}
 
 def streamed(predictor, conversation, stream=None):
     """Adds every turn of a conversation."""
-    stream = stream or predictor.stream(conversation.id)
+    stream = stream or predictor.stream(conversation.id, insides=True)
     result = []
     for index, turn in enumerate(conversation.turns):
         features = {name: matrix[index] for name, matrix in conversation.features.items()}
@@ -38,12 +41,14 @@ def absent_somewhere(turns: int):
 
 def assert_streams(predictor, conversation):
     """Turn by turn is as the whole, and the turns differ, so that this means something."""
-    expected, found = predictor.predict(conversation), streamed(predictor, conversation)
+    expected, found = predictor.predict(conversation, insides=True), streamed(predictor, conversation)
     np.testing.assert_allclose(numbers(found), numbers(expected), rtol=0, atol=1e-5)
     assert [(turn.conversation, turn.turn, turn.label) for turn in found] == [
         (turn.conversation, turn.turn, turn.label) for turn in expected
     ]
     assert np.abs(np.diff(numbers(expected), axis=0)).max(axis=1).min() > 1e-4
+    for one, whole in zip(found, expected, strict=True):
+        assert one.insides == pytest.approx(whole.insides, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -72,7 +77,7 @@ CONTEXTS = ("utterance", "acoustic", "visual")
 )
 def test_every_setting_streams(modalities, settings):
     config = multimodal(modalities, **{**DEEP, **settings})
-    assert_streams(Predictor(random_trained(config)), absent_somewhere(9) if modalities != "a" else conversations(9)[0])
+    assert_streams(Predictor(random_trained(config)), absent_somewhere(9))
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +90,22 @@ def test_real_values_stream():
     found = streamed(predictor, conversations(5)[0])
     assert found[0].label is None and tuple(found[0].values) == ("valence", "power")
     np.testing.assert_allclose(numbers(found), numbers(predictor.predict(conversations(5)[0])), rtol=0, atol=1e-5)
+
+
+def test_the_insides_are_those_of_an_evaluation():
+    trained = random_trained(multimodal(**DEEP))
+    conversation, predictor = absent_somewhere(12), Predictor(trained)
+    shape = trained.manifest.shape
+    examples = make_examples(
+        [conversation], trained.manifest.labels, trained.tokenizer, trained.normalization, trained.config
+    )
+    _, expected = make_inspect(trained.model(shape), trained.task)(trained.params, build_pack(examples, shape))
+    assert {"attended_turn_u", "attended_weight_v", "gate_ua", "fusion_e_CLS"} <= expected.keys()
+    for index, turn in enumerate(predictor.predict(conversation, insides=True)):
+        there = {name: float(x[index]) for name, x in expected.items() if not np.isnan(x[index])}
+        assert turn.insides == pytest.approx(there, abs=1e-5)
+    assert predictor.predict(conversation)[0].insides is None
+    assert predictor.stream().add("A", "w5").insides is None
 
 
 def test_what_is_kept_is_bounded_by_the_window(predictor):
@@ -134,14 +155,15 @@ def test_a_length_is_compiled_once(predictor, caplog):
 
     compiled(3), compiled(20)
     assert not any(compiled(words) for words in range(1, 27))
-    assert len(predictor._programs._step) <= 2
+    assert len({shape for shape, insides in predictor._programs._step if not insides}) <= 2
 
 
-def test_after_a_warm_up_no_turn_waits(caplog):
+@pytest.mark.parametrize("insides", [False, True])
+def test_after_a_warm_up_no_turn_waits(caplog, insides):
     predictor = Predictor(random_trained(multimodal("u", **DEEP)))
-    predictor.warm_up()
+    predictor.warm_up(insides=insides)
     with jax.log_compiles(), caplog.at_level(logging.WARNING, "jax"):
-        stream = predictor.stream()
+        stream = predictor.stream(insides=insides)
         for words in range(1, 40):
             stream.add("A", "w5 " * words)
     assert not [record.getMessage() for record in caplog.records if "XLA compilation" in record.getMessage()]

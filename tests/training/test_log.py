@@ -187,3 +187,21 @@ def test_the_time_left_counts_neither_the_first_step_nor_the_first_evaluation(mo
     step(3)
     assert bar.format_dict["rate"] == pytest.approx(4 / 15)
     bar.close()
+
+
+def test_a_log_with_damaged_lines_keeps_the_good_ones_and_says_so(tmp_path, capsys):
+    run = RunDirectory(tmp_path)
+    good = [json.dumps(record) for record in RECORDS]
+    content = "\n".join([good[0], "[1]", *good[1:], '{"step": 9, "spl']).encode().replace(b"[1]", b"[1]\n\xff")
+    run.metrics_file.write_bytes(content)
+    with TrainingLog(run, _config(""), 9):
+        pass
+    assert list(read_records(run.metrics_file)) == RECORDS
+    aside = tmp_path / "metrics-damaged-at-9.jsonl"
+    assert aside.read_bytes() == content
+    said = capsys.readouterr().err
+    assert said == f"{run.metrics_file}: 2 lines, the first line 2, are no records of training and left out; " + (
+        f"{aside.name} has them\n"
+    )
+    with TrainingLog(run, _config(""), 9):
+        assert capsys.readouterr().err == ""

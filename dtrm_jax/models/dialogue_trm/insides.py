@@ -17,7 +17,6 @@ from jaxtyping import Float, Int
 from dtrm_jax.batch import Array, Batch
 from dtrm_jax.config import ModelConfig
 from dtrm_jax.models.dialogue_trm.fusions.fusion import LETTERS, Presence
-from dtrm_jax.models.dialogue_trm.intra_modal import hide_absent
 from dtrm_jax.models.layers.transformer import mean_over_layers
 
 
@@ -54,7 +53,7 @@ def attended(
 def _attended_in(
     letter: str, branch: Mapping[str, Any], pack: Batch, present_U: Array, window: int, later: bool
 ) -> dict[str, Array]:
-    conversation_U = hide_absent(pack.conversation_U, present_U)
+    conversation_U = jnp.where(present_U, pack.conversation_U, -1)  # what the others see means nothing in their columns
     weights_UxK1 = mean_over_layers(
         branch["intra_modal"], lambda weights: weights_by_distance(weights, conversation_U, pack.turn_U, window)
     )
@@ -77,7 +76,8 @@ def weights_by_distance(
     """Returns the mean over heads of ``banded_attention``'s weights by distance ``i - j`` in turns, 0 to K.
 
     Args:
-        weights_BxHxAxW: By block; of several blocks, the keys of the block before come first.
+        weights_BxHxAxW: By block; of several blocks, the keys of the block before come first, and of a pack that goes
+            on, those of the K turns before it.
         conversation_U: Conversation ids, negative in slots without a conversation.
         turn_U: Turn indices; the turns of a conversation lie side by side, in order.
         window: K.
@@ -88,7 +88,8 @@ def weights_by_distance(
     blocks, _, size, keys = weights_BxHxAxW.shape
     weights_BAxW = weights_BxHxAxW.astype(jnp.float32).mean(axis=1).reshape(blocks * size, keys)[: len(turn_U)]
     distance_K1 = jnp.arange(window + 1)
-    own_U = jnp.arange(len(turn_U)) % size + (size if keys > size else 0)
+    before = window if keys == size + window else size if keys > size else 0  # keys that come before a block's own
+    own_U = jnp.arange(len(turn_U)) % size + before
     key_UxK1 = own_U[:, None] - distance_K1
     there_UxK1 = (distance_K1 <= turn_U[:, None]) & (conversation_U[:, None] >= 0)
     return jnp.where(there_UxK1, jnp.take_along_axis(weights_BAxW, jnp.maximum(key_UxK1, 0), axis=1), 0)

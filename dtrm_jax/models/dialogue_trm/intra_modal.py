@@ -38,8 +38,17 @@ class IntraModal(nn.Module):
         conversation_U: Int[Array, " U"],
         turn_U: Int[Array, " U"],
         deterministic: bool,
+        seen_U: Bool[Array, " U"] | None = None,
     ) -> Float[Array, "U D"]:
-        """Returns the representation of every turn, from itself and (context-dependent) the turns in reach."""
+        """Returns the representation of every turn, from itself and (context-dependent) the turns in reach.
+
+        Args:
+            f_UxD: Vectors of the turns.
+            conversation_U: Conversation ids, -1 in unused slots.
+            turn_U: Turn indices.
+            deterministic: Without dropout.
+            seen_U: Which turns may be seen, by others and by themselves. If None, all may.
+        """
         config = self.config
         bias_HxK1 = None
         if self.context == "dependent" and config.turn_distance == "learned" and config.layers:
@@ -48,7 +57,7 @@ class IntraModal(nn.Module):
 
         def dependent(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:
             attention = WindowedAttention(self.window, self.future, name="window")
-            return attention(q, k, v, conversation_U, turn_U, drop, bias_HxK1)
+            return attention(q, k, v, conversation_U, turn_U, drop, bias_HxK1, seen_U)
 
         transformer = Transformer(
             layers=config.layers,
@@ -93,7 +102,11 @@ class FeatureBranch(nn.Module):
         turn_U: Int[Array, " U"],
         deterministic: bool,
     ) -> Float[Array, "U D"]:
-        """Returns the representation of every turn; no other turn sees one that lacks the modality."""
+        """Returns the representation of every turn.
+
+        No turn sees one that lacks the modality; such a turn, whose features are zeros, sees those in reach that have
+        it, so that a model of this modality alone knows of it what its conversation says.
+        """
         f_UxD = nn.Dense(self.width, dtype=self.dtype, kernel_init=LINEAR_INIT, name="projection")(features_UxM)
         intra_modal = IntraModal(
             config=self.config,
@@ -104,15 +117,7 @@ class FeatureBranch(nn.Module):
             future=self.future,
             name="intra_modal",
         )
-        return intra_modal(f_UxD, hide_absent(conversation_U, present_U), turn_U, deterministic)
-
-
-def hide_absent(conversation_U: Int[Array, " U"], present_U: Bool[Array, " U"]) -> Int[Array, " U"]:
-    """Returns conversation ids in which the turns that lack a modality are in a conversation of their own, -2.
-
-    Turns that have the modality then do not see them. Unused slots, whose id is -1, keep it.
-    """
-    return jnp.where(present_U | (conversation_U < 0), conversation_U, -2)
+        return intra_modal(f_UxD, conversation_U, turn_U, deterministic, present_U)
 
 
 def _free(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:

@@ -37,8 +37,11 @@ class WindowedAttention(nn.Module):
         drop: Drop,
         distance_bias_HxK1: Float[Array, "H K1"] | None = None,
         seen_U: Bool[Array, " U"] | None = None,
-    ) -> tuple[Float[Array, "U H E"], Float[Array, "..."]]:
-        """Returns the attended values and the weights; the arguments are those of ``banded_attention``."""
+    ) -> tuple[Float[Array, "U H E"], Float[Array, "B H A W"]]:
+        """Returns the attended values and the weights; the arguments are those of ``banded_attention``.
+
+        The weights of a pack that goes on are those of one block, whose keys begin with the K remembered turns.
+        """
         if not goes_on(self):
             return banded_attention(
                 q_UxHxE,
@@ -65,9 +68,10 @@ class WindowedAttention(nn.Module):
         known = self._remembered(new, jnp.sum(used_U))
         queries = Turns(q_UxHxE, conversation_U, turn_U)
         keys = Turns(known["keys"], known["conversation"], known["turn"])
-        return attend_turns(
+        output, weights = attend_turns(
             queries, keys, known["values"], self.window, drop, distance_bias_HxK1, known["seen"], self.future
         )
+        return output, weights[None]
 
     def _remembered(self, new: dict[str, Array], used: Int[Array, ""]) -> dict[str, Array]:
         """Returns what is known of the K turns before the pack and of its own, and remembers the last K of all."""

@@ -1,5 +1,6 @@
 """The files of an evaluation round-trip and appear whole or not at all."""
 
+import csv
 import os
 import stat
 
@@ -240,3 +241,11 @@ def test_reading_a_file_that_is_not_utf8_or_not_there(path):
     path.write_bytes(HEADER.encode() + b"d,0,s,\xff,a,a,0.5,0.5\n")
     with pytest.raises(InputError, match=r"predictions\.csv, .*utf-8"):
         predictions.read(path)
+
+
+def test_an_utterance_of_any_length_is_read_again(path):
+    csv.field_size_limit(131_072)  # what Python begins with
+    long = conversation(texts=("x" * 200_000, "you"))
+    predictions.write(path, [long], [np.full((2, 3), 1 / 3, np.float32)], TASK)
+    turns, _ = predictions.read(path)
+    assert [turn.text for turn in turns] == ["x" * 200_000, "you"]

@@ -127,6 +127,26 @@ def test_text_and_features_meet_at_the_same_turn():
     assert np.flatnonzero(changed).tolist() == [4]
 
 
+def test_a_turn_without_the_only_modality_sees_its_conversation_and_is_seen_by_none():
+    config = configured("a", model__context__acoustic="dependent")
+    model, pack = prepared(
+        config, absent=[(n, turn, "acoustic") for n, turn in ((0, 2), (1, 0), (2, 0), (2, 7), (2, 8))]
+    )
+    params = random_params(model)
+    used, present = pack.conversation_U >= 0, pack.present_U["acoustic"]
+    assert (used & ~present).sum() == 5
+    distance = pack.turn_U[:, None] - pack.turn_U
+    near = (pack.conversation_U[:, None] == pack.conversation_U) & (distance >= 0) & (distance <= 3)
+    sees = (near & present[None, :]) | np.eye(len(used), dtype=bool)  # its own state goes on beside attention
+    acts = jacobians(model, params, pack)["acoustic"]
+    np.testing.assert_array_equal(acts[used], (sees @ sees)[used])
+    logits = np.asarray(jax.jit(lambda p, x: model.apply({"params": p}, x, deterministic=True))(params, pack))
+    knowing = [slot for slot in np.flatnonzero(used & ~present) if (near & present[None, :])[slot].any()]
+    assert len(knowing) == 3 and len(np.unique(logits[knowing].round(4), axis=0)) == 3
+    ignorant = [slot for slot in np.flatnonzero(used & ~present) if slot not in knowing]
+    np.testing.assert_allclose(logits[ignorant[0]], logits[ignorant[1]], atol=TOLERANCE)
+
+
 @pytest.mark.parametrize(
     ("kind", "context"),
     [*itertools.product(["mgif", "additive", "concat", "max"], ["free", "dependent"]), ("mult", "dependent")],

@@ -1,0 +1,1 @@
+"""A trained model behind a page for people and an HTTP endpoint for programs (``dtrm-serve``)."""

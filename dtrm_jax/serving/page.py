@@ -1,0 +1,55 @@
+"""The page for people: one file, which asks for nothing but the service that sent it."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from dtrm_jax.inference.predictor import Predictor
+from dtrm_jax.report.colours import rules, swatches
+from dtrm_jax.report.drawing import style
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def draw_page(predictor: Predictor, facts: Mapping[str, Any]) -> tuple[str, str]:
+    """Returns the page of a model, as HTML, and its content security policy.
+
+    The policy admits the page's own style and script, by their hashes, and requests to the service alone. What people
+    type, and what the model says, is put into the page as text by the script.
+
+    Args:
+        predictor: The model.
+        facts: ``facts_of`` the model.
+    """
+    classes = _classes(predictor)
+    script, own = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
+    sheet = style() + rules(list(classes.values())) + own
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("page.html").render(
+        facts=facts, swatches=classes, style=Markup(sheet), script=Markup(script)
+    )
+    return page, (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(sheet)}; connect-src 'self'; "
+        "img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+def _classes(predictor: Predictor) -> dict[str, Any]:
+    """Returns how each emotion is drawn; nothing where emotions are real values."""
+    return swatches(predictor.labels) if predictor.trained.task.kind == "classes" else {}
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,265 @@
+// Asks the service and shows what it answers. Everything that people or the model say becomes text, never markup.
+"use strict";
+(() => {
+  const at = (id) => document.getElementById(id);
+  const { kind, sessions } = document.body.dataset;
+  const classes = new Map(
+    [...document.querySelectorAll("#key li")].map((item, place) => [
+      item.dataset.name,
+      { place, short: item.querySelector(".k").textContent },
+    ]),
+  );
+  const EXCERPT = 60; // characters of an earlier turn that is quoted
+  let turns = []; // the answers so far
+  let session = null; // of a model that follows a conversation
+
+  function element(tag, properties = {}, ...children) {
+    const made = document.createElement(tag);
+    Object.assign(made, properties);
+    made.append(...children);
+    return made;
+  }
+
+  const percent = (share) => (100 * share).toFixed(0);
+  const asGiven = ({ speaker, text }) => ({ speaker, text });
+
+  function tell(text, wrong = false) {
+    at("status").textContent = text;
+    at("status").classList.toggle("no", wrong);
+  }
+
+  // What is asked.
+
+  async function ask(method, path, body) {
+    const sent = body === undefined ? {} : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+    const response = await fetch(path, { method, ...sent });
+    if (response.ok) return response;
+    let reason = `the service answered with status ${response.status}`;
+    try {
+      reason = (await response.json()).error || reason;
+    } catch {
+      // Not by the service, but by something before it.
+    }
+    throw Object.assign(new Error(reason), { status: response.status });
+  }
+
+  async function* lines(response) {
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const parts = (rest + value).split("\n");
+      rest = parts.pop();
+      for (const part of parts) {
+        const answer = JSON.parse(part);
+        if (answer.error) throw new Error(answer.error);
+        yield answer;
+      }
+    }
+  }
+
+  // It may have ended by itself.
+  async function end(name) {
+    if (name) await ask("DELETE", `/v1/sessions/${name}`).catch(() => {});
+  }
+
+  // Goes on with a session; where it has ended meanwhile, a new one is told the conversation so far.
+  async function further(body) {
+    if (!session) session = (await (await ask("POST", "/v1/sessions", {})).json()).session;
+    return ask("POST", `/v1/sessions/${session}/turns`, body);
+  }
+
+  async function add(turn) {
+    if (!sessions) {
+      const found = await (await ask("POST", "/v1/predict", { turns: [...turns.map(asGiven), turn] })).json();
+      turns = found.turns;
+      showAll();
+      return;
+    }
+    let response;
+    try {
+      response = await further(turn);
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      session = null;
+      if (turns.length) for await (const known of lines(await further({ turns: turns.map(asGiven) }))) void known;
+      response = await further(turn);
+    }
+    turns.push(await response.json());
+    show(turns.length - 1);
+  }
+
+  async function read(transcript) {
+    if (!sessions) {
+      const found = await (await ask("POST", "/v1/predict", { transcript })).json();
+      turns = found.turns;
+      showAll();
+      return;
+    }
+    const before = session;
+    session = null;
+    let response;
+    try {
+      response = await further({ transcript });
+    } catch (error) {
+      await end(session);
+      session = before; // what is shown goes on
+      throw error;
+    }
+    await end(before);
+    clear();
+    for await (const answer of lines(response)) {
+      turns.push(answer);
+      show(turns.length - 1);
+    }
+  }
+
+  // What is shown.
+
+  function clear() {
+    turns = [];
+    at("turns").replaceChildren();
+    at("timeline").replaceChildren(element("ol"));
+    at("result").hidden = true;
+  }
+
+  function showAll() {
+    const shown = turns;
+    clear();
+    turns = shown;
+    turns.forEach((_, place) => show(place));
+  }
+
+  function paint(made, name) {
+    if (classes.has(name)) made.classList.add(`e${classes.get(name).place}`);
+    return made;
+  }
+
+  function show(place) {
+    const turn = turns[place];
+    at("result").hidden = false;
+    at("turns").append(drawn(turn, place));
+    at("timeline").querySelector("ol").append(column(turn, place));
+    if (turn.values) repaint();
+    const names = [...new Set(turns.map((one) => one.speaker))];
+    at("speakers").replaceChildren(...names.map((value) => element("option", { value })));
+  }
+
+  function said(turn) {
+    return turn.values ? Object.entries(turn.values).map(([name, value]) => `${name} ${value.toFixed(2)}`).join(", ")
+      : `${turn.label} ${percent(turn.probabilities[turn.label])} %`;
+  }
+
+  function drawn(turn, place) {
+    const words = element("p", { className: "w" },
+      element("b", {}, element("small", { textContent: turn.turn }), ` ${turn.speaker}:`), " ",
+      element("span", { dir: "auto", textContent: turn.text }));
+    const result = element("div", { className: "r" });
+    const list = element("ul");
+    if (turn.values) {
+      for (const [name, value] of Object.entries(turn.values)) {
+        list.append(element("li", {}, `${name} `, element("b", { textContent: value.toFixed(2) })));
+      }
+    } else {
+      result.append(element("p", { className: "v" }, element("b", { textContent: turn.label })));
+      for (const [name, share] of Object.entries(turn.probabilities)) {
+        const item = paint(element("li", { textContent: `${name} ${percent(share)}`, title: `${name} ${share}` }), name);
+        item.style.setProperty("--p", percent(share));
+        item.classList.toggle("y", name === turn.label);
+        list.append(item);
+      }
+    }
+    result.append(list);
+    const looks = Object.entries(turn.attended).filter(([, look]) => look.turn !== null);
+    const several = Object.keys(turn.attended).length > 1;
+    return element("li", { id: `t${place}`, className: "t", tabIndex: -1 }, words, result,
+      ...looks.map(([modality, look]) => looked(modality, look, several)));
+  }
+
+  function looked(modality, look, several) {
+    const place = turns.findIndex((one) => one.turn === look.turn);
+    const there = turns[place];
+    const excerpt = [...there.text];
+    const short = excerpt.length > EXCERPT ? `${excerpt.slice(0, EXCERPT).join("")}…` : there.text;
+    return element("p", { className: "a" }, `${several ? `${modality} ` : ""}attends most to `,
+      element("a", { href: `#t${place}`, textContent: `${there.turn} ${there.speaker}` }), " ",
+      element("q", { textContent: short }), ` ${percent(look.weight)}\u00a0%, itself ${percent(look.itself)}\u00a0%`);
+  }
+
+  function column(turn, place) {
+    const link = element("a", { href: `#t${place}`, title: `${turn.turn} ${turn.speaker}: ${said(turn)}` });
+    link.setAttribute("aria-label", link.title);
+    if (turn.values) {
+      link.append(element("span", { className: "cells" },
+        ...Object.values(turn.values).map(() => element("i"))));
+    } else {
+      const bars = Object.entries(turn.probabilities).map(([name, share]) => {
+        const bar = paint(element("i"), name);
+        bar.style.setProperty("--p", share);
+        return bar;
+      });
+      const mark = paint(element("span", { className: "k" }), turn.label);
+      mark.textContent = classes.get(turn.label)?.short ?? "";
+      link.append(element("span", { className: "column" }, ...bars), mark);
+    }
+    link.append(element("small", { textContent: turn.turn }));
+    return element("li", {}, link);
+  }
+
+  // The colours of real values depend on all that are shown: zero has the middle one where both signs occur.
+  function repaint() {
+    const COLOURS = 11;
+    const rows = [...at("timeline").querySelectorAll(".cells")];
+    Object.keys(turns[0].values).forEach((name, row) => {
+      const values = turns.map((turn) => turn.values[name]);
+      const [least, most] = [Math.min(...values), Math.max(...values)];
+      const far = Math.max(-least, most);
+      const [low, high, letter] = least < 0 && most > 0 ? [-far, far, "d"] : [least, most > least ? most : least + 1, "q"];
+      values.forEach((value, index) => {
+        const step = Math.min(Math.max(Math.floor(((value - low) / (high - low)) * COLOURS), 0), COLOURS - 1);
+        rows[index].children[row].className = `${letter}${step}`;
+      });
+    });
+  }
+
+  // What people do. One thing at a time: while it is asked, the buttons rest.
+
+  async function during(work) {
+    const buttons = document.querySelectorAll("button");
+    buttons.forEach((button) => (button.disabled = true));
+    tell("…");
+    try {
+      await work();
+      tell(turns.length ? `${turns.length} ${turns.length === 1 ? "turn" : "turns"}` : "");
+      return true;
+    } catch (error) {
+      tell(error instanceof TypeError ? "the service cannot be reached" : error.message, true);
+      return false;
+    } finally {
+      buttons.forEach((button) => (button.disabled = false));
+    }
+  }
+
+  clear();
+  if (!at("say")) return;
+  at("say").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const { speaker, text } = event.target.elements;
+    if (await during(() => add({ speaker: speaker.value.trim(), text: text.value.trim() }))) {
+      text.value = "";
+      at("timeline").scrollLeft = at("timeline").scrollWidth;
+    }
+    text.focus();
+  });
+  at("paste").addEventListener("submit", (event) => {
+    event.preventDefault();
+    during(() => read(event.target.elements.transcript.value));
+  });
+  at("clear").addEventListener("click", () => during(async () => {
+    await end(session);
+    session = null;
+    clear();
+    at("paste").reset();
+  }));
+})();
