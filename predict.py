@@ -1,6 +1,6 @@
 """Predicts: ``python predict.py --checkpoint runs/meld FILE``. The same as ``dtrm-predict``; see its module."""
 
-from dtrm_jax.commands import predict
+from dtrm_jax import commands
 
 if __name__ == "__main__":
-    predict.run()
+    commands.dtrm_predict()

@@ -1,6 +1,6 @@
 """Trains a model: ``python train.py --config configs/meld.py``. The same as ``dtrm-train``; see its module."""
 
-from dtrm_jax.commands import train
+from dtrm_jax import commands
 
 if __name__ == "__main__":
-    train.run()
+    commands.dtrm_train()

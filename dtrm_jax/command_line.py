@@ -1,13 +1,15 @@
 """The parts that the commands share: one-line errors, exit codes, the compilation cache."""
 
+import logging as standard_logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from dtrm_jax import command_help, config_files, settings
+from dtrm_jax import command_help, config_files, interruption, settings
 from dtrm_jax.compilation_cache import keep_compilations
 from dtrm_jax.config import Config, validate
 from dtrm_jax.errors import InputError, did_you_mean, exit_status, printable
@@ -33,13 +35,14 @@ def run(
         files: Whether the arguments besides the flags are files.
     """
     _print_utf8()
+    interruption.begin_command()
 
     def wrapped(arguments: list[str]) -> int | None:
         if not _DEBUG.value:
-            logging.set_verbosity(logging.ERROR)  # the libraries' notices do not concern the user
-        prepare_process()
+            _silence_libraries()
 
         def command() -> int | None:
+            prepare_process()
             if commands and (len(arguments) != 2 or arguments[1] not in commands):
                 found = " ".join(arguments[1:])
                 nearest = did_you_mean(found, commands) if len(arguments) == 2 else ""
@@ -48,7 +51,11 @@ def run(
                 raise InputError(f"unexpected argument {arguments[1]!r}")
             return main(*arguments[1:])
 
-        return command() if _DEBUG.value else exit_status(command)
+        if _DEBUG.value:
+            return command()
+        status = exit_status(lambda: _printed(command()))
+        interruption.end_command()
+        return status
 
     def parse(arguments: list[str]) -> list[str]:
         asked = command_help.asked(arguments[1:])
@@ -70,6 +77,36 @@ def _print_utf8() -> None:
             stream.reconfigure(encoding="utf-8")
 
 
+def _silence_libraries() -> None:
+    """Hides what other libraries log, and the tracebacks of their threads.
+
+    Those that write a checkpoint log every failure, each with its traceback, before it becomes our one error.
+    """
+    logging.set_verbosity(logging.FATAL)
+    standard_logging.getLogger("asyncio").setLevel(standard_logging.CRITICAL + 1)
+    threading.excepthook = _thread_failed
+
+
+def _thread_failed(what: threading.ExceptHookArgs) -> None:
+    name = what.thread.name if what.thread is not None else "a thread"
+    print(printable(f"warning: {name} failed: {what.exc_type.__name__}: {what.exc_value}"), file=sys.stderr)
+
+
+def _printed(status: int | None) -> int | None:
+    """Returns the status when all that was printed is written.
+
+    Raises:
+        InputError: It cannot be, as on a full disk.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes when it ends
+        if not isinstance(error, BrokenPipeError):  # whose reader, such as head, has seen enough
+            raise InputError(f"standard output: {error.strerror}") from error
+    return status
+
+
 def _show(text: str) -> None:
     """Prints a text; a reader such as ``head`` may stop reading."""
     try:
@@ -82,9 +119,6 @@ def _parse_flags(arguments: list[str]) -> list[str]:
     """As absl's, but a config that does not load or a setting that does not exist is one line too."""
     try:
         return flags.FLAGS(arguments)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
     except Exception as error:  # a config is a program, whose mistakes may be of any kind
         if "--debug" in arguments:
             raise

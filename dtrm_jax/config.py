@@ -14,8 +14,15 @@ from dtrm_jax.settings import section, setting
 from dtrm_jax.tasks.metrics import METRICS
 
 # Settings that may differ when a run is resumed or compared: they change where and how often something happens, not
-# what is learned.
-OUTCOME_IS_THE_SAME = ("data.source", "data.cache", "train.log_every_steps", "train.save_every_steps", "train.loggers")
+# what is learned. Leaving out a step is such a setting, because without it the run would not have gone on.
+OUTCOME_IS_THE_SAME = (
+    "data.source",
+    "data.cache",
+    "train.log_every_steps",
+    "train.save_every_steps",
+    "train.loggers",
+    "train.skip_nonfinite_steps",
+)
 
 _CONTEXTS = ("dependent", "free")
 # Upper ends: of seeds and counts of steps, what 32 bits with a sign hold; of rates, what a float32 holds.
@@ -249,6 +256,9 @@ class TrainConfig:
     # Scores the test split too at every evaluation. It never selects a checkpoint: it shows how much choosing the epoch
     # by the test score, as many published results do, would add.
     score_test: bool = False
+    # Steps that may be left out, in all, because their loss or gradients are not finite: parameters, optimizer and
+    # schedule stay as they were. One more ends the training, as any such step does if this is 0.
+    skip_nonfinite_steps: int = setting(0, low=0, high=MANY, since="0.3.0")
     # Dev metric that selects the best checkpoint, one of tasks/metrics.py: weighted_f1 | accuracy | macro_f1 |
     # average_recall (UAR) | micro_f1 (without data.neutral); for real values pearson_r | mae | ccc. If empty, it is
     # weighted_f1, or pearson_r for real values.

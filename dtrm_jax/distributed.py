@@ -2,8 +2,6 @@
 
 import re
 
-import jax
-
 from dtrm_jax.errors import InputError
 
 
@@ -17,6 +15,8 @@ def join(meeting: str) -> None:
     Raises:
         InputError: The text has neither form, or JAX cannot find the other processes.
     """
+    import jax
+
     if meeting == "auto":
         try:
             jax.distributed.initialize()

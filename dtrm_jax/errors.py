@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
+from dtrm_jax import interruption
+
 Entry = TypeVar("Entry")
 
 MAX_MESSAGE = 1000  # characters; names out of a file may be of any length
@@ -86,7 +88,7 @@ def exit_status(command: Callable[[], int | None]) -> int:
         return command() or 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return interruption.STATUS
     except (InputError, OSError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2

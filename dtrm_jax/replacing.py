@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal, TextIO, overload
 
+from dtrm_jax import interruption
+
 
 @overload
 def replacing(path: str | os.PathLike) -> contextlib.AbstractContextManager[TextIO]: ...
@@ -25,6 +27,9 @@ def replacing(path: str | os.PathLike, *, binary: bool = False) -> Iterator[Text
     Args:
         path: The file to be replaced or created.
         binary: Whether bytes are written. If not, the text is UTF-8 and its line ends are written as they are.
+
+    Raises:
+        OSError: It cannot be written, as on a full disk; names ``path``.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,10 +37,14 @@ def replacing(path: str | os.PathLike, *, binary: bool = False) -> Iterator[Text
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     options = {"mode": "xb"} if binary else {"mode": "x", "encoding": "utf-8", "newline": ""}
     try:
-        with open(temporary, **options) as file:
+        with interruption.unfinished(lambda: [temporary]), open(temporary, **options) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno and error.filename in (None, os.fspath(temporary)):  # a failed write names no file
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "dtrm_jax"
 FLOORS = {
     "errors": 0,
+    "interruption": 0,
     "replacing": 0,
     "json_file": 0,
     "tensor_file": 0,

@@ -17,7 +17,7 @@ from dtrm_jax.data.examples import Example
 from dtrm_jax.data.packing import measure_fill
 from dtrm_jax.data.pipeline import batches
 from dtrm_jax.data.plans import plan_evaluation
-from dtrm_jax.errors import printable
+from dtrm_jax.errors import InputError, printable
 from dtrm_jax.evaluation.evaluator import Evaluator
 from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.models import architecture
@@ -29,43 +29,16 @@ from dtrm_jax.run_directory.starts import add_start
 from dtrm_jax.tasks import METRICS
 from dtrm_jax.training.devices import mesh_of
 from dtrm_jax.training.extension import describe, lengthened
+from dtrm_jax.training.health import Watch, ailment
 from dtrm_jax.training.log import TrainingLog, progress_bar
 from dtrm_jax.training.loggers import named
 from dtrm_jax.training.meter import Meter, epoch_of
+from dtrm_jax.training.progress import Progress
 from dtrm_jax.training.setup import Experiment, initial_params, prepare, pure_step
 from dtrm_jax.training.signals import Interrupted, collected_signals
 from dtrm_jax.training.step import AXIS, TrainState, initial_state, parallelise
 
 PREFETCH = 4  # batches; one takes a millisecond to build
-
-
-@dataclasses.dataclass(kw_only=True)
-class Progress:
-    """The part of a training, besides the train state, that must survive an interruption.
-
-    Attributes:
-        best_score: Best dev score so far, or None before the first evaluation.
-        best_step: Its step.
-        stale: Evaluations since then.
-        stopped: Early stopping has ended the run.
-        data: Grain's iterator state.
-        rng: The key of dropout, as its raw words.
-    """
-
-    best_score: float | None = None
-    best_step: int | None = None
-    stale: int = 0
-    stopped: bool = False
-    data: dict[str, Any] = dataclasses.field(default_factory=dict)
-    rng: list[int] = dataclasses.field(default_factory=list)
-
-    @classmethod
-    def of(cls, values: dict[str, Any]) -> "Progress":
-        """Returns the progress that a checkpoint holds; raises ValueError if it is none."""
-        expected = [field.name for field in dataclasses.fields(cls)]
-        if sorted(values) != sorted(expected):
-            raise ValueError(f"expected {', '.join(expected)}, found {', '.join(values) or 'nothing'}")
-        return cls(**values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,17 +145,31 @@ class Trainer:
             self._say(f"this run is complete: best dev {metric.title} {metric.shown(progress.best_score)}")
             return progress
         self._note_start(start)
+        with collected_signals() as received:
+            step = self._steps(state, progress, start, checkpoints, received)
+            checkpoints.wait()  # a signal that comes now is noted too
+            if received:
+                raise Interrupted(received[0], step)
+        if progress.skipped:
+            self._say(f"{progress.skipped} of {step} steps were left out: their loss or gradients were not finite")
+        return progress
+
+    def _steps(
+        self, state: TrainState, progress: Progress, start: int, checkpoints: Checkpoints, received: list[int]
+    ) -> int:
+        """Trains until the end or a signal, and saves; returns the last step."""
         plan, shape = self.experiment.plan, self.experiment.manifest.shape
         hosts = {"host": jax.process_index(), "hosts": jax.process_count()}
         iterator = batches(self.experiment.train, plan.steps, shape, **hosts, prefetch=PREFETCH)
         if progress.data:
             iterator.set_state(progress.data)
+        watch = Watch(self.experiment, checkpoints, start)
+        so_far = {"unlogged": progress.unlogged, "skipped": progress.skipped}
         with (
             TrainingLog(self.run_directory, self.config, start) if self.is_main else contextlib.nullcontext() as log,
             progress_bar(self.total, start, self.config.name, shown=self.is_main) as bar,
-            collected_signals() as received,
         ):
-            meter, compiled = Meter(self.experiment, log, bar), False
+            meter, compiled = Meter(self.experiment, log, bar, diverged=watch.diverged, **so_far), False
             for step in range(start + 1, self.total + 1):
                 batch = next(iterator)
                 state, sums = self.train_step(state, self._on_devices(batch), self.rng)
@@ -190,20 +177,24 @@ class Trainer:
                 scores = None
                 if self._evaluates_after(step):
                     meter.flush()
+                    watch.check(step, state)
                     with contextlib.nullcontext() if compiled else bar.uncounted():
                         scores = self._evaluate(state, step, progress, log)
                     compiled = True
-                last = step == self.total or progress.stopped or bool(received)
-                if scores is not None or last or _every(self.config.train.save_every_steps, step):
+                last = step == self.total or progress.stopped
+                planned = scores is not None or last or _every(self.config.train.save_every_steps, step)
+                interrupted = bool(received)
+                if planned:
                     meter.flush()
+                elif interrupted:
+                    meter.settle()  # what was not to be logged yet is logged when the run goes on
+                if planned or interrupted:
+                    watch.check(step, state)
                     progress.data = iterator.get_state()
+                    progress.unlogged, progress.skipped = meter.unlogged, meter.skipped
                     checkpoints.save(step, state, dataclasses.asdict(progress), scores)
-                if received:
-                    checkpoints.wait()
-                    raise Interrupted(received[0], step)
-                if last:
-                    break
-        return progress
+                if last or interrupted:
+                    return step
 
     def _start(self, checkpoints: Checkpoints) -> tuple[TrainState, Progress, int]:
         """Returns the newest state, progress and step: a checkpoint's, or the initial ones."""
@@ -222,6 +213,8 @@ class Trainer:
             rng = jax.random.wrap_key_data(np.asarray(progress.rng, np.uint32))
         except (ValueError, TypeError, OverflowError) as error:
             raise checkpoints.unfit(step, error) from error
+        if problem := ailment(restored.state):
+            raise checkpoints.unfit(step, ValueError(problem))
         if any(step == one.after_step for one in self.run_directory.read_manifest().extensions):
             progress.stopped, progress.stale = False, 0  # early stopping had ended it, and it goes on
         self.rng = rng

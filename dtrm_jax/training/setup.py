@@ -259,8 +259,15 @@ def pure_step(experiment: Experiment) -> tuple[optax.GradientTransformation, Tra
     config = experiment.config
     model, weights_C = experiment.model(experiment.manifest.shape), jnp.asarray(class_weights(experiment))
     optimizer = build_optimizer(config.optimizer, experiment.manifest.total_steps, model.encoder_parts)
-    smoothing = config.train.label_smoothing
-    return optimizer, make_train_step(model, optimizer, experiment.task, weights_C, smoothing, axis_name=AXIS)
+    return optimizer, make_train_step(
+        model,
+        optimizer,
+        experiment.task,
+        weights_C,
+        config.train.label_smoothing,
+        axis_name=AXIS,
+        skip_nonfinite=config.train.skip_nonfinite_steps > 0,
+    )
 
 
 def class_weights(experiment: Experiment) -> np.ndarray:

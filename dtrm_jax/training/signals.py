@@ -5,6 +5,8 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+from dtrm_jax import interruption
+
 
 class Interrupted(Exception):
     """SIGINT or SIGTERM ended training after a checkpoint was written."""
@@ -16,12 +18,12 @@ class Interrupted(Exception):
 
 @contextlib.contextmanager
 def collected_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM instead of ending the process; a second SIGINT is the usual KeyboardInterrupt."""
+    """Collects SIGINT and SIGTERM instead of ending the process; a second SIGINT is ``interruption.again``."""
     received: list[int] = []
 
     def note(number: int, _frame: Any) -> None:
         if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            interruption.again()
         received.append(number)
 
     numbers = (signal.SIGINT, signal.SIGTERM)

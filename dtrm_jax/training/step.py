@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from dtrm_jax.batch import Batch
 from dtrm_jax.models.interface import Model
@@ -45,12 +45,14 @@ class Sums:
         weight: Sum of the loss weights.
         correct: Turns whose prediction is the label; 0 where emotions are real values.
         turns: Turns that count.
+        skipped: Whether the step was left out; None if no step ever is.
     """
 
     loss: Float[Array, ""]
     weight: Float[Array, ""]
     correct: Float[Array, ""]
     turns: Float[Array, ""]
+    skipped: Bool[Array, ""] | None = None
 
 
 TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, Sums]]
@@ -63,6 +65,8 @@ def make_train_step(
     class_weights_C: Float[Array, " C"],
     label_smoothing: float,
     axis_name: str | None = None,
+    *,
+    skip_nonfinite: bool = False,
 ) -> TrainStep:
     """Returns the pure train step.
 
@@ -77,6 +81,8 @@ def make_train_step(
         class_weights_C: For the loss.
         label_smoothing: For the loss.
         axis_name: The device axis to sum over. If None, there is a single device.
+        skip_nonfinite: Whether a step whose loss or gradients are not finite changes nothing but the number of steps
+            done. Else it ruins the parameters.
     """
 
     def loss_sum(params: Any, pack: Batch, rng: Key[Array, ""]) -> tuple[Array, Sums]:
@@ -112,9 +118,21 @@ def make_train_step(
         gradients = jax.tree.map(lambda g: g / jnp.maximum(sums.weight, jnp.finfo(jnp.float32).tiny), gradients)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        if skip_nonfinite:
+            # These are also the squares in Adam's second moments, which are finite if their sum is.
+            good = jnp.isfinite(sum_of_squares(gradients)) & jnp.isfinite(sums.loss)
+            params, opt_state = jax.tree.map(
+                lambda new, old: jnp.where(good, new, old), (params, opt_state), (state.params, state.opt_state)
+            )
+            sums = sums.replace(skipped=~good)
         return TrainState(state.step + 1, params, opt_state), sums
 
     return train_step
+
+
+def sum_of_squares(tree: Any) -> Float[Array, ""]:
+    """Returns the sum of the squares of all numbers in a tree of arrays."""
+    return sum((jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)), start=jnp.zeros(()))
 
 
 def initial_state(params: Any, optimizer: optax.GradientTransformation) -> TrainState:
