@@ -1,6 +1,9 @@
 """The one exception for input that a user can correct, and how a command ends with it."""
 
 import difflib
+import errno
+import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
@@ -72,6 +75,23 @@ def did_you_mean(found: str, known: Iterable[str], prefix: str = "") -> str:
     """
     nearest = difflib.get_close_matches(found, known, n=1)
     return f"; did you mean {prefix}{nearest[0]}?" if nearest else ""
+
+
+def disk_problem(error: BaseException) -> str:
+    """Returns why a disk took no more, in the system's words, if a library's exception of its own kind quotes them.
+
+    Args:
+        error: Of a library that writes files.
+
+    Returns:
+        "No space left on device", for example; empty if the exception is about something else.
+    """
+    quoted = " ".join(str(error).split())
+    number = re.search(r"os_error_code='(\d+)'", quoted)  # TensorStore names it
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES):
+        if os.strerror(code) in quoted or (number and int(number[1]) == code):
+            return os.strerror(code)
+    return ""
 
 
 def exit_status(command: Callable[[], int | None]) -> int:

@@ -6,16 +6,14 @@ data. What is damaged there is prepared again, which takes nothing but time.
 """
 
 import pathlib
-import shutil
 import sys
 
 from dtrm_jax.config import DataConfig
 from dtrm_jax.conversation import Dataset
 from dtrm_jax.data import prepared, readers
-from dtrm_jax.errors import InputError, printable
+from dtrm_jax.errors import InputError, disk_problem, printable
 from dtrm_jax.user_paths import cache_folder
 
-_FULL = 1 << 20  # free bytes below which a disk is full
 _ELSEWHERE = "choose another folder with --config.data.cache=DIR or $DTRM_CACHE"
 
 
@@ -78,12 +76,7 @@ def _prepare(dataset: Dataset, records: pathlib.Path, *, damaged: bool) -> None:
         prepared.write(dataset, records)
     except OSError as error:
         raise InputError(f"{records}: prepared data cannot be written ({error}); {_ELSEWHERE}") from None
-    except Exception:  # the libraries of the formats report a full disk in ways of their own
-        if shutil.disk_usage(_existing(records)).free < _FULL:
-            raise InputError(f"{records}: prepared data cannot be written, the disk is full; {_ELSEWHERE}") from None
+    except Exception as error:  # the libraries of the formats report a full disk in ways of their own
+        if problem := disk_problem(error):
+            raise InputError(f"{records}: prepared data cannot be written ({problem}); {_ELSEWHERE}") from error
         raise
-
-
-def _existing(path: pathlib.Path) -> pathlib.Path:
-    """Returns the path, or the nearest folder above it that exists."""
-    return next(folder for folder in (path, *path.parents) if folder.exists())

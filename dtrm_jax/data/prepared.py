@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from dtrm_jax import interruption
 from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn, ValueSpace
 from dtrm_jax.errors import printable
 from dtrm_jax.json_file import read_json, write_json
@@ -66,7 +67,11 @@ def write(dataset: Dataset, records: pathlib.Path) -> None:
     records.parent.mkdir(parents=True, exist_ok=True)
     unfinished = records.parents[1] / f"{uuid.uuid4().hex}.tmp"
     try:
-        with _quiet_tfds(), tempfile.TemporaryDirectory() as downloads:  # TFDS needs a download folder; it stays empty
+        with (
+            interruption.unfinished(lambda: [unfinished]),
+            _quiet_tfds(),
+            tempfile.TemporaryDirectory() as downloads,  # TFDS needs a download folder; it stays empty
+        ):
             _builder_class()(dataset=dataset, data_dir=unfinished).download_and_prepare(download_dir=downloads)
         _write_manifest(records_in(unfinished), _facts(dataset))
         try:

@@ -11,7 +11,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import PreservationPolicy
 
 from dtrm_jax import checksums
-from dtrm_jax.errors import InputError
+from dtrm_jax.errors import InputError, disk_problem
 from dtrm_jax.run_directory.orbax_files import described, without_warnings
 from dtrm_jax.run_directory.places import check_place
 from dtrm_jax.run_directory.steps import DELETED, LATER, Steps
@@ -259,9 +259,10 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            raise InputError(
-                f"{self._path}: cannot save a checkpoint, earlier ones are intact: {_line(error)}"
-            ) from error
+            newest = self.latest()
+            intact = "there is no earlier one" if newest is None else f"the newest good one is step {newest}"
+            reason = disk_problem(error) or _line(error)
+            raise InputError(f"{self._path}: cannot save a checkpoint ({reason}); {intact}") from error
 
 
 class _Kept(PreservationPolicy):

@@ -66,7 +66,7 @@ class Watch:
         kept = self._checkpoints.latest()
         since = step - 1 if since is None else since
         when = f"step {step}" if since == step - 1 else f"steps {since + 1} to {step}"
-        exactly = "" if since == step - 1 else "; --config.train.save_every_steps=1 finds the step"
+        exactly = "" if self._alive == step - 1 else "; --config.train.save_every_steps=1 finds the first bad step"
         left = "no checkpoint was written yet" if kept is None else f"the newest good checkpoint is step {kept}"
         more = max(10, 10 * self._experiment.config.train.skip_nonfinite_steps)
         skip = f", or let the same command leave out such steps with --config.train.skip_nonfinite_steps={more}"

@@ -13,6 +13,7 @@ from typing import Any
 import tqdm
 
 from dtrm_jax.config import Config
+from dtrm_jax.errors import InputError
 from dtrm_jax.replacing import replacing
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.log_file import damaged_lines, read_records
@@ -39,9 +40,16 @@ class TrainingLog:
         self._file = open(file, "a", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
 
     def write(self, record: dict[str, Any]) -> None:
-        """Writes one record; ``step`` and ``split`` name it."""
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        """Writes one record; ``step`` and ``split`` name it.
+
+        Raises:
+            InputError: The disk is full.
+        """
+        try:
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise InputError(f"{self._file.name}: cannot write the log of training: {error.strerror}") from error
         for logger in self._loggers:
             logger.write(record)
 
@@ -49,7 +57,8 @@ class TrainingLog:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what could not be written is written no more
+            self._file.close()
         for logger in self._loggers:
             logger.close()
 

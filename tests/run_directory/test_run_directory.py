@@ -159,7 +159,7 @@ def test_a_full_disk_is_one_line_and_earlier_checkpoints_are_intact(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, limits[1]))
     try:
-        with pytest.raises(InputError, match="cannot save a checkpoint, earlier ones are intact") as caught:
+        with pytest.raises(InputError, match="checkpoint .File too large.; the newest good one is step 1") as caught:
             _save(checkpoints, {2: 0.6})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

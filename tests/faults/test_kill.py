@@ -1,0 +1,63 @@
+"""SIGKILL at random times and in the middle of checkpoints: the run goes on, and is at its end bit for bit the same."""
+
+import contextlib
+import subprocess
+import time
+
+import pytest
+
+from tests.faults.commands import assert_same_run, finish, random_waits, run, start, steps, training, unfinished, until
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_a_run_that_is_killed_again_and_again_loses_nothing(cache, tmp_path, thorough, count):
+    kills, epochs = (110, 110) if thorough else (2, 4)
+    workdir, whole = tmp_path / "run", tmp_path / "whole"
+    command = training(workdir, epochs=epochs)
+    done = in_writes = 0
+    for number, wait in enumerate(random_waits(0, kills, longest=0.3)):
+        before = max(steps(workdir), default=0)
+        process = start(command, cache)
+        running = until(process, lambda before=before: max(steps(workdir), default=0) > before)
+        assert running, "the run came to its end before all kills"
+        if number % 3:  # in a checkpoint
+            until(process, lambda: unfinished(workdir), every=0)
+            time.sleep(wait / 20)
+        else:
+            time.sleep(wait)
+        process.kill()
+        process.communicate()
+        in_writes += bool(unfinished(workdir))
+        done += 1
+        assert max(steps(workdir)) > before
+    status, _, _ = run(command, cache)
+    assert status == 0
+    assert not unfinished(workdir) and len(steps(workdir)) <= 2  # nothing is left behind
+    assert run(training(whole, epochs=epochs), cache)[0] == 0
+    assert_same_run(workdir, whole)
+    if thorough:
+        assert in_writes > kills / 5
+    title = "SIGKILL at random times and in checkpoints, one run"
+    count(title, tried=done, survived=done, lost=0, silent=0, tracebacks=0, hangs=0)
+
+
+def test_a_kill_before_the_first_checkpoint_costs_nothing(cache, tmp_path, thorough, count):
+    if not thorough:
+        pytest.skip("make faults has it")
+    kills, workdir, fresh = 12, tmp_path / "run", tmp_path / "cache"
+    command = training(workdir, epochs=1)
+    for wait in random_waits(1, kills, longest=4.0):
+        process = start(command, fresh)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(wait)
+        process.kill()
+        process.communicate()
+    assert finish(start(command, fresh))[0] == 0
+    whole = tmp_path / "whole"
+    assert run(training(whole, epochs=1), cache)[0] == 0
+    assert_same_run(workdir, whole)
+    count("SIGKILL while importing and preparing data", tried=kills, survived=kills, lost=0, tracebacks=0, hangs=0)
