@@ -17,7 +17,7 @@ from dtrm_jax.data.examples import Example
 from dtrm_jax.data.packing import measure_fill
 from dtrm_jax.data.pipeline import batches
 from dtrm_jax.data.plans import plan_evaluation
-from dtrm_jax.errors import InputError, printable
+from dtrm_jax.errors import printable
 from dtrm_jax.evaluation.evaluator import Evaluator
 from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.models import architecture

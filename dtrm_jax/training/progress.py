@@ -5,6 +5,7 @@ from typing import Any
 
 _NEWER = ("unlogged", "skipped")  # which checkpoints of version 0.2 lack
 
+
 @dataclasses.dataclass(kw_only=True)
 class Progress:
     """The part of a training, besides the train state, that must survive an interruption.
@@ -31,7 +32,7 @@ class Progress:
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Progress":
-        """Returns the progress that a checkpoint holds, perhaps of an older version; raises ValueError if it is none."""
+        """Returns the progress that a checkpoint holds, perhaps an older one; raises ValueError if it is none."""
         names = [field.name for field in dataclasses.fields(cls)]
         if not set(names) - set(_NEWER) <= values.keys() <= set(names):
             raise ValueError(f"expected {', '.join(names)}, found {', '.join(values) or 'nothing'}")
