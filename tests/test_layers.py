@@ -36,6 +36,7 @@ FLOORS = {
     "evaluation": 8,
     "report": 9,
     "sharing": 9,
+    "extraction": 9,
     "prediction_files": 10,
     "serving": 10,
     "training": 10,

@@ -26,7 +26,8 @@ def wheel(tmp_path_factory) -> Path:
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for folder in ("dtrm_jax", "configs"):
         shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "requirements.txt", "requirements-serve.txt"):
+    requirements = ("requirements.txt", "requirements-serve.txt", "requirements-audio.txt")
+    for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE", *requirements):
         shutil.copy(ROOT / file, source)
     _pip("wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "-w", str(out), str(source))
     return next(out.glob("*.whl"))

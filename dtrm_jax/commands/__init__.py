@@ -30,6 +30,11 @@ def dtrm_serve() -> None:
     _start("serve")
 
 
+def dtrm_extract() -> None:
+    """Extracts features of recordings or of texts."""
+    _start("extract")
+
+
 def _start(name: str) -> None:
     interruption.begin_command()  # before the imports, which take a while
     importlib.import_module(f"dtrm_jax.commands.{name}").run()

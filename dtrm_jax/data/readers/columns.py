@@ -17,6 +17,8 @@ VALUE_PREFIX = "value_"
 FEATURES = tuple(MODALITIES.values())
 # The columns of a table that may bear a forgivingly written name.
 PLAIN = ("conversation", "turn", "speaker", "text", "label")
+# Where the recording of a turn is, for tables that acoustic features are extracted for; others ignore these columns.
+RECORDING = ("audio", "start", "end")
 # The turns of a conversation as a list of objects, for files with one row per conversation.
 TURNS = "turns"
 
@@ -27,6 +29,7 @@ _OTHERS = {
     "speaker": ("speakers", "name", "role", "author", "user", "from"),
     "text": ("utterance", "utterances", "dialog", "dialogue", "sentence", "content", "message", "transcript"),
     "label": ("labels", "emotion", "emotions", "sentiment", "class", "target"),
+    "audio": ("audio_file", "audio_path", "file", "filename", "path", "recording", "wav", "clip"),
 }
 # What the setting is called where training reads; a command may have a flag of another name for it.
 SETTING = "config.data.columns"
@@ -52,8 +55,8 @@ def parse(given: str, setting: str = SETTING) -> dict[str, str]:
         ours = ours.strip()
         if not equals or not theirs.strip():
             raise InputError(f"{setting}: expected name=column, as in text=Utterance, found {part!r}")
-        if ours not in (*PLAIN, TURNS, *FEATURES) and not ours.startswith(VALUE_PREFIX):
-            known = (*PLAIN, TURNS, f"{VALUE_PREFIX}<name>", *FEATURES)
+        if ours not in (*PLAIN, TURNS, *FEATURES, *RECORDING) and not ours.startswith(VALUE_PREFIX):
+            known = (*PLAIN, TURNS, *RECORDING, f"{VALUE_PREFIX}<name>", *FEATURES)
             raise InputError(f"{setting}: expected one of {', '.join(known)}, found {ours!r}{_hint(ours)}")
         if ours in named or theirs in named.values():
             raise InputError(f"{setting}: expected each name once, found {part!r} after another")
@@ -88,7 +91,7 @@ def resolve(
         if column != theirs:
             forgiven[column] = theirs
     taken = set(named)
-    for ours in (*PLAIN, TURNS, *FEATURES, *(name for name in found if name.startswith(VALUE_PREFIX))):
+    for ours in (*PLAIN, TURNS, *FEATURES, *RECORDING, *(name for name in found if name.startswith(VALUE_PREFIX))):
         if ours in found and ours not in names and ours not in taken:
             names[ours] = ours
             taken.add(ours)
@@ -183,4 +186,4 @@ def _plain(name: str) -> str:
 
 def _hint(ours: str) -> str:
     theirs = next((name for name, others in _OTHERS.items() if _plain(ours) in others), None)
-    return f"; did you mean {theirs}?" if theirs else did_you_mean(_plain(ours), (*PLAIN, TURNS, *FEATURES))
+    return f"; did you mean {theirs}?" if theirs else did_you_mean(_plain(ours), (*PLAIN, TURNS, *FEATURES, *RECORDING))

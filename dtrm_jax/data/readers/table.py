@@ -31,7 +31,7 @@ def files(source: pathlib.Path) -> tuple[pathlib.Path, ...]:
     Raises:
         InputError: There is no training table, or more than one table of a split.
     """
-    tables = _tables(source)
+    tables = tables_of(source)
     beside = [*(path.with_suffix(".npz") for path in tables.values()), tables["train"].with_name(LABELS_FILE)]
     return (*tables.values(), *(path for path in beside if path.is_file()))
 
@@ -47,7 +47,7 @@ def read(source: pathlib.Path, *, columns: str = "", labels: str = "") -> Datase
     Raises:
         InputError: A file is missing or malformed; names the file and the row.
     """
-    paths = _tables(source)
+    paths = tables_of(source)
     tables = {split: _load(path, columns) for split, path in paths.items()}
     space, notes = _label_space(labels, tables)
     features = {split: features_of(table) for split, table in tables.items()}
@@ -57,8 +57,15 @@ def read(source: pathlib.Path, *, columns: str = "", labels: str = "") -> Datase
     return Dataset("table", space, splits, notes=(*called, *table_rows.said(tables.values()), *notes))
 
 
-def _tables(source: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Returns the table of each split that has one."""
+def tables_of(source: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Returns the table of each split that has one.
+
+    Args:
+        source: The folder of the tables, or one file, which is the training table.
+
+    Raises:
+        InputError: There is no training table, or more than one table of a split.
+    """
     if source.is_file():
         return {"train": source}
     found = {}
@@ -155,7 +162,7 @@ def features_of(table: Table) -> dict[str, np.ndarray]:
     path = table.path.with_suffix(".npz")
     found = {name: _feature_column(table, name) for name in FEATURES if name in table.columns}
     if path.is_file():
-        for name, array in _read_npz(path, table).items():
+        for name, array in arrays_of(path, table).items():
             if name in found:
                 raise InputError(f"{path}: {name} is a column of {table.path.name} too; leave out one of them")
             with np.errstate(over="ignore"):  # what float32 cannot hold is not finite, and refused
@@ -168,7 +175,17 @@ def features_of(table: Table) -> dict[str, np.ndarray]:
     return found
 
 
-def _read_npz(path: pathlib.Path, table: Table) -> dict[str, np.ndarray]:
+def arrays_of(path: pathlib.Path, table: Table) -> dict[str, np.ndarray]:
+    """Returns the features in an ``.npz`` file, ``[N, M]``, as they are there.
+
+    Args:
+        path: The file.
+        table: The table beside it, of N rows.
+
+    Raises:
+        InputError: It cannot be read, or has an array of another name or of other rows.
+    """
+
     def check(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
         if name not in FEATURES:
             raise ValueError(f"expected arrays named {', '.join(FEATURES)} alone")

@@ -1,0 +1,116 @@
+"""The folder that features are extracted into: it appears when it is complete.
+
+Until then there is ``<folder>.unfinished`` beside it, from which the same command goes on:
+
+    extraction.json  the settings, by which the command is known to be the same
+    lock             held by the process that extracts
+    clips.sqlite     what was extracted so far (``store.Store``)
+    complete/        the files of the folder, while they are written
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from dtrm_jax.errors import InputError
+from dtrm_jax.json_file import read_json, write_json
+
+RECORD = "extraction.json"
+_FOLDER = "a folder that dtrm-extract has written"
+
+
+class Folder:
+    """The folder of an extraction.
+
+    Args:
+        path: The folder.
+        settings: What the features depend on, of JSON types.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, Any]):
+        self.path, self._settings = path, dict(settings)
+        self.unfinished = path.with_name(f"{path.name}.unfinished")
+
+    def complete(self) -> dict[str, Any] | None:
+        """Returns what the folder's record says if it holds the features already, else None.
+
+        Raises:
+            InputError: It holds something else: features of other settings, other files, or it is none.
+        """
+        if not self.path.exists():
+            return None
+        if not self.path.is_dir():
+            raise InputError(f"{self.path}: expected a new folder to extract into, found a file")
+        if not any(self.path.iterdir()):
+            return None
+        if not (self.path / RECORD).is_file():
+            raise InputError(f"{self.path}: expected a new or an empty folder, found files, which are kept")
+        record = self._checked(self.path)
+        if (self.unfinished / RECORD).is_file():  # of a process that was killed in its last moment
+            self._checked(self.unfinished)
+            shutil.rmtree(self.unfinished)
+        return record
+
+    @contextlib.contextmanager
+    def begun(self) -> Iterator[Path]:
+        """Yields the folder of what is unfinished, which belongs to this process alone, and removes it at the end.
+
+        It is kept if there is an exception, so that the same command goes on there.
+
+        Raises:
+            InputError: Another process extracts there, or an extraction of other settings was begun there.
+        """
+        self.unfinished.mkdir(parents=True, exist_ok=True)
+        try:
+            held = filelock.FileLock(self.unfinished / "lock").acquire(timeout=0)
+        except filelock.Timeout:
+            raise InputError(f"{self.unfinished}: another process is extracting there") from None
+        with held:
+            if (self.unfinished / RECORD).is_file():
+                self._checked(self.unfinished)
+            else:
+                write_json(self.unfinished / RECORD, self._settings)
+            yield self.unfinished
+        shutil.rmtree(self.unfinished)
+
+    @contextlib.contextmanager
+    def appearing(self, about: dict[str, Any]) -> Iterator[Path]:
+        """Yields a new folder for the files; it then becomes the folder, all at once.
+
+        Args:
+            about: What people want to know of it, of JSON types; may be completed inside the context.
+        """
+        new = self.unfinished / "complete"
+        shutil.rmtree(new, ignore_errors=True)  # of a process that was killed while it wrote
+        new.mkdir()
+        yield new
+        write_json(new / RECORD, {**self._settings, **about})
+        for file in new.iterdir():
+            with file.open("rb+") as opened:
+                os.fsync(opened.fileno())
+        if self.path.exists():
+            self.path.rmdir()  # fails if something has come into it meanwhile
+        os.replace(new, self.path)
+
+    def _checked(self, folder: Path) -> dict[str, Any]:
+        """Returns the record in a folder; raises InputError if it is of other settings, and names the first."""
+        found = read_json(folder / RECORD, _FOLDER)
+        if not isinstance(found, dict):
+            raise InputError(f"{folder / RECORD}: expected {_FOLDER}, found {type(found).__name__}")
+        for name, value in self._settings.items():
+            if found.get(name) != value:
+                raise InputError(
+                    f"{folder}: was extracted with {name} {_shown(found.get(name))}, expected {_shown(value)}; choose "
+                    "another folder"
+                )
+        return found
+
+
+def _shown(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) < 80 else f"{text[:40]}...{text[-30:]}"
