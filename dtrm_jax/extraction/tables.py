@@ -35,7 +35,13 @@ def read(source: pathlib.Path, columns: str, modality: str, *, text_needed: bool
     read = {}
     for split, path in table.tables_of(source).items():
         needed = text_needed and not _beside(path).is_file()
-        one = table_rows.load(path, columns, text_needed=needed, setting="columns")  # dtrm-extract's flag
+        one = table_rows.load(
+            path,
+            columns,
+            one_conversation=True,  # which predicting takes, if not training
+            text_needed=needed,
+            setting="columns",  # dtrm-extract's flag
+        )
         features = table.features_of(one)
         if modality in features:
             raise InputError(f"{path}: has {modality} features already; leave them out to extract others")
