@@ -59,7 +59,7 @@ def _audio(output: pathlib.Path, tables: list[str]) -> list[str]:
         output,
         features=_FEATURE_SET.value,
         columns=_COLUMNS.value,
-        workers=_WORKERS.value or _cores(),
+        workers=_WORKERS.value or os.cpu_count() or 1,
         say=_say,
     )
     already = "has already " if found.was_complete else ""
@@ -87,11 +87,6 @@ def _text(output: pathlib.Path, tables: list[str]) -> list[str]:
     already = "has already " if found.was_complete else ""
     line = f"{output}: {already}{found.present} of {found.turns} turns with a vector of {found.size} numbers"
     return [line, _training(output, _COLUMNS.value, "--config.model.utterance=features")]
-
-
-def _cores() -> int:
-    """Returns how many cores this process may use, as far as the system says it."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _training(output: pathlib.Path, columns: str, *settings: str) -> str:
