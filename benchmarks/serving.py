@@ -85,7 +85,10 @@ def _ours(config: Config) -> Any:
         step=0,
     )
     limits = Limits(bytes=10**6, turns=500, characters=10**4, sessions=256, idle=1800.0, waiting=256)
-    return application(Predictor(trained), limits)
+    predictor = Predictor(trained)
+    predictor.warm_up_packs(insides=True)  # as dtrm-serve does
+    predictor.warm_up(insides=True)
+    return application(predictor, limits)
 
 
 def _plain(config: Config) -> Any:

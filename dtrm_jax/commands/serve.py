@@ -62,8 +62,7 @@ def _serve(run: str, bound: socket.socket) -> None:
     )
     app = application(predictor, limits, hosts=[_HOST.value, *_NAMES.value])
     print("compiling what requests need, which is kept for the next start", file=sys.stderr, flush=True)
-    if predictor.trained.config.model.reads_text:  # of features, nothing is known yet
-        predictor.predict([("A", "Hello!")], insides=True)
+    predictor.warm_up_packs(insides=True)
     if predictor.streams:
         predictor.warm_up(insides=True)
     address, who = listening.reachable(bound)

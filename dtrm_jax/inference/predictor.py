@@ -153,6 +153,15 @@ class Predictor:
             step = self._programs.step(shape, insides=insides)
             jax.block_until_ready(step(trained.params, self._programs.no_memory, build_pack([], shape)))
 
+    def warm_up_packs(self, *, insides: bool = False) -> None:
+        """Compiles the programs of whole conversations, one for every shape of packs.
+
+        Args:
+            insides: As for ``predict``, whose programs are others with them.
+        """
+        for shape in self._ladder:
+            jax.block_until_ready(self._run(shape, build_pack([], shape), insides))
+
     def _blocks(self, conversations: Iterable[Conversation]) -> Iterator[list[Conversation]]:
         """Yields conversations in lists of about as many turns as ``_PACKS_PER_BLOCK`` packs hold."""
         limit, block, turns = _PACKS_PER_BLOCK * self._ladder[-1].utterances, [], 0

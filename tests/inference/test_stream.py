@@ -169,6 +169,15 @@ def test_after_a_warm_up_no_turn_waits(caplog, insides):
     assert not [record.getMessage() for record in caplog.records if "XLA compilation" in record.getMessage()]
 
 
+def test_after_a_warm_up_no_conversation_waits(caplog):
+    predictor = Predictor(random_trained(multimodal("u", **DEEP)))
+    predictor.warm_up_packs(insides=True)
+    with jax.log_compiles(), caplog.at_level(logging.WARNING, "jax"):
+        for turns in (1, 6, 20):
+            predictor.predict(conversations(turns), insides=True)
+    assert not [record.getMessage() for record in caplog.records if "XLA compilation" in record.getMessage()]
+
+
 def test_threads_may_add_to_one_conversation(predictor):
     stream = predictor.stream()
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
