@@ -54,6 +54,7 @@ def test_the_hint_after_training_is_of_a_split_that_there_is():
         (("train.py",), ("--config", "--workdir", "--distributed"), ("meld_minilm", "config.train")),
         (("eval.py",), ("--checkpoint", "--split", "--step", "--source"), ()),
         (("predict.py",), ("--checkpoint", "--output", "--[no]stream"), ()),
+        (("-m", "dtrm_jax.commands.extract"), ("--output", "--features", "--workers", "--columns", "--run"), ()),
         (("-m", "dtrm_jax.commands.export"), ("--dtype", "--license", "--[no]prune"), ()),
         (("predict.py",), ("--checkpoint", "--step", "--output", "--format", "--columns", "--[no]stream"), ()),
         (("-m", "dtrm_jax.experiments"), ("--config", "--seeds", "--only", "--[no]collect"), ("meld_minilm", *ROWS)),

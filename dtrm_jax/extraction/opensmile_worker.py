@@ -34,7 +34,7 @@ def read(path: str, start: float, end: float | None) -> tuple[np.ndarray, int]:
         end: In seconds; None for the end of the recording. What lies behind that is not there.
 
     Returns:
-        float32 ``[channels, samples]``, and the samples per second.
+        The mean of its channels, float32 ``[1, samples]``, and the samples per second.
 
     Raises:
         Absent: There is nothing in it, or it is longer than an hour.
@@ -50,7 +50,7 @@ def read(path: str, start: float, end: float | None) -> tuple[np.ndarray, int]:
         if last - first > LONGEST * rate:
             raise Absent(f"has {(last - first) / rate:g} s, a clip has at most {LONGEST}; give its start and end")
         file.seek(first)
-        signal = file.read(last - first, dtype="float32", always_2d=True).T
+        signal = file.read(last - first, dtype="float32", always_2d=True).T.mean(axis=0, keepdims=True)
     if not signal.shape[1]:
         raise Absent("is empty")
     return np.clip(signal, -1, _LARGEST, out=signal), rate
@@ -73,8 +73,8 @@ def vector(smile: opensmile.Smile, path: str, start: float, end: float | None) -
 
 
 def smile_of(feature_set: str) -> opensmile.Smile:
-    """Returns the extractor of a feature set: one vector per clip, of the mean of its channels."""
-    return opensmile.Smile(feature_set=opensmile.FeatureSet[feature_set], mixdown=True, loglevel=0)
+    """Returns the extractor of a feature set: one vector per clip."""
+    return opensmile.Smile(feature_set=opensmile.FeatureSet[feature_set], loglevel=0)
 
 
 def _answer(smile: opensmile.Smile, request: dict[str, Any]) -> dict[str, Any]:
