@@ -58,8 +58,9 @@ def written(text: str, results: Mapping[str, Any]) -> str:
 
 
 def _suite(suite: Mapping[str, Any]) -> str:
+    what = "`make faults`" if suite["faults"] == "all" else "The short part of the suite that `make test` runs"
     return (
-        f"`make faults`, {suite['date']}, {suite['with']}: {suite['passed']} tests passed, {suite['failed']} failed, "
+        f"{what}, {suite['date']}, {suite['with']}: {suite['passed']} tests passed, {suite['failed']} failed, "
         f"{suite['skipped']} were skipped, in {suite['seconds'] / 60:.0f} minutes."
     )
 

@@ -30,7 +30,15 @@ def test_all_of_the_suite_was_run_and_nothing_failed(results):
 
 
 def test_counts_become_rows(tmp_path):
-    suite = {"date": "2026-01-02", "with": "jax 1", "passed": 9, "failed": 1, "skipped": 2, "seconds": 130}
+    suite = {
+        "faults": "all",
+        "date": "2026-01-02",
+        "with": "jax 1",
+        "passed": 9,
+        "failed": 1,
+        "skipped": 2,
+        "seconds": 130,
+    }
     (tmp_path / "suite.json").write_text(json.dumps(suite))
     counts = {
         "test_a-1": {"title": "Kills", "tried": 1200, "survived": 1200, "lost": 0, "slowest_seconds": 0.5},
@@ -44,7 +52,7 @@ def test_counts_become_rows(tmp_path):
     blocks = "".join(f"<!-- {name} -->\nold\n<!-- end -->\n" for name in ("suite", "faults", "inputs"))
     text = MAKER["written"](f"before\n{blocks}after", found)
     assert text.startswith("before\n<!-- suite -->\n") and text.endswith("\nafter") and "old" not in text
-    assert "2026-01-02, jax 1: 9 tests passed, 1 failed, 2 were skipped, in 2 minutes." in text
+    assert "`make faults`, 2026-01-02, jax 1: 9 tests passed, 1 failed, 2 were skipped, in 2 minutes." in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert rows == [
         "| fault | tried | survived | refused | lost | silent | tracebacks | hangs |",
