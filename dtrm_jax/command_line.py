@@ -1,9 +1,12 @@
 """The parts that the commands share: one-line errors, exit codes, the compilation cache."""
 
+import contextlib
+import errno
 import logging as standard_logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
@@ -53,7 +56,7 @@ def run(
 
         if _DEBUG.value:
             return command()
-        status = exit_status(lambda: _printed(command()))
+        status = exit_status(lambda: _printed(command))
         interruption.end_command()
         return status
 
@@ -85,6 +88,8 @@ def _silence_libraries() -> None:
     logging.set_verbosity(logging.FATAL)
     standard_logging.getLogger("asyncio").setLevel(standard_logging.CRITICAL + 1)
     threading.excepthook = _thread_failed
+    # A compiled program that cannot be kept, or was kept by half, is compiled again.
+    warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")
 
 
 def _thread_failed(what: threading.ExceptHookArgs) -> None:
@@ -92,27 +97,37 @@ def _thread_failed(what: threading.ExceptHookArgs) -> None:
     print(printable(f"warning: {name} failed: {what.exc_type.__name__}: {what.exc_value}"), file=sys.stderr)
 
 
-def _printed(status: int | None) -> int | None:
-    """Returns the status when all that was printed is written.
+def _printed(command: Callable[[], int | None]) -> int | None:
+    """Runs a command; returns its status when all that it printed is written.
 
     Raises:
         InputError: It cannot be, as on a full disk.
     """
     try:
-        sys.stdout.flush()
+        status = command()
+        _flush()
     except OSError as error:
+        # What fails for want of space and names no file is what was printed: those who write files name them.
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes when it ends
-        if not isinstance(error, BrokenPipeError):  # whose reader, such as head, has seen enough
-            raise InputError(f"standard output: {error.strerror}") from error
+        raise InputError(f"standard output: {error.strerror}") from error
     return status
 
 
-def _show(text: str) -> None:
-    """Prints a text; a reader such as ``head`` may stop reading."""
+def _flush() -> None:
+    """Writes what was printed; a reader such as ``head`` may have stopped reading."""
     try:
-        print(text, flush=True)
+        sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes when it ends
+
+
+def _show(text: str) -> None:
+    """Prints a text."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text)
+    _flush()
 
 
 def _parse_flags(arguments: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, TextIO, overload
 
 from dtrm_jax import interruption
+from dtrm_jax.errors import InputError, disk_problem
 
 
 @overload
@@ -37,14 +38,34 @@ def replacing(path: str | os.PathLike, *, binary: bool = False) -> Iterator[Text
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     options = {"mode": "xb"} if binary else {"mode": "x", "encoding": "utf-8", "newline": ""}
     try:
-        with interruption.unfinished(lambda: [temporary]), open(temporary, **options) as file:
+        with naming(path), interruption.unfinished(lambda: [temporary]), open(temporary, **options) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno and error.filename in (None, os.fspath(temporary)):  # a failed write names no file
+        if error.errno and error.filename == os.fspath(temporary):
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Names a file in what goes wrong while it is written, which neither the system nor libraries do.
+
+    Raises:
+        OSError: The system's error, with the name.
+        InputError: A library quotes such an error in an exception of its own.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename is None:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        raise
+    except Exception as error:
+        if not isinstance(error, InputError) and (problem := disk_problem(error)):
+            raise InputError(f"{path}: cannot be written: {problem}") from error
+        raise

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from dtrm_jax.errors import InputError
 from dtrm_jax.json_file import read_json
+from dtrm_jax.replacing import naming
 from dtrm_jax.special_tokens import BERT_TOKENS, SpecialTokens
 
 # Letters, digits, punctuation, scripts, symbols and control characters: at least one of them is in no vocabulary.
@@ -98,7 +99,8 @@ class EncoderTokenizer:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes a ``tokenizer.json``."""
-        self.tokenizer.save(str(path))
+        with naming(path):
+            self.tokenizer.save(str(path))
 
     @classmethod
     def load(cls, path: str | os.PathLike, special: SpecialTokens) -> "EncoderTokenizer":

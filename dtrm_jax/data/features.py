@@ -9,6 +9,7 @@ import numpy as np
 from dtrm_jax import npz_file
 from dtrm_jax.conversation import Conversation
 from dtrm_jax.errors import InputError
+from dtrm_jax.replacing import naming
 
 _LARGEST = 1e15  # of a standardised feature, whose square the model computes in single precision
 _SMALLEST_STD = 1e-6  # of a dimension that carries anything, relative to the size of its mean
@@ -84,7 +85,10 @@ class Normalization:
     def save(self, path: str | os.PathLike) -> None:
         """Writes an ``.npz`` file without pickled objects."""
         arrays = {f"{name}/{kind}": values[name] for kind, values in self._kinds() for name in values}
-        np.savez(path, **arrays)  # of floats, which are never pickled; NumPy before 2.1 takes any keyword for an array
+        with naming(path):
+            np.savez(
+                path, **arrays
+            )  # of floats, which are never pickled; NumPy before 2.1 takes any keyword for an array
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Normalization":

@@ -32,6 +32,7 @@ from dtrm_jax.inference.trained import Trained
 from dtrm_jax.json_file import read_json, write_json
 from dtrm_jax.models.encoders import hub
 from dtrm_jax.models.interface import Model
+from dtrm_jax.replacing import naming
 from dtrm_jax.run_directory import Manifest
 from dtrm_jax.user_paths import expanded
 
@@ -99,9 +100,11 @@ def write(trained: Trained, folder: Path, dtype: str) -> None:
     """
     params = flax.traverse_util.flatten_dict(trained.params, sep=".")
     arrays = {name: _stored(name, np.asarray(value), dtype) for name, value in params.items()}
-    safetensors.numpy.save_file(arrays, folder / WEIGHTS, metadata={"format": "flax"})
+    with naming(folder / WEIGHTS):
+        safetensors.numpy.save_file(arrays, folder / WEIGHTS, metadata={"format": "flax"})
     if trained.normalization.sizes:
-        safetensors.numpy.save_file(_statistics(trained.normalization), folder / STATISTICS)
+        with naming(folder / STATISTICS):
+            safetensors.numpy.save_file(_statistics(trained.normalization), folder / STATISTICS)
     if trained.tokenizer is not None:
         trained.tokenizer.save(folder / TOKENIZER)
     values = {

@@ -14,6 +14,7 @@ from dtrm_jax.models import architecture
 from dtrm_jax.prediction_files.destination import Destination
 from dtrm_jax.prediction_files.predicting import Predicting
 from dtrm_jax.prediction_files.writing import FORMATS
+from dtrm_jax.replacing import naming
 from dtrm_jax.report import PredictionFacts, write_prediction_report
 
 
@@ -31,6 +32,7 @@ def write_folder(predicting: Predicting, chosen: Destination) -> None:
     with _staged(chosen.folder) as staging, tempfile.TemporaryDirectory(dir=staging) as drawing:
         drawn = pathlib.Path(drawing)
         with (
+            naming(chosen.file),
             (staging / chosen.file.name).open("wb") as file,
             # The page is drawn from this table, whose columns are those of an evaluation.
             predictions.writing(drawn / "predictions.csv", predicting.task) as add,
