@@ -225,6 +225,7 @@ RANGES = {
     "train.label_smoothing": SHARE,
     "train.evaluate_every_steps": MANY,
     "train.save_every_steps": MANY,
+    "train.skip_nonfinite_steps": MANY,
     "train.log_every_steps": (1, 2**31 - 1),
     "train.patience": MANY,
 }
