@@ -119,6 +119,11 @@ def peers() -> list[str]:
     return _PEERS.value
 
 
+def rounds() -> int:
+    """Returns how often every contender does the work."""
+    return _ROUNDS.value
+
+
 def compare(names: Sequence[str], build: Callable[..., Run], *arguments: Any) -> dict[str, list[Round]]:
     """Lets ours and the named peers do the work in turns, after two rounds that are not counted.
 
@@ -134,14 +139,14 @@ def compare(names: Sequence[str], build: Callable[..., Run], *arguments: Any) ->
         contender.run()
         figures = contender.run().figures
         print(f"{_NAMES[contender.name]:<22} warmed up, first and last figure {figures[0]:.4f} {figures[-1]:.4f}")
-    rounds: dict[str, list[Round]] = {_NAMES[contender.name]: [] for contender in contenders}
-    for number in range(_ROUNDS.value):
+    done: dict[str, list[Round]] = {_NAMES[contender.name]: [] for contender in contenders}
+    for number in range(rounds()):
         # The order turns round, so that nobody always runs after the same neighbour.
         for contender in contenders[:: 1 if number % 2 == 0 else -1]:
-            rounds[_NAMES[contender.name]].append(contender.run())
+            done[_NAMES[contender.name]].append(contender.run())
     for contender in contenders:
         contender.end()
-    return rounds
+    return done
 
 
 def check_same_tokens(ours: list, theirs: list) -> None:
@@ -150,16 +155,16 @@ def check_same_tokens(ours: list, theirs: list) -> None:
         raise AssertionError("expected a peer to have the same tokens as ours in every turn")
 
 
-def summarise(rounds: dict[str, list[Round]], utterances: int, tokens: int) -> dict[str, dict[str, Any]]:
+def summarise(done: dict[str, list[Round]], utterances: int, tokens: int) -> dict[str, dict[str, Any]]:
     """Returns throughputs at the median round, and how many times as fast ours is, round by round.
 
     Args:
-        rounds: Of each contender.
+        done: Rounds of each contender.
         utterances: In a round.
         tokens: Real tokens in a round.
     """
     results = {}
-    seconds = {name: [one.seconds for one in reports] for name, reports in rounds.items()}
+    seconds = {name: [one.seconds for one in reports] for name, reports in done.items()}
     for name, times in seconds.items():
         typical = statistics.median(times)
         ratios = [theirs / ours for theirs, ours in zip(times, seconds[OURS], strict=True)]
@@ -167,7 +172,7 @@ def summarise(rounds: dict[str, list[Round]], utterances: int, tokens: int) -> d
             "seconds": times,
             "utterances_per_second": utterances / typical,
             "tokens_per_second": tokens / typical,
-            "peak_bytes": rounds[name][-1].peak_bytes,
+            "peak_bytes": done[name][-1].peak_bytes,
             "ours_is_faster_by": statistics.median(ratios),
             "ours_is_faster_by_range": [min(ratios), max(ratios)],
         }

@@ -8,8 +8,12 @@ given the token sequences of the last K + 1 turns, as a batch padded to the long
 layer. (For our result it would need K more per layer.) Ours is given the text. Both take blocks of turns by turns, so
 that a machine that is slower for a while is slower for both. Weights above the encoder are not trained, which takes no
 other time.
+
+The conversation is gone through in several rounds. Beside the times of all turns of all rounds there are those of each
+turn's fastest round, which say more of the program where other processes want the same cores.
 """
 
+import itertools
 import os
 import pathlib
 import statistics
@@ -36,10 +40,11 @@ from dtrm_jax.training import setup  # noqa: E402
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
 _TURNS = flags.DEFINE_integer("turns", 1000, "Turns of the conversation.", lower_bound=4)
-_BLOCKS = flags.DEFINE_integer("blocks", 10, "Blocks of turns that the two take by turns.", lower_bound=2)
-_PEER = flags.DEFINE_bool("peer", True, "Whether PyTorch is measured too.")
+_BLOCKS = flags.DEFINE_integer("blocks", 10, "Blocks of turns, of a round, that the two take by turns.", lower_bound=2)
 _CORES = flags.DEFINE_integer("cores", 1, "Processor cores for each of the two.", lower_bound=1)
 flags.mark_flag_as_required("config")
+_FORMS = ("padded", "padded-bfloat16")
+flags.FLAGS.set_default("peers", list(_FORMS[:1]))
 
 
 def conversation_of(config: Config, turns: int) -> Conversation:
@@ -61,8 +66,8 @@ def build(name: str, config: Config, turns: int, blocks: int) -> contest.Run:
     """
     conversation = conversation_of(config, turns)
     ends = np.linspace(0, turns, blocks + 1).round().astype(int)
-    parts = iter([range(begin, end) for begin, end in zip(ends, ends[1:], strict=False)])
-    return (_ours if name == contest.OURS else _torch)(config, conversation, parts)
+    parts = itertools.cycle([range(begin, end) for begin, end in zip(ends, ends[1:], strict=False)])
+    return _ours(config, conversation, parts) if name == contest.OURS else _torch(name, config, conversation, parts)
 
 
 def _ours(config: Config, conversation: Conversation, parts: Iterator[range]) -> contest.Run:
@@ -83,12 +88,13 @@ def _ours(config: Config, conversation: Conversation, parts: Iterator[range]) ->
     stream, worst = predictor.stream(), 0.0
     for turn in conversation.turns:  # compiles every length
         stream.add(turn.speaker, turn.text)
-    stream.reset()
 
     def run() -> list[float]:
         nonlocal worst
-        seconds = []
-        for index in next(parts):
+        seconds, part = [], next(parts)
+        if part.start == 0:
+            stream.reset()
+        for index in part:
             turn = conversation.turns[index]
             began = time.perf_counter()
             found = stream.add(turn.speaker, turn.text)
@@ -100,13 +106,13 @@ def _ours(config: Config, conversation: Conversation, parts: Iterator[range]) ->
     return run
 
 
-def _torch(config: Config, conversation: Conversation, parts: Iterator[range]) -> contest.Run:
+def _torch(form: str, config: Config, conversation: Conversation, parts: Iterator[range]) -> contest.Run:
     import torch
 
     from benchmarks.torch_peer import TorchPeer
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    peer = TorchPeer(config, protocol.load(config).labels, "padded")
+    peer = TorchPeer(config, protocol.load(config).labels, form)
     sequences, window = peer.sequences(conversation), config.tokens.window
     for turn in range(min(50, len(sequences))):
         peer.predict_last(sequences[max(0, turn - window) : turn + 1])
@@ -128,7 +134,7 @@ def measure(names: list[str], config: Config) -> dict[str, list[list[float]]]:
     for contender in contenders:
         contender.wait()
     figures: dict[str, list[list[float]]] = {name: [] for name in names}
-    for block in range(_BLOCKS.value):
+    for block in range(contest.rounds() * _BLOCKS.value):
         for contender in contenders[:: 1 if block % 2 == 0 else -1]:
             figures[contender.name].append(contender.run().figures)
     for contender in contenders:
@@ -138,44 +144,58 @@ def measure(names: list[str], config: Config) -> dict[str, list[list[float]]]:
 
 def summarise(blocks: list[list[float]]) -> dict[str, Any]:
     """Returns the milliseconds of a turn, from the seconds of each turn by block."""
-    turns = 1e3 * np.concatenate([np.asarray(block) for block in blocks])
-    tenth = max(1, len(turns) // 10)
+    ms_RoxTu = 1e3 * np.concatenate([np.asarray(block) for block in blocks]).reshape(contest.rounds(), -1)
     return {
-        "median_ms": float(np.median(turns)),
-        "p99_ms": float(np.percentile(turns, 99)),
-        "median_ms_of_first_tenth": float(np.median(turns[:tenth])),
-        "median_ms_of_last_tenth": float(np.median(turns[-tenth:])),
+        "all_rounds": _described(ms_RoxTu),
+        "fastest_round_of_each_turn": _described(ms_RoxTu.min(axis=0, keepdims=True)),
         "median_ms_by_block": [1e3 * statistics.median(block) for block in blocks],
-        "ms": turns.round(3).tolist(),
+        "ms": ms_RoxTu.round(2).tolist(),
     }
+
+
+def _described(ms_RoxTu: np.ndarray) -> dict[str, float]:
+    """Returns the quantiles of turns' milliseconds, and whether later turns take longer."""
+    tenth = max(1, ms_RoxTu.shape[1] // 10)
+    return {
+        "median_ms": float(np.median(ms_RoxTu)),
+        "p99_ms": float(np.percentile(ms_RoxTu, 99)),
+        "median_ms_of_first_tenth": float(np.median(ms_RoxTu[:, :tenth])),
+        "median_ms_of_last_tenth": float(np.median(ms_RoxTu[:, -tenth:])),
+    }
+
+
+def show(results: dict[str, dict[str, Any]]) -> None:
+    """Prints the results as a table, and adds how many times as fast ours is, block by block."""
+    print(f"\n{'':<30}{'median ms':>10}{'p99 ms':>9}{'first tenth':>13}{'last tenth':>12}")
+    for name, row in results.items():
+        for kind in ("all_rounds", "fastest_round_of_each_turn"):
+            median, p99, first, last = row[kind].values()
+            title = f"{name}, {kind.split('_')[0]}{' round' if kind != 'all_rounds' else ' rounds'}"
+            print(f"{title:<30}{median:>10.2f}{p99:>9.2f}{first:>13.2f}{last:>12.2f}")
+    ours = results[contest.OURS]["median_ms_by_block"]
+    for name, row in results.items():
+        ratios = [theirs / own for theirs, own in zip(row["median_ms_by_block"], ours, strict=True)]
+        row["ours_is_faster_by"], row["ours_is_faster_by_range"] = statistics.median(ratios), [min(ratios), max(ratios)]
+        if name != contest.OURS:
+            low, high = row["ours_is_faster_by_range"]
+            print(f"ours is faster than {name} by {row['ours_is_faster_by']:.2f} ({low:.2f} to {high:.2f})")
 
 
 def main() -> int:
     """Measures, prints and writes; returns the exit status."""
-    config = command_line.load_config(_CONFIG)
+    config, peers = command_line.load_config(_CONFIG), contest.peers()
+    if unknown := [name for name in peers if name not in _FORMS]:
+        raise InputError(f"--peers: expected some of {', '.join(_FORMS)}, found {', '.join(unknown)}")
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < _CORES.value:
         raise InputError(f"--cores: expected at most {len(cores)}, found {_CORES.value}")
     os.sched_setaffinity(0, cores[-_CORES.value :])  # which the contenders inherit
     load = os.getloadavg()[0]
-    figures = measure([contest.OURS, "padded"] if _PEER.value else [contest.OURS], config)
+    figures = measure([contest.OURS, *peers], config)
     difference = figures[contest.OURS][-1][-1]
     results = {contest.OURS: summarise([block[:-1] for block in figures[contest.OURS]])}
-    if _PEER.value:
-        results["torch window"] = summarise(figures["padded"])
-    ours = results[contest.OURS]["median_ms_by_block"]
-    print(f"\n{'':<14}{'median ms':>10}{'p99 ms':>9}{'first tenth':>13}{'last tenth':>12}   ours is faster by")
-    for name, row in results.items():
-        ratios = [theirs / own for theirs, own in zip(row["median_ms_by_block"], ours, strict=True)]
-        row["ours_is_faster_by"], row["ours_is_faster_by_range"] = (
-            statistics.median(ratios),
-            [min(ratios), max(ratios)],
-        )
-        print(
-            f"{name:<14}{row['median_ms']:>10.2f}{row['p99_ms']:>9.2f}{row['median_ms_of_first_tenth']:>13.2f}"
-            f"{row['median_ms_of_last_tenth']:>12.2f}   {statistics.median(ratios):.2f} "
-            f"({min(ratios):.2f} to {max(ratios):.2f})"
-        )
+    results |= {f"torch {name}": summarise(figures[name]) for name in peers}
+    show(results)
     print(f"largest difference from the whole conversation at once: {difference:.1e}")
     about = {
         "config": config.name,
@@ -184,11 +204,12 @@ def main() -> int:
         "intra_modal_layers": config.model.intra_modal.layers,
         "products": config.model.encoder.products,
         "turns": _TURNS.value,
+        "rounds": contest.rounds(),
         "cores": _CORES.value,
-        "load_of_the_machine": load,
+        "load_of_the_machine": [load, os.getloadavg()[0]],  # before and after; processes that want to run
         "largest_difference": difference,
     }
-    record.write(about | contest.machine(peers=_PEER.value) | {"results": results})
+    record.write(about | contest.machine(peers=bool(peers)) | {"results": results})
     return 0
 
 
