@@ -125,7 +125,7 @@ class Wanted:
             features["utterance"] = np.mean([features[name] for name in layers], axis=0)
         turns = [
             self.turn(
-                f"conversation {_name(given.id)}, turn {_name(turn.id)}",
+                f"conversation {shown_id(given.id)}, turn {shown_id(turn.id)}",
                 turn.speaker,
                 turn.text,
                 {name: matrix[index] for name, matrix in features.items()},
@@ -139,7 +139,7 @@ class Wanted:
         if not self.reads_text and all(np.isnan(matrix).all() for matrix in features.values()):
             sizes = " or ".join(f"{size} {modality}" for modality, size in self.sizes.items())
             raise InputError(
-                f"conversation {_name(name)}: expected {sizes} features of its turns, as this model reads no text, "
+                f"conversation {shown_id(name)}: expected {sizes} features of its turns, as this model reads no text, "
                 "found none"
             )
         blank = (None,) * self.values
@@ -222,7 +222,7 @@ def _vector(where: str, name: str, size: int, given: Any) -> np.ndarray | None:
     return vector
 
 
-def _name(id: str) -> str:
+def shown_id(id: str) -> str:
     """Returns an id as it may stand in a message of one line."""
     return id if id.isprintable() and len(id) <= 60 else repr(id)[:60]
 

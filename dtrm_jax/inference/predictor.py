@@ -101,7 +101,7 @@ class Predictor:
                 the conversation, the turn, what was expected and what was found.
         """
         single, items = given_lib.separate(conversations)
-        total = len(conversations) if isinstance(conversations, Sequence) and not single else None
+        total = 1 if single else len(conversations) if isinstance(conversations, Sequence) else None
         checked = (self._wanted.conversation(one, number) for number, one in enumerate(items, start=1))
         result: list[list[Prediction]] = []
         with tqdm.tqdm(total=total, unit="conversation", disable=not progress) as bar:

@@ -17,7 +17,7 @@ from dtrm_jax.data.examples import Example, make_examples
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.data.tokenize import sequence_of, spoken
 from dtrm_jax.errors import InputError
-from dtrm_jax.inference.given import GivenTurn, Wanted
+from dtrm_jax.inference.given import GivenTurn, Wanted, shown_id
 from dtrm_jax.inference.prediction import Prediction, predictions_of
 from dtrm_jax.inference.programs import Programs
 from dtrm_jax.inference.shapes import of_turn
@@ -83,10 +83,12 @@ class Stream:
         """
         with self._lock:
             name = str(self._turns + 1) if id is None else id
-            where = f"conversation {self.conversation}, turn {name}"
+            where = f"conversation {shown_id(self.conversation)}, turn {shown_id(name)}"
             if features is None and not self._wanted.reads_text:
                 sizes = " or ".join(f"{size} {modality}" for modality, size in self._wanted.sizes.items())
                 raise InputError(f"{where}: expected {sizes} features, as this model reads no text, found none")
+            if features is not None and not isinstance(features, Mapping):
+                raise InputError(f"{where}: expected features by modality, found {type(features).__name__}")
             turn = self._wanted.turn(where, speaker, text, features or {})
             number = self._speakers.get(turn.speaker, len(self._speakers))
             ids = self._encoded(turn)

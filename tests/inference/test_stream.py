@@ -206,6 +206,8 @@ def test_a_model_that_reads_no_text_needs_features():
         stream.add("A", "hello")
     with pytest.raises(InputError, match="turn 1: expected 3 visual features, found 2"):
         stream.add("A", "hello", {"visual": [1.0, 2.0]})
+    with pytest.raises(InputError, match="turn 1: expected features by modality, found list"):
+        stream.add("A", "hello", [1.0, 2.0, 3.0])
     assert stream.add("A", "", {"visual": [1.0, 2.0, 3.0]}).turn == "1"
     assert stream.add("A", "hello", {}).turn == "2"
 
