@@ -43,6 +43,7 @@ _TURNS = flags.DEFINE_integer("turns", 1000, "Turns of the conversation.", lower
 _BLOCKS = flags.DEFINE_integer("blocks", 10, "Blocks of turns, of a round, that the two take by turns.", lower_bound=2)
 _CORES = flags.DEFINE_integer("cores", 1, "Processor cores for each of the two.", lower_bound=1)
 flags.mark_flag_as_required("config")
+_PERCENT = (0, 1, 10, 25, 50, 75, 90, 99, 100)
 _FORMS = ("padded", "padded-bfloat16")
 flags.FLAGS.set_default("peers", list(_FORMS[:1]))
 
@@ -149,7 +150,7 @@ def summarise(blocks: list[list[float]]) -> dict[str, Any]:
         "all_rounds": _described(ms_RoxTu),
         "fastest_round_of_each_turn": _described(ms_RoxTu.min(axis=0, keepdims=True)),
         "median_ms_by_block": [1e3 * statistics.median(block) for block in blocks],
-        "ms": ms_RoxTu.round(2).tolist(),
+        "ms_at_percent": {str(percent): float(np.percentile(ms_RoxTu, percent)) for percent in _PERCENT},
     }
 
 

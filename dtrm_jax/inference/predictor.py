@@ -20,7 +20,7 @@ from dtrm_jax.inference import given as given_lib
 from dtrm_jax.inference.prediction import Prediction, predictions_of
 from dtrm_jax.inference.programs import Programs
 from dtrm_jax.inference.reading import Source, read_trained
-from dtrm_jax.inference.shapes import cut, grown, ladder, of_turns, part_of, smallest, starts_in
+from dtrm_jax.inference.shapes import cut, filled, grown, ladder, of_turns, part_of, smallest, starts_in
 from dtrm_jax.inference.stream import Stream
 from dtrm_jax.inference.trained import Trained
 
@@ -189,10 +189,13 @@ class Predictor:
 
     def _outputs(self, examples: Sequence[Example], insides: bool) -> Iterator[tuple[int, _Computed]]:
         """Yields each conversation's index and what is computed of its turns."""
-        largest, lengths = self._ladder[-1], [example.lengths for example in examples]
-        fitting = [index for index in largest_first(lengths) if starts_in(largest, [examples[index]]) is not None]
-        yield from self._together(examples, plan_packs(lengths, fitting, largest), insides)
-        for index in sorted(set(range(len(examples))) - set(fitting)):
+        lengths = [example.lengths for example in examples]
+        left = largest_first(lengths)
+        for shape in filled(self._ladder):
+            fitting = [index for index in left if starts_in(shape, [examples[index]]) is not None]
+            yield from self._together(examples, plan_packs(lengths, fitting, shape), insides)
+            left = sorted(set(left) - set(fitting))
+        for index in left:
             yield index, self._alone(examples[index], insides)
 
     def _together(

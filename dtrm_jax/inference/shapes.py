@@ -1,8 +1,8 @@
 """The few shapes that a model's packs have in prediction: they follow from the trained model alone.
 
-Each is compiled once, when a conversation needs it. The largest is that of training, with at least one row for the
-longest sequence that there may be. A conversation that does not even fit into that is cut into packs that go on with
-one another; if the model cannot do that, it gets a pack of its own, whose size is the next power of two.
+Each is compiled once, when a conversation needs it. A conversation that does not fit into the largest is cut into packs
+that go on with one another; if the model cannot do that, it gets a pack of its own, whose size is the next power of
+two.
 
 A turn of a live conversation is a pack of its own, of one row as long as its sequence, rounded up.
 """
@@ -43,19 +43,25 @@ def of_turns(longest: int, features: tuple[tuple[str, int], ...], values: int) -
 def ladder(trained: Trained) -> tuple[PackShape, ...]:
     """Returns the shapes, the smallest first.
 
-    Of the two largest, one finishes the encoder's last layer only for as many own tokens as the packs of training had
-    (``PackShape.own_tokens``).
+    There is one for few turns, that of training, and one with a row for the longest sequence, if training had none.
+    That of training comes twice: at first it finishes the encoder's last layer only for as many own tokens as the packs
+    of training had (``PackShape.own_tokens``).
     """
-    trained_on = trained.manifest.shape
-    large = dataclasses.replace(trained_on, rows=_with_longest(trained, trained_on.rows), own_tokens=0)
+    bounded = trained.manifest.shape
+    unbounded = dataclasses.replace(bounded, own_tokens=0)
     small = dataclasses.replace(
-        large,
-        rows=tuple((length, -(-count // _SMALL)) for length, count in trained_on.rows),
-        utterances=min(aligned(-(-large.utterances // _SMALL_UTTERANCES)), large.utterances),
+        unbounded,
+        rows=tuple((length, -(-count // _SMALL)) for length, count in bounded.rows),
+        utterances=min(aligned(-(-bounded.utterances // _SMALL_UTTERANCES)), bounded.utterances),
     )
-    bounded = dataclasses.replace(large, own_tokens=trained_on.own_tokens)
-    shapes = (small, *((bounded,) if 0 < bounded.own_tokens < large.tokens else ()), large)
-    return tuple(dict.fromkeys(shapes))
+    long = dataclasses.replace(unbounded, rows=_with_longest(trained, bounded.rows))
+    return tuple(dict.fromkeys((small, bounded, unbounded, long)))
+
+
+def filled(shapes: Sequence[PackShape]) -> list[PackShape]:
+    """Returns the shapes of a ladder that conversations are packed into; a pack may then take a smaller one."""
+    unbounded = [shape for shape in shapes if not shape.own_tokens]
+    return unbounded[1:] or unbounded
 
 
 def _with_longest(trained: Trained, rows: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
