@@ -81,10 +81,12 @@ def test_numpy_scalars_and_dtypes_come_back(tmp_path, protocol):
 
 
 def test_numpy_before_and_after_version_2_is_one(tmp_path):
-    content = pickle.dumps(np.arange(3), 2)
-    assert b"numpy._core.multiarray" in content
-    old = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-    np.testing.assert_array_equal(load(tmp_path, old), np.arange(3))
+    before, since = b"numpy.core.multiarray", b"numpy._core.multiarray"
+    old = pickle.dumps(np.arange(3), 2).replace(since, before)
+    new = old.replace(before, since)
+    assert old != new
+    for content in (old, new):
+        np.testing.assert_array_equal(load(tmp_path, content), np.arange(3))
 
 
 def test_python_2_strings_are_latin_1(tmp_path):
@@ -329,6 +331,8 @@ def test_every_truncation_is_an_error(tmp_path):
         refusal(tmp_path, content[:end])
 
 
+# Of NumPy before version 2, where a damaged name of a dtype has a backslash.
+@pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_random_damage_gives_values_or_input_errors(tmp_path, protocol):
     content = pickle.dumps({"a": [np.arange(3.0), np.float32(1), "text", 1.5], "b": ({1: b"x"}, 2)}, protocol)
