@@ -15,7 +15,7 @@ def cache(tmp_path_factory):
 
 
 def test_a_run_that_is_killed_again_and_again_loses_nothing(cache, tmp_path, thorough, count):
-    kills, epochs = (110, 110) if thorough else (2, 4)
+    kills, epochs = (110, 60) if thorough else (2, 4)  # four steps each; a killed command does one or two
     workdir, whole = tmp_path / "run", tmp_path / "whole"
     command = training(workdir, epochs=epochs)
     done = in_writes = 0
@@ -23,7 +23,8 @@ def test_a_run_that_is_killed_again_and_again_loses_nothing(cache, tmp_path, tho
         before = max(steps(workdir), default=0)
         process = start(command, cache)
         running = until(process, lambda before=before: max(steps(workdir), default=0) > before)
-        assert running, "the run came to its end before all kills"
+        if not running:
+            break
         if number % 3:  # in a checkpoint
             until(process, lambda: unfinished(workdir), every=0)
             time.sleep(wait / 20)
@@ -34,8 +35,8 @@ def test_a_run_that_is_killed_again_and_again_loses_nothing(cache, tmp_path, tho
         in_writes += bool(unfinished(workdir))
         done += 1
         assert max(steps(workdir)) > before
-    status, _, _ = run(command, cache)
-    assert status == 0
+    assert done >= 0.9 * kills, "the run came to its end before the kills"
+    assert run(command, cache)[0] == 0
     assert not unfinished(workdir) and len(steps(workdir)) <= 2  # nothing is left behind
     assert run(training(whole, epochs=epochs), cache)[0] == 0
     assert_same_run(workdir, whole)

@@ -60,10 +60,9 @@ def test_a_dead_state_never_replaces_the_healthy_one(cache, tmp_path, monkeypatc
     assert saved_state(tmp_path)[0] == 8
 
 
-@pytest.mark.parametrize("rate", [1e38, 1e7])
-def test_parameters_that_explode_are_not_saved(cache, tmp_path, rate):
+def test_parameters_that_explode_are_not_saved(cache, tmp_path):
     config = config_of(cache)
-    config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = rate
+    config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 1e38
     with pytest.raises(
         InputError, match=r"step 2: the parameters have exploded.*newest good checkpoint is step 1; low"
     ):
