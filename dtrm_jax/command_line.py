@@ -88,6 +88,7 @@ def _silence_libraries() -> None:
     logging.set_verbosity(logging.FATAL)
     standard_logging.getLogger("asyncio").setLevel(standard_logging.CRITICAL + 1)
     threading.excepthook = _thread_failed
+    sys.unraisablehook = _unraisable
     # A compiled program that cannot be kept, or was kept by half, is compiled again.
     warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache")
 
@@ -95,6 +96,12 @@ def _silence_libraries() -> None:
 def _thread_failed(what: threading.ExceptHookArgs) -> None:
     name = what.thread.name if what.thread is not None else "a thread"
     print(printable(f"warning: {name} failed: {what.exc_type.__name__}: {what.exc_value}"), file=sys.stderr)
+
+
+def _unraisable(what: "sys.UnraisableHookArgs") -> None:
+    """Hides what fails in no object of Python: TensorStore's threads, whose event loop a failed save has closed."""
+    if what.object is not None:
+        sys.__unraisablehook__(what)
 
 
 def _printed(command: Callable[[], int | None]) -> int | None:

@@ -98,11 +98,11 @@ def test_a_record_holds_the_scores_and_no_text(whole, config):
 def test_an_interrupted_table_ends_like_one_that_ran_through(whole, config, tmp_path, monkeypatch, capsys):
     train, calls = loop.train, []
 
-    def interrupted(changed, folder):
+    def interrupted(changed, folder, **options):
         calls.append(folder)
         if len(calls) == 2:
             raise loop.Interrupted(2, 1)
-        return train(changed, folder)
+        return train(changed, folder, **options)
 
     monkeypatch.setattr(loop, "train", interrupted)
     with pytest.raises(loop.Interrupted):
@@ -174,7 +174,7 @@ def test_what_another_process_has_run_meanwhile_is_not_run_again(whole, config, 
     kept, trained = tmp_path / "records", []
     kept.mkdir()
 
-    def training_while_the_other_finishes(changed, folder):
+    def training_while_the_other_finishes(changed, folder, **options):
         trained.append(folder)
         for name in ("u-free-seed0", "u-seed0", "u-free-seed1", "u-seed1"):
             (kept / f"{name}.json").write_bytes((whole[0] / f"records/{name}.json").read_bytes())

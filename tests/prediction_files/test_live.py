@@ -109,7 +109,7 @@ WRONG = {
     "no speaker": (b"Ann: w1\nw2\n", "stdin, line 2: expected Speaker: text, found 'w2'"),
     "a speaker without a name": (b"Ann: w1\n\n: w2\n", "stdin, line 3: "),
     "an empty text": (b"Ann: w1\nBob:\n", "stdin, line 2: "),
-    "half a json": (b'{"speaker": "Ann", "text": "w1"}\n{"speaker": "Bob", "te\n', "stdin, line 2: not JSON"),
+    "half a json": (b'{"speaker": "Ann", "text": "w1"}\n{"speaker": "Bob", "te\n', "stdin, line 2: not valid JSON"),
     "no object": (b'{"speaker": "Ann", "text": "w1"}\n7\n', "stdin, line 2: expected a JSON object, found int"),
     "no column": (b'{"speaker": "Ann", "text": "w1"}\n{"text": "w1"}\n', "stdin, line 2: "),
     "a number as text": (b'{"speaker": "Ann", "text": "w1"}\n{"speaker": "B", "text": 5}\n', "stdin, line 2: "),
