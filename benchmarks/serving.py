@@ -30,21 +30,18 @@ from absl import flags  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
 from benchmarks import contest, record  # noqa: E402
+from benchmarks.untrained import untrained  # noqa: E402
 from dtrm_jax import command_line  # noqa: E402
 from dtrm_jax.config import Config  # noqa: E402
 from dtrm_jax.conversation import Conversation, Turn  # noqa: E402
 from dtrm_jax.data import protocol  # noqa: E402
-from dtrm_jax.inference.predictor import Predictor  # noqa: E402
-from dtrm_jax.inference.trained import Trained  # noqa: E402
 from dtrm_jax.serving import listening  # noqa: E402
-from dtrm_jax.training import setup  # noqa: E402
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
 _CLIENTS = flags.DEFINE_integer("clients", 8, "Clients side by side.", lower_bound=1)
 _CONVERSATIONS = flags.DEFINE_integer("conversations", 64, "Of the test split, in a round.", lower_bound=1)
 _REQUESTS = flags.DEFINE_integer("requests", 10_000, "Further requests that memory is watched over; 0: none.")
 _PEER = flags.DEFINE_bool("peer", True, "Whether PyTorch is measured too.")
-_ROUNDS = flags.FLAGS["rounds"]  # of contest
 flags.mark_flag_as_required("config")
 
 PLAIN = "padded"  # the form of the peer
@@ -74,18 +71,8 @@ def _ours(config: Config) -> Any:
     from dtrm_jax.serving.application import application
     from dtrm_jax.serving.limits import Limits
 
-    experiment = setup.prepare(config)
-    trained = Trained(
-        name=config.name,
-        config=experiment.config,
-        manifest=experiment.manifest,
-        tokenizer=experiment.tokenizer,
-        normalization=experiment.normalization,
-        params=setup.initial_params(experiment),
-        step=0,
-    )
     limits = Limits(bytes=10**6, turns=500, characters=10**4, sessions=256, idle=1800.0, waiting=256)
-    predictor = Predictor(trained)
+    predictor = untrained(config)
     predictor.warm_up_packs(insides=True)  # as dtrm-serve does
     predictor.warm_up(insides=True)
     return application(predictor, limits)
@@ -272,7 +259,7 @@ def compete(ports: dict[str, int], window: int, talks: Sequence[Talk]) -> dict[s
     print(f"{'':<8}{'':<18}{'requests/s':>11}{'turns/s':>9}{'p50 ms':>8}{'p99 ms':>8}   ours is faster by")
     for kind, by_name in works.items():
         rounds: dict[str, list[dict[str, float]]] = {name: [] for name in ports}
-        for number in range(-1, _ROUNDS.value):  # of which the first is not counted: it compiles
+        for number in range(-1, contest.rounds()):  # of which the first is not counted: it compiles
             for name in list(ports)[:: 1 if number % 2 == 0 else -1]:
                 seen = load(ports[name], by_name[name], talks, _CLIENTS.value)
                 if number >= 0:

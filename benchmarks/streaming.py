@@ -29,14 +29,12 @@ from absl import flags  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
 from benchmarks import contest, record  # noqa: E402
+from benchmarks.untrained import untrained  # noqa: E402
 from dtrm_jax import command_line  # noqa: E402
 from dtrm_jax.config import Config  # noqa: E402
 from dtrm_jax.conversation import Conversation  # noqa: E402
 from dtrm_jax.data import protocol  # noqa: E402
 from dtrm_jax.errors import InputError  # noqa: E402
-from dtrm_jax.inference.predictor import Predictor  # noqa: E402
-from dtrm_jax.inference.trained import Trained  # noqa: E402
-from dtrm_jax.training import setup  # noqa: E402
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
 _TURNS = flags.DEFINE_integer("turns", 1000, "Turns of the conversation.", lower_bound=4)
@@ -73,18 +71,7 @@ def build(name: str, config: Config, turns: int, blocks: int) -> contest.Run:
 
 def _ours(config: Config, conversation: Conversation, parts: Iterator[range]) -> contest.Run:
     command_line.prepare_process()
-    experiment = setup.prepare(config)
-    predictor = Predictor(
-        Trained(
-            name=config.name,
-            config=experiment.config,
-            manifest=experiment.manifest,
-            tokenizer=experiment.tokenizer,
-            normalization=experiment.normalization,
-            params=setup.initial_params(experiment),
-            step=0,
-        )
-    )
+    predictor = untrained(config)
     whole = predictor.predict(conversation)
     stream, worst = predictor.stream(), 0.0
     for turn in conversation.turns:  # compiles every length

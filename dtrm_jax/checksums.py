@@ -42,7 +42,7 @@ def write(folder: Path, names: Iterable[str], *, known: Iterable[str] = ()) -> N
     """
     names = sorted(names)
     with ThreadPoolExecutor(_THREADS) as threads:
-        sums = list(threads.map(lambda name: _sum(folder / name), names))
+        sums = list(threads.map(lambda name: digest(folder / name), names))
     lines = [*known, *(f"{found}  {name}" for found, name in zip(sums, names, strict=True))]
     with replacing(folder / FILE) as file:
         file.writelines(f"{line}\n" for line in sorted(lines, key=lambda line: line.partition("  ")[2]))
@@ -91,10 +91,12 @@ def problem(folder: Path, names: Iterable[str] | None = None, *, later: Collecti
         return str(error)
     if expected is None:
         return ""
-    found = files(folder)
-    wanted = sorted({*expected, *found} - set(later) if names is None else names)
     if names is None:
-        wanted += sorted(set(later) & expected.keys())
+        found = files(folder)
+        wanted = sorted({*expected, *found} - set(later)) + sorted(set(later) & expected.keys())
+    else:  # a run's folder is large, and these are few
+        wanted = sorted(names)
+        found = {name for name in wanted if os.path.lexists(folder / name) and not os.path.isdir(folder / name)}
     for name in wanted:
         if name not in expected:
             return f"{folder / name}: expected no such file, as {FILE} beside it does not name it"
@@ -110,13 +112,14 @@ def problem(folder: Path, names: Iterable[str] | None = None, *, later: Collecti
     return ""
 
 
-def _sum(path: Path) -> str:
+def digest(path: Path) -> str:
+    """Returns the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _try_sum(path: Path) -> str:
     try:
-        return _sum(path)
+        return digest(path)
     except OSError as error:
         return str(error.strerror)

@@ -51,6 +51,20 @@ def replacing(path: str | os.PathLike, *, binary: bool = False) -> Iterator[Text
         temporary.unlink(missing_ok=True)
 
 
+def put_folder(new: Path, folder: Path) -> None:
+    """Gives a new folder of files its name when all of them are on disk; an empty folder of that name gives way.
+
+    Raises:
+        OSError: Something has come into that folder meanwhile, or a file cannot be written.
+    """
+    for file in new.iterdir():
+        with file.open("rb+") as opened:
+            os.fsync(opened.fileno())
+    if folder.exists():
+        folder.rmdir()
+    os.replace(new, folder)
+
+
 @contextlib.contextmanager
 def naming(path: str | os.PathLike) -> Iterator[None]:
     """Names a file in what goes wrong while it is written, which neither the system nor libraries do.

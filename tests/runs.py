@@ -11,6 +11,7 @@ import orbax.checkpoint as ocp
 
 from dtrm_jax.config import Config
 from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.run_directory.log_file import read_records
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,6 +46,11 @@ def environment(cache: Path) -> dict[str, str]:
     """Returns the environment of a command that a test runs: its own cache, the suite's compilations."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DTRM_")}
     return {**kept, "DTRM_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache/jax_tests")}
+
+
+def records(workdir: Path, split: str = "train") -> list[dict[str, Any]]:
+    """Returns what the log of a run says of a split."""
+    return [record for record in read_records(workdir / "metrics.jsonl") if record["split"] == split]
 
 
 def copied(workdir: Path, to: Path) -> Path:

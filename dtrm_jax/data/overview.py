@@ -62,10 +62,10 @@ def _tally(dataset: Dataset, conversations: Iterable[Conversation]) -> Counter[s
 def _alike_classes(dataset: Dataset) -> Iterator[str]:
     if not isinstance(dataset.labels, LabelSpace):
         return
-    tally = sum((_tally(dataset, conversations) for conversations in dataset.splits.values()), Counter())
     for _, alike in itertools.groupby(sorted(dataset.labels.names, key=_plain), key=_plain):
         names = list(alike)
         if len(names) > 1:
+            tally = sum((_tally(dataset, conversations) for conversations in dataset.splits.values()), Counter())
             shown = " and ".join(f"{name!r} ({tally[name]} turns)" for name in names)
             yield f"classes differ in case or spaces alone: {shown}"
 

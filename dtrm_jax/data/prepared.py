@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from dtrm_jax import interruption
+from dtrm_jax import checksums, interruption
 from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn, ValueSpace
 from dtrm_jax.errors import printable
 from dtrm_jax.json_file import read_json, write_json
@@ -128,7 +128,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
 
 
 def _write_manifest(records: pathlib.Path, facts: dict[str, Any]) -> None:
-    files = {path.name: _digest(path) for path in sorted(records.iterdir())}
+    files = {path.name: checksums.digest(path) for path in sorted(records.iterdir())}
     content = {"facts": facts, "files": files}
     write_json(records / MANIFEST, content | {"sha256": _digest_of(content)})
 
@@ -140,18 +140,13 @@ def _checked_facts(records: pathlib.Path) -> dict[str, Any]:
         if not isinstance(content, dict) or content.pop("sha256", None) != _digest_of(content):
             raise Damaged(f"{MANIFEST} is not as it was written")
         for name, digest in content["files"].items():
-            if _digest(records / name) != digest:
+            if checksums.digest(records / name) != digest:
                 raise Damaged(f"{name} is not as it was written")
     except OSError as error:
         raise Damaged(f"{pathlib.Path(error.filename or '').name}: {error.strerror}") from error
     except ValueError as error:  # an InputError too
         raise Damaged(f"{MANIFEST} is missing or not as it was written") from error
     return content["facts"]
-
-
-def _digest(path: pathlib.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest_of(content: dict[str, Any]) -> str:

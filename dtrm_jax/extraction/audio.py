@@ -67,7 +67,7 @@ def extract_audio(
     tables = tables_lib.read(source, columns, MODALITY, text_needed=False)
     clips = clips_of(tables)
     settings = {"extracted": "audio", "features": features, "opensmile": version, "columns": columns}
-    output = Folder(folder, settings | {"files": tables_lib.digests(tables)})
+    output = Folder(folder, settings | {"files": tables_lib.digests(source)})
     turns = sum(len(table.rows) for table in tables.values())
     if (record := output.complete()) is not None:
         return Extracted(turns, record["present"], record["broken"], was_complete=True)

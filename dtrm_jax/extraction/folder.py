@@ -9,7 +9,6 @@ Until then there is ``<folder>.unfinished`` beside it, from which the same comma
 """
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ import filelock
 
 from dtrm_jax.errors import InputError
 from dtrm_jax.json_file import read_json, write_json
+from dtrm_jax.replacing import put_folder
 
 RECORD = "extraction.json"
 _FOLDER = "a folder that dtrm-extract has written"
@@ -90,12 +90,7 @@ class Folder:
         new.mkdir()
         yield new
         write_json(new / RECORD, {**self._settings, **about})
-        for file in new.iterdir():
-            with file.open("rb+") as opened:
-                os.fsync(opened.fileno())
-        if self.path.exists():
-            self.path.rmdir()  # fails if something has come into it meanwhile
-        os.replace(new, self.path)
+        put_folder(new, self.path)
 
     def _checked(self, folder: Path) -> dict[str, Any]:
         """Returns the record in a folder; raises InputError if it is of other settings, and names the first."""

@@ -4,13 +4,13 @@ A table is copied as it is, byte for byte. Features go into the ``.npz`` file be
 """
 
 import csv
-import hashlib
 import pathlib
 import shutil
 from collections.abc import Mapping
 
 import numpy as np
 
+from dtrm_jax import checksums
 from dtrm_jax.conversation import Dataset, LabelSpace
 from dtrm_jax.data.readers import table, table_rows, table_turns
 from dtrm_jax.data.readers.columns import VALUE_PREFIX
@@ -51,9 +51,9 @@ def read(source: pathlib.Path, columns: str, modality: str, *, text_needed: bool
     return read
 
 
-def digests(tables: Mapping[str, Table]) -> dict[str, str]:
-    """Returns the SHA-256 of every file that the tables were read from, in hexadecimal, by its name."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in _files(tables)}
+def digests(source: pathlib.Path) -> dict[str, str]:
+    """Returns the SHA-256 of every file that ``read`` reads, in hexadecimal, by its name."""
+    return {path.name: checksums.digest(path) for path in table.files(source)}
 
 
 def write(tables: Mapping[str, Table], folder: pathlib.Path, modality: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -108,9 +108,3 @@ def write_dataset(dataset: Dataset, folder: pathlib.Path, modality: str, arrays:
 def _beside(path: pathlib.Path) -> pathlib.Path:
     """Returns where the features of a table are."""
     return path.with_suffix(".npz")
-
-
-def _files(tables: Mapping[str, Table]) -> list[pathlib.Path]:
-    paths = [one.path for one in tables.values()]
-    beside = [*map(_beside, paths), tables["train"].path.with_name(LABELS_FILE)]
-    return [*paths, *(path for path in beside if path.is_file())]

@@ -61,7 +61,7 @@ def extract_of_table(trained: Trained, source: pathlib.Path, folder: pathlib.Pat
         InputError: The model reads no text, a table is malformed, or the folder holds something else.
     """
     tables = tables_lib.read(source, columns, MODALITY, text_needed=True)
-    output = Folder(folder, _settings(trained) | {"columns": columns, "files": tables_lib.digests(tables)})
+    output = Folder(folder, _settings(trained) | {"columns": columns, "files": tables_lib.digests(source)})
     if (record := output.complete()) is not None:
         return _extracted(record, was_complete=True)
     splits = {split: table_turns.conversations(one, None, table.features_of(one)) for split, one in tables.items()}

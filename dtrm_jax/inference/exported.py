@@ -9,7 +9,6 @@
 A folder may come from anyone. Nothing in it is executed, no link leads out of it, and every array is expected.
 """
 
-import dataclasses
 import re
 import shutil
 from collections.abc import Mapping
@@ -30,8 +29,8 @@ from dtrm_jax.errors import InputError
 from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.inference.trained import Trained
 from dtrm_jax.json_file import read_json, write_json
+from dtrm_jax.models import build_model
 from dtrm_jax.models.encoders import hub
-from dtrm_jax.models.interface import Model
 from dtrm_jax.replacing import naming
 from dtrm_jax.run_directory import Manifest
 from dtrm_jax.user_paths import expanded
@@ -132,21 +131,21 @@ def read(folder: Path) -> Trained:
     values = _header(path)
     config, manifest = _config(path, values["settings"]), _manifest(path, values["run"])
     _check_sizes(path, config, manifest)
-    trained = Trained(
-        name=config.name,
-        config=config,
-        manifest=manifest,
-        tokenizer=None,
-        normalization=_read_statistics(folder, dict(manifest.shape.features)),
-        params={},
-        step=values["step"],
-    )
-    params = _read_params(_file(folder, WEIGHTS), _shapes(path, trained), values["dtype"])
+    normalization = _read_statistics(folder, dict(manifest.shape.features))
+    params = _read_params(_file(folder, WEIGHTS), _shapes(path, config, manifest), values["dtype"])
     tokenizer = None
     if config.model.reads_text:
         _file(folder, TOKENIZER)
         tokenizer = load_tokenizer(folder, manifest.encoder.special, manifest.encoder.vocab_size)
-    return dataclasses.replace(trained, params=params, tokenizer=tokenizer)
+    return Trained(
+        name=config.name,
+        config=config,
+        manifest=manifest,
+        tokenizer=tokenizer,
+        normalization=normalization,
+        params=params,
+        step=values["step"],
+    )
 
 
 def rounded(params: Any, dtype: str) -> Any:
@@ -251,11 +250,10 @@ def _check_sizes(path: Path, config: Config, manifest: Manifest) -> None:
         raise InputError(f"{path}: run: encoder: layers: expected at most {_MOST_LAYERS}, found {encoder.layers!r:.50}")
 
 
-def _shapes(path: Path, trained: Trained) -> Mapping[str, Any]:
+def _shapes(path: Path, config: Config, manifest: Manifest) -> Mapping[str, Any]:
     """Returns the model's parameter tree with shapes for leaves."""
     try:
-        model: Model = trained.model(trained.manifest.shape)
-        return parameter_shapes(model)
+        return parameter_shapes(build_model(config, manifest.encoder, len(manifest.labels), manifest.shape))
     except Exception as error:  # sizes that do not fit each other fail anywhere
         raise InputError(f"{path}: describes no model that can be built: {_shown(str(error))}") from error
 

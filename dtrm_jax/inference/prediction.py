@@ -69,3 +69,9 @@ def _at(turn: int, insides_L: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Returns the numbers of one turn, without those that it does not have."""
     numbers = {name: column_L[turn].item() for name, column_L in insides_L.items()}
     return {name: number for name, number in numbers.items() if not math.isnan(number)}
+
+
+def outputs_of(prediction: Prediction) -> list[float]:
+    """Returns the model's outputs: the probabilities of the classes, or the values."""
+    numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
+    return list((numbers or {}).values())

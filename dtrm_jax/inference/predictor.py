@@ -3,8 +3,8 @@
 import collections
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -23,6 +23,8 @@ from dtrm_jax.inference.reading import Source, read_trained
 from dtrm_jax.inference.shapes import cut, filled, grown, ladder, of_turns, part_of, smallest, starts_in
 from dtrm_jax.inference.stream import Stream
 from dtrm_jax.inference.trained import Trained
+
+Item = TypeVar("Item")
 
 # So many of the largest packs' utterance slots are planned together, so that memory is bounded.
 _PACKS_PER_BLOCK = 64
@@ -163,16 +165,8 @@ class Predictor:
             jax.block_until_ready(self._run(shape, build_pack([], shape), insides))
 
     def _blocks(self, conversations: Iterable[Conversation]) -> Iterator[list[Conversation]]:
-        """Yields conversations in lists of about as many turns as ``_PACKS_PER_BLOCK`` packs hold."""
-        limit, block, turns = _PACKS_PER_BLOCK * self._ladder[-1].utterances, [], 0
-        for conversation in conversations:
-            block.append(conversation)
-            turns += len(conversation)
-            if turns >= limit:
-                yield block
-                block, turns = [], 0
-        if block:
-            yield block
+        """Returns conversations in lists of about as many turns as ``_PACKS_PER_BLOCK`` packs hold."""
+        return in_blocks(conversations, len, _PACKS_PER_BLOCK * self._ladder[-1].utterances)
 
     def _predict_block(
         self, conversations: list[Conversation], bar: tqdm.tqdm, insides: bool
@@ -235,6 +229,25 @@ class Predictor:
             output_UxC, memory, summary = step(self.trained.params, memory, pack)
             parts.append(_cut((output_UxC, summary), 0, len(run)))
         return jax.tree.map(lambda *x: np.concatenate(x), *parts)
+
+
+def in_blocks(items: Iterable[Item], turns: Callable[[Item], int], limit: int) -> Iterator[list[Item]]:
+    """Yields items in lists, each of which ends with the item that brings it to ``limit`` turns.
+
+    Args:
+        items: They are taken as they are needed.
+        turns: Returns how many turns an item has.
+        limit: Of turns.
+    """
+    block, count = [], 0
+    for item in items:
+        block.append(item)
+        count += turns(item)
+        if count >= limit:
+            yield block
+            block, count = [], 0
+    if block:
+        yield block
 
 
 def _by_conversation(

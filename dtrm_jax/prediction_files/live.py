@@ -12,8 +12,8 @@ from dtrm_jax.conversation import MODALITIES
 from dtrm_jax.data.readers import columns as columns_lib
 from dtrm_jax.data.readers import csv_file, table_files
 from dtrm_jax.errors import InputError
+from dtrm_jax.inference.prediction import outputs_of
 from dtrm_jax.inference.predictor import Predictor
-from dtrm_jax.prediction_files.predicting import outputs_of
 from dtrm_jax.prediction_files.sources import KINDS, told
 from dtrm_jax.prediction_files.writing import FORMATS_OF_LINES, Answer
 

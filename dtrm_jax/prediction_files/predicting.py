@@ -11,8 +11,8 @@ import tqdm
 from dtrm_jax.conversation import Conversation
 from dtrm_jax.data.readers import table_files, table_rows
 from dtrm_jax.errors import InputError
-from dtrm_jax.inference.prediction import Prediction
-from dtrm_jax.inference.predictor import Predictor
+from dtrm_jax.inference.prediction import outputs_of
+from dtrm_jax.inference.predictor import Predictor, in_blocks
 from dtrm_jax.prediction_files.reading import Reader, Talks
 from dtrm_jax.prediction_files.sources import Source
 from dtrm_jax.prediction_files.writing import Answer, Writer
@@ -138,21 +138,6 @@ class Predicting:
         return [name for name in _ADDED if name not in talks.table.keys.values()]
 
 
-def outputs_of(prediction: Prediction) -> list[float]:
-    """Returns the model's outputs: the probabilities of the classes, or the values."""
-    numbers = prediction.values if prediction.probabilities is None else prediction.probabilities
-    return list((numbers or {}).values())
-
-
 def _blocks(talks: Talks) -> Iterator[list[int]]:
-    """Yields the numbers of conversations that are predicted at once."""
-    block: list[int] = []
-    turns = 0
-    for number, places in enumerate(talks.places):
-        block.append(number)
-        turns += len(places)
-        if turns >= _TURNS:
-            yield block
-            block, turns = [], 0
-    if block:
-        yield block
+    """Returns the numbers of conversations that are predicted at once."""
+    return in_blocks(range(len(talks.places)), lambda number: len(talks.places[number]), _TURNS)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dtrm_jax.conversation import Conversation
+from dtrm_jax.data.features import present_rows
 from dtrm_jax.data.readers import table, table_rows, table_turns
 from dtrm_jax.data.readers.table_rows import Row, Table
 from dtrm_jax.errors import InputError
@@ -84,7 +85,7 @@ def _features(rows: Table, sizes: Mapping[str, int], beside: bool) -> dict[str, 
     found = {name: array for name, array in table.features_of(rows).items() if name in sizes}
     for name, array in found.items():
         if array.shape[1] != sizes[name]:
-            row = rows.rows[int(np.argmax(~np.isnan(array).all(axis=1)))]
+            row = rows.rows[int(np.argmax(present_rows(array)))]
             raise InputError(f"{rows.at(row)}: expected {sizes[name]} {name} features, found {array.shape[1]}")
     absent = {name: np.full((len(rows.rows), size), np.nan, np.float32) for name, size in sizes.items()}
     return {**absent, **found} if found else {}
@@ -104,7 +105,7 @@ def _check_characters(rows: Table, row: Row) -> None:
 
 def _check_texts(rows: Table, features: Mapping[str, np.ndarray]) -> None:
     """Refuses a turn that has neither a text nor features."""
-    there = [~np.isnan(array).all(axis=1) for array in features.values()]
+    there = [present_rows(array) for array in features.values()]
     for place, row in enumerate(rows.rows):
         text = row.values.get("text")
         if text is None or (isinstance(text, str) and not text.strip()):

@@ -199,6 +199,10 @@ class Checkpoints:
             InputError: It is damaged, or does not fit ``like``.
         """
         self._steps.check(step)
+        return self._restored(step, like)
+
+    def _restored(self, step: int, like: Any) -> Restored:
+        """As ``restore``, of a checkpoint whose files have been checked."""
         template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         try:
             with without_warnings(), ocp.PyTreeCheckpointer() as checkpointer:
@@ -232,7 +236,7 @@ class Checkpoints:
             like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=on_one), stored)
         except Exception as error:
             raise self._unreadable(step, error) from error
-        return self.restore(step, {"params": like})
+        return self._restored(step, {"params": like})
 
     def scores(self, step: int) -> dict[str, float] | None:
         """Returns the dev scores that a checkpoint was saved with, if there are any; InputError if damaged."""

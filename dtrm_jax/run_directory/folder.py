@@ -77,7 +77,7 @@ class RunDirectory:
     @property
     def manifest_file(self) -> Path:
         """The file of the manifest."""
-        return self.path / "run.json"
+        return self.path / _MANIFEST
 
     @property
     def starts_file(self) -> Path:
@@ -126,7 +126,7 @@ class RunDirectory:
 
     def exists(self) -> bool:
         """Whether a run was begun here."""
-        return (self.path / "config.json").exists()
+        return (self.path / _CONFIG).exists()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -159,10 +159,10 @@ class RunDirectory:
         if self.exists():
             self._check_kept(tokenizer)
             begun, before = self._as_of_now(config, manifest)
-            self._check_same("config.json", config_lib.to_dict(begun), config_lib.to_dict(config))
+            self._check_same(_CONFIG, config_lib.to_dict(begun), config_lib.to_dict(config))
             self._check_planner(before.planner, manifest.planner)
             there, here = (one.to_dict() | {"notes": ()} for one in (before, manifest))
-            self._check_same("run.json", there, here)  # notes name files, which may lie elsewhere now
+            self._check_same(_MANIFEST, there, here)  # notes name files, which may lie elsewhere now
             self._write_facts(config, manifest)
             return
         self.path.mkdir(parents=True, exist_ok=True)
@@ -204,7 +204,7 @@ class RunDirectory:
         try:
             return config_lib.validate(config_lib.from_dict(values))
         except InputError as error:
-            raise InputError(f"{self.path / 'config.json'}: {error}") from error
+            raise InputError(f"{self.path / _CONFIG}: {error}") from error
 
     def read_manifest(self) -> Manifest:
         """Returns the manifest of the run; raises InputError if it is missing or damaged."""
@@ -212,7 +212,7 @@ class RunDirectory:
         try:
             return Manifest.from_dict(values)
         except Exception as error:  # whatever JSON there is in its place
-            raise InputError(f"{self.path / 'run.json'}: not the manifest of a run: {error!r}") from error
+            raise InputError(f"{self.path / _MANIFEST}: not the manifest of a run: {error!r}") from error
 
     def read_normalization(self) -> Normalization:
         """Returns the features' statistics; raises InputError if they are missing or damaged."""
@@ -252,7 +252,7 @@ class RunDirectory:
     def _check_planner(self, there: int, here: int) -> None:
         if there != here:
             raise InputError(
-                f"{self.path / 'run.json'}: expected a run whose packs were planned by version {here} of the planner, "
+                f"{self.path / _MANIFEST}: expected a run whose packs were planned by version {here} of the planner, "
                 f"found version {there}, with which other packs would follow; train on with the version of dtrm_jax "
                 "that began it, or use another --workdir (evaluation works as it is)"
             )

@@ -1,17 +1,14 @@
 """The page for people: one file, which asks for nothing but the service that sent it."""
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from dtrm_jax.inference.predictor import Predictor
 from dtrm_jax.report.colours import rules, swatches
-from dtrm_jax.report.drawing import style
+from dtrm_jax.report.drawing import digest, environment, style
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -29,15 +26,10 @@ def draw_page(predictor: Predictor, facts: Mapping[str, Any]) -> tuple[str, str]
     classes = _classes(predictor)
     script, own = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
     sheet = style() + rules(list(classes.values())) + own
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("page.html").render(
-        facts=facts, swatches=classes, style=Markup(sheet), script=Markup(script)
+    page = (
+        environment(_TEMPLATES)
+        .get_template("page.html")
+        .render(facts=facts, swatches=classes, style=Markup(sheet), script=Markup(script))
     )
     return page, (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(sheet)}; connect-src 'self'; "
@@ -52,4 +44,4 @@ def _classes(predictor: Predictor) -> dict[str, Any]:
 
 
 def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    return f"'sha256-{digest(text)}'"

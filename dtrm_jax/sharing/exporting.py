@@ -10,6 +10,7 @@ from pathlib import Path
 from dtrm_jax.errors import InputError, chosen
 from dtrm_jax.inference import exported
 from dtrm_jax.inference.reading import read_trained
+from dtrm_jax.replacing import put_folder
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.starts import read_starts
 from dtrm_jax.sharing.evaluations import read_evaluations
@@ -81,12 +82,7 @@ def _appearing(folder: Path) -> Iterator[Path]:
     unfinished.mkdir()
     try:
         yield unfinished
-        for file in unfinished.iterdir():
-            with open(file, "rb+") as opened:
-                os.fsync(opened.fileno())
-        if folder.exists():
-            folder.rmdir()  # fails if something has come into it meanwhile
-        os.replace(unfinished, folder)
+        put_folder(unfinished, folder)
     finally:
         if unfinished.exists():
             for file in unfinished.iterdir():

@@ -9,7 +9,7 @@ from dtrm_jax.config import PlantedConfig
 from dtrm_jax.conversation import Conversation, Turn
 from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.inference import exported
-from dtrm_jax.inference.prediction import Prediction
+from dtrm_jax.inference.prediction import Prediction, outputs_of
 from dtrm_jax.inference.predictor import Predictor
 from dtrm_jax.inference.trained import Trained
 from dtrm_jax.planted.generate import generate
@@ -90,4 +90,4 @@ def _flat(predicted: Sequence[Sequence[Prediction]]) -> list[Prediction]:
 
 
 def _numbers(turns: Sequence[Prediction]) -> np.ndarray:
-    return np.array([list((turn.probabilities or turn.values).values()) for turn in turns])
+    return np.array([outputs_of(turn) for turn in turns])

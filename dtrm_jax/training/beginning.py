@@ -53,25 +53,6 @@ class Beginning:
         encoder = dataclasses.replace(config.model.encoder, **settings)
         return dataclasses.replace(config, model=dataclasses.replace(config.model, encoder=encoder))
 
-    def encoder_of(self, config: Config) -> tuple[EncoderTokenizer, Encoder]:
-        """Returns the tokenizer and the encoder, with the config's own dropout and products.
-
-        Raises:
-            InputError: The config's sequences are longer than the encoder takes.
-        """
-        settings = config.model.encoder
-        if config.tokens.max_length > self.encoder.longest:
-            raise InputError(
-                f"config.tokens.max_length: expected at most {self.encoder.longest}, the positions of the encoder of "
-                f"{config.train.init_from}, found {config.tokens.max_length}"
-            )
-        return self.tokenizer, dataclasses.replace(
-            self.encoder,
-            dropout=settings.dropout,
-            attention_dropout=settings.attention_dropout,
-            products=settings.products,
-        )
-
     def read(self, init_from: str) -> Trained:
         """Returns the other run.
 

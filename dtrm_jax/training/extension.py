@@ -50,7 +50,7 @@ def lengthened(run: RunDirectory, config: Config, manifest: Manifest) -> tuple[M
 
 def _state(run: RunDirectory, config: Config, total: int) -> tuple[int, bool]:
     """Returns the steps that a run has done, and whether it has come to its end."""
-    if not (run.path / "checkpoints").is_dir():
+    if not run.all_checkpoints.is_dir():
         return 0, False
     checkpoints = run.checkpoints(config.train.select_by, read_only=True)
     try:

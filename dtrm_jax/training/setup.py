@@ -178,22 +178,20 @@ def encoder_of(config: Config, dataset: Dataset, begun: Beginning | None) -> tup
     Raises:
         InputError: The pretrained encoder is unavailable, or takes shorter sequences than the config asks for.
     """
-    if begun and begun.origin.encoder:
-        return begun.encoder_of(config)
     settings = config.model.encoder
     own = {
         "dropout": settings.dropout,
         "attention_dropout": settings.attention_dropout,
         "products": settings.products,
     }
+    if begun and begun.origin.encoder:
+        encoder = dataclasses.replace(begun.encoder, **own)
+        _check_positions(config, encoder, f"the encoder of {config.train.init_from}")
+        return begun.tokenizer, encoder
     if settings.pretrained:
         folder = hub.locate(settings.pretrained)
         encoder = encoders.read_encoder(folder, learned_segments=settings.segment_embedding, **own)
-        if config.tokens.max_length > encoder.longest:
-            raise InputError(
-                f"config.tokens.max_length: expected at most {encoder.longest}, the positions of "
-                f"{settings.pretrained}, found {config.tokens.max_length}"
-            )
+        _check_positions(config, encoder, settings.pretrained)
         return load_tokenizer(folder, encoder.special, encoder.vocab_size), encoder
     turns = (turn for conversation in dataset.splits["train"] for turn in conversation.turns)
     tokenizer = word_tokenizer(spoken(turn, config.tokens) for turn in turns)
@@ -206,6 +204,15 @@ def encoder_of(config: Config, dataset: Dataset, begun: Beginning | None) -> tup
         max_positions=config.tokens.max_length,
         **own,
     )
+
+
+def _check_positions(config: Config, encoder: Encoder, name: str) -> None:
+    """Raises InputError if the config's sequences are longer than an encoder takes."""
+    if config.tokens.max_length > encoder.longest:
+        raise InputError(
+            f"config.tokens.max_length: expected at most {encoder.longest}, the positions of {name}, "
+            f"found {config.tokens.max_length}"
+        )
 
 
 def initial_params(experiment: Experiment, say: Callable[[str], None] = print) -> Any:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -120,8 +121,6 @@ def assert_same_run(workdir: Path, whole: Path) -> None:
 
 def random_waits(seed: int, number: int, longest: float) -> Iterator[float]:
     """Yields times in seconds."""
-    import random
-
     choose = random.Random(seed)
     for _ in range(number):
         yield choose.uniform(0, longest)

@@ -67,3 +67,9 @@ def count(request):
             file.write_text(json.dumps({"title": title} | counts, indent=2) + "\n", encoding="utf-8")
 
     return keep
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data cache of the commands of one file."""
+    return tmp_path_factory.mktemp("cache")

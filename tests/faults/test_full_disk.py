@@ -9,11 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.commands import assert_same_run, error_of, run, steps, training
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
+from tests.runs import ROOT, environment
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +100,8 @@ def test_a_full_disk_behind_standard_output(whole, cache):
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, "DTRM_CACHE": str(cache)},
+            cwd=ROOT,
+            env=environment(cache),
         )
     assert done.returncode == 2
     assert done.stderr.splitlines() == ["error: standard output: No space left on device"]

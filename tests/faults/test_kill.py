@@ -9,11 +9,6 @@ import pytest
 from tests.faults.commands import assert_same_run, finish, random_waits, run, start, steps, training, unfinished, until
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 def test_a_run_that_is_killed_again_and_again_loses_nothing(cache, tmp_path, thorough, count):
     kills, epochs = (110, 60) if thorough else (2, 4)  # four steps each; a killed command does one or two
     workdir, whole = tmp_path / "run", tmp_path / "whole"

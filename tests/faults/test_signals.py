@@ -9,11 +9,6 @@ import pytest
 from tests.faults.commands import assert_same_run, finish, random_waits, run, start, steps, training, unfinished, until
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 def test_signals_in_training(cache, tmp_path, thorough, count):
     rounds, epochs = (8, 40) if thorough else (1, 6)
     workdir, whole = tmp_path / "run", tmp_path / "whole"

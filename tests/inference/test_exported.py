@@ -22,17 +22,12 @@ from dtrm_jax.errors import InputError
 from dtrm_jax.inference import exported
 from dtrm_jax.inference.predictor import Predictor
 from dtrm_jax.inference.reading import read_trained
-from tests.factories import LABELS, random_conversation, with_features
+from tests.factories import LABELS
+from tests.inference.test_predictor import conversations
 from tests.runs import ROOT, environment
-from tests.trained import SIZES, multimodal, random_trained
+from tests.trained import multimodal, random_trained
 
 VALUES = ValueSpace(("valence", "power"))
-
-
-def conversations(*turns: int):
-    random = np.random.default_rng(0)
-    made = [with_features(random, random_conversation(random, count), SIZES, []) for count in turns]
-    return [dataclasses.replace(one, id=f"c{number}") for number, one in enumerate(made)]
 
 
 def numbers(predicted) -> list[list[float]]:
@@ -90,7 +85,7 @@ def test_everything_comes_back_bit_for_bit(settings, labels, tmp_path):
     files |= {"tokenizer.json"} if trained.config.model.reads_text else set()
     files |= {"normalization.safetensors"} if trained.normalization.sizes else set()
     assert {file.name for file in tmp_path.iterdir()} == files
-    given = conversations(5, 1, 9)
+    given = conversations(5, 1, 9, absent=())
     assert numbers(Predictor(found).predict(given)) == numbers(Predictor(trained).predict(given))
 
 
@@ -98,7 +93,7 @@ def test_float16_halves_the_weights_and_changes_little(trained, written, tmp_pat
     exported.write(trained, tmp_path, "float16")
     sizes = [(one / "model.safetensors").stat().st_size for one in (tmp_path, written)]
     assert sizes[0] < 0.65 * sizes[1]
-    found, given = exported.read(tmp_path), conversations(5, 1, 9)
+    found, given = exported.read(tmp_path), conversations(5, 1, 9, absent=())
     jax.tree.map(np.testing.assert_array_equal, found.params, exported.rounded(trained.params, "float16"))
     difference = np.abs(np.subtract(*(numbers(Predictor(one).predict(given)) for one in (found, trained))))
     assert 0 < difference.max() < 1e-2
@@ -120,7 +115,7 @@ def test_another_process_elsewhere_predicts_the_same_without_run_and_corpus(trai
         shutil.copy(file, repository / f"blobs/{number}")
         (repository / f"snapshots/{snapshot}" / file.name).symlink_to(f"../../blobs/{number}")
     shutil.copytree(written, tmp_path / "elsewhere/moods")
-    given = conversations(3, 8)
+    given = conversations(3, 8, absent=())
     turns = [
         [
             {"speaker": turn.speaker, "text": turn.text}

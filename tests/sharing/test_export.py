@@ -79,7 +79,9 @@ def test_the_card_is_of_the_run(evaluated, tmp_path):
     assert export(other, tmp_path / "moods", owner=OWNER).evaluations == ["test", "dev", "test@Dubbed"]
     card = huggingface_hub.ModelCard.load(tmp_path / "moods/README.md")
     data = card.data
-    assert (data.license, data.language, data.library_name, data.model_name) == ("mit", ["en"], "dtrm_jax", "moods")
+    stated = data.to_dict()
+    assert [stated[name] for name in ("license", "language", "library_name")] == ["mit", ["en"], "dtrm_jax"]
+    assert data.model_name == "moods"
     assert "test" in data.tags and data.base_model is None
     scores = {(one.dataset_name, one.dataset_split, one.metric_type): one.metric_value for one in data.eval_results}
     assert scores["planted", "test", "weighted_f1"] == pytest.approx(100 * values["weighted_f1"], abs=1e-4)

@@ -10,11 +10,10 @@ import pytest
 from dtrm_jax.errors import InputError
 from dtrm_jax.models import ARCHITECTURES
 from dtrm_jax.run_directory import Extension, RunDirectory
-from dtrm_jax.run_directory.log_file import read_records
 from dtrm_jax.training import loop
 from dtrm_jax.training.optimizer import schedule
 from tests.own_model import BagOfWords
-from tests.runs import assert_same_state, copied, saved_state, tiny_run_config
+from tests.runs import assert_same_state, copied, records, saved_state, tiny_run_config
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,18 +50,14 @@ def longer(ended, cache, tmp_path_factory):
     return workdir
 
 
-def _records(workdir, split="train"):
-    return [record for record in read_records(workdir / "metrics.jsonl") if record["split"] == split]
-
-
 def test_rates_go_up_to_those_of_the_longer_run_and_down_to_zero(ended, longer):
     last, total = saved_state(ended)[0], saved_state(longer)[0]
     assert total == 2 * last
-    rates = {record["step"]: record["learning_rate"] for record in _records(longer)}
+    rates = {record["step"]: record["learning_rate"] for record in records(longer)}
     assert sorted(rates) == list(range(1, total + 1)), "every step once"
     for step, rate in rates.items():
         assert rate == pytest.approx(float(schedule(3e-3, 2, last if step <= last else total)(step - 1)), rel=1e-5)
-    assert [record["epoch"] for record in _records(longer, "dev")] == [1, 2, 3, 4]
+    assert [record["epoch"] for record in records(longer, "dev")] == [1, 2, 3, 4]
     before, after = saved_state(ended)[1], saved_state(longer)[1]
     assert any("count" in path and int(after[path]) == total for path in after), "the optimizer goes on counting"
     assert np.abs(before["['params']['output']['kernel']"] - after["['params']['output']['kernel']"]).max() > 1e-3
@@ -78,7 +73,7 @@ def test_nothing_of_the_shorter_run_is_lost_and_both_lengths_are_kept(ended, lon
     assert manifest.extensions == (
         Extension(after_step=last, epochs_before=2, epochs=4, steps_before=last, steps=total),
     )
-    dev = _records(longer, "dev")
+    dev = records(longer, "dev")
     best = max(dev, key=lambda record: record["weighted_f1"])
     assert saved_state(longer, "best")[0] == best["step"]
 
@@ -124,7 +119,7 @@ def test_an_interrupted_extension_resumes_bit_for_bit(ended, longer, cache, tmp_
     assert_same_state(saved_state(workdir), saved_state(longer))
     assert_same_state(saved_state(workdir, "best"), saved_state(longer, "best"))
     assert RunDirectory(workdir).read_manifest() == RunDirectory(longer).read_manifest()
-    assert [record["loss"] for record in _records(workdir)] == [record["loss"] for record in _records(longer)]
+    assert [record["loss"] for record in records(workdir)] == [record["loss"] for record in records(longer)]
 
 
 def test_it_is_said_what_becomes_of_the_learning_rates(ended, cache, tmp_path, capsys):
@@ -146,7 +141,7 @@ def test_a_run_that_early_stopping_ended_goes_on(cache, tmp_path):
     stopped = saved_state(tmp_path)[0]
     config.train.epochs = 12
     progress = loop.train(config, str(tmp_path)).progress
-    assert progress.stopped and len(_records(tmp_path, "dev")) == 5, "two more that are no better"
+    assert progress.stopped and len(records(tmp_path, "dev")) == 5, "two more that are no better"
     assert RunDirectory(tmp_path).read_manifest().extensions[0].after_step == stopped
 
 

@@ -21,7 +21,7 @@ from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.log_file import read_records
 from dtrm_jax.training import loop, meter
 from dtrm_jax.training.step import AXIS
-from tests.runs import assert_same_state, saved_state, tiny_run_config
+from tests.runs import assert_same_state, records, saved_state, tiny_run_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,10 +37,6 @@ def whole(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp("whole")
     loop.train(tiny_run_config(cache), str(workdir))
     return workdir
-
-
-def _records(workdir: Path, split: str) -> list[dict]:
-    return [record for record in read_records(workdir / "metrics.jsonl") if record["split"] == split]
 
 
 def _signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
@@ -139,10 +135,10 @@ def test_a_killed_run_resumes_bit_for_bit_and_its_log_has_no_gap_or_double(whole
     loop.train(config, str(workdir))
     assert_same_state(saved_state(workdir), saved_state(whole))
     for split in ("train", "dev"):
-        steps = [record["step"] for record in _records(workdir, split)]
-        assert steps == [record["step"] for record in _records(whole, split)]
-        losses = [record["loss"] for record in _records(workdir, split)]
-        assert losses == [record["loss"] for record in _records(whole, split)]
+        steps = [record["step"] for record in records(workdir, split)]
+        assert steps == [record["step"] for record in records(whole, split)]
+        losses = [record["loss"] for record in records(workdir, split)]
+        assert losses == [record["loss"] for record in records(whole, split)]
 
 
 def test_a_run_that_another_process_trains_is_refused(whole, cache):
@@ -160,14 +156,14 @@ def test_a_complete_run_is_left_alone(whole, cache, capsys):
 
 
 def test_best_is_the_best_on_dev_and_latest_is_the_last_step(whole):
-    dev = _records(whole, "dev")
+    dev = records(whole, "dev")
     scores = [record["weighted_f1"] for record in dev]
     assert saved_state(whole, "best")[0] == dev[int(np.argmax(scores))]["step"]
     assert saved_state(whole, "latest")[0] == RunDirectory(whole).read_manifest().total_steps == dev[-1]["step"]
 
 
 def test_the_log_says_what_was_trained(whole):
-    train, dev = _records(whole, "train"), _records(whole, "dev")
+    train, dev = records(whole, "train"), records(whole, "dev")
     assert [record["epoch"] for record in dev] == [1, 2, 3]
     for record in train:
         assert record["utterances_per_second"] > 0 and record["tokens_per_second"] > record["utterances_per_second"]
@@ -229,10 +225,10 @@ def test_early_stopping_ends_the_run_and_it_stays_ended(cache, tmp_path):
     config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 0.0
     config.train.patience, config.train.epochs = 2, 9
     progress = loop.train(config, str(tmp_path)).progress
-    assert progress.stopped and [record["epoch"] for record in _records(tmp_path, "dev")] == [1, 2, 3]
-    assert saved_state(tmp_path, "best")[0] == _records(tmp_path, "dev")[0]["step"], "of equals, the earliest is best"
+    assert progress.stopped and [record["epoch"] for record in records(tmp_path, "dev")] == [1, 2, 3]
+    assert saved_state(tmp_path, "best")[0] == records(tmp_path, "dev")[0]["step"], "of equals, the earliest is best"
     loop.train(config, str(tmp_path))
-    assert len(_records(tmp_path, "dev")) == 3
+    assert len(records(tmp_path, "dev")) == 3
 
 
 def test_evaluation_every_n_steps_and_at_the_end(cache, tmp_path):
@@ -240,7 +236,7 @@ def test_evaluation_every_n_steps_and_at_the_end(cache, tmp_path):
     config.train.epochs, config.train.evaluate_every_steps = 2, 3
     loop.train(config, str(tmp_path))
     total = RunDirectory(tmp_path).read_manifest().total_steps
-    assert [record["step"] for record in _records(tmp_path, "dev")] == sorted({*range(3, total + 1, 3), total})
+    assert [record["step"] for record in records(tmp_path, "dev")] == sorted({*range(3, total + 1, 3), total})
 
 
 @pytest.mark.parametrize(
@@ -263,7 +259,7 @@ def test_a_setting_reaches_the_training(whole, cache, tmp_path, path, value):
         config.optimizer.weight_decay = 0.5
     config.train.epochs = 1
     loop.train(config, str(tmp_path))
-    mine, theirs = (_records(workdir, "dev")[0]["loss"] for workdir in (tmp_path, whole))
+    mine, theirs = (records(workdir, "dev")[0]["loss"] for workdir in (tmp_path, whole))
     assert mine != theirs
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from dtrm_jax.conversation import MODALITIES
+from dtrm_jax.data.readers import csv_file
 from dtrm_jax.errors import InputError, did_you_mean
 
 VALUE_PREFIX = "value_"
@@ -81,9 +82,7 @@ def resolve(
     Raises:
         InputError: A column of ``named`` is missing, or two columns could be the same; names those found.
     """
-    repeated = sorted({name for name in found if found.count(name) > 1}) if len(set(found)) < len(found) else []
-    if repeated:
-        raise InputError(f"{path}: expected each column once, missing or repeated: {', '.join(repeated)}")
+    csv_file.require_once(path, found)
     names, forgiven = {}, {}
     for ours, theirs in named.items():
         column = _one(path, ours, theirs, found, setting)

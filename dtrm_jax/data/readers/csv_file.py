@@ -1,5 +1,6 @@
 """CSV files, strictly: UTF-8, a header, as many fields in every row."""
 
+import collections
 import csv
 import io
 import pathlib
@@ -15,6 +16,12 @@ _LONGEST = 2**31 - 1  # characters of a field, the largest number that every pla
 
 # The line on which a row starts, and its fields.
 Records = Iterator[tuple[int, list[str]]]
+
+
+def require_once(path: pathlib.Path, columns: Sequence[str]) -> None:
+    """Raises InputError if a column is there twice."""
+    if repeated := sorted(name for name, count in collections.Counter(columns).items() if count > 1):
+        raise InputError(f"{path}: expected each column once, missing or repeated: {', '.join(repeated)}")
 
 
 def rows(path: pathlib.Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

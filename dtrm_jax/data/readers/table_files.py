@@ -61,8 +61,7 @@ def _csv(path: pathlib.Path, content: bytes, usual: str = ",") -> File:
     text = csv_file.decoded(path, content)
     delimiter = csv_file.delimiter_of(text)
     header, records = csv_file.parse(path, text, delimiter)
-    if repeated := sorted({name for name in header if header.count(name) > 1}):
-        raise InputError(f"{path}: expected each column once, missing or repeated: {', '.join(repeated)}")
+    csv_file.require_once(path, header)
     rows = [
         (line, {name: cell if cell.strip() else None for name, cell in zip(header, cells, strict=True)})
         for line, cells in records
