@@ -1,6 +1,6 @@
 """The interface of models for training, evaluation and experiments: a pack to one row of outputs per turn."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -87,6 +87,29 @@ class Model(nn.Module):
     def describe(cls, config: Config) -> str:
         """Describes the model in one line for people."""
         return f"{config.model.architecture}: {', '.join(config.model.modalities)}"
+
+    @nn.nowrap
+    def auxiliary_losses(
+        self,
+        sown: Mapping[str, Any],
+        output_UxC: Float[Array, "U C"],
+        pack: Batch,
+        loss: Callable[[Float[Array, "U C"]], Float[Array, ""]],
+    ) -> dict[str, Float[Array, ""]]:
+        """Returns what training minimises besides the loss of the outputs.
+
+        Args:
+            sown: The collection ``layers.auxiliary.AUXILIARY`` of the step's run; ``sow`` keeps tuples.
+            output_UxC: What the same run returned.
+            pack: The pack that the model was run on.
+            loss: The task's loss, with its weights of classes and smoothing, of other outputs for the same pack: a sum
+                over the turns that count.
+
+        Returns:
+            Name -> sum over the turns that count, as the task's loss is, so that all are divided by the same weight;
+            nothing by default.
+        """
+        return {}
 
     @nn.nowrap
     def summarise(self, sown: Mapping[str, Any], pack: Batch) -> dict[str, Array]:

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from dtrm_jax.batch import Batch
 from dtrm_jax.models.interface import Model
+from dtrm_jax.models.layers.auxiliary import AUXILIARY
 from dtrm_jax.tasks import Task
 
 AXIS = "data"
@@ -41,7 +42,7 @@ class Sums:
     """Sums over the turns that count; divide by ``weight`` or ``turns`` after all merging.
 
     Attributes:
-        loss: Sum of the weighted losses.
+        loss: Sum of the weighted losses, the model's auxiliary ones included.
         weight: Sum of the loss weights.
         correct: Turns whose prediction is the label; 0 where emotions are real values.
         turns: Turns that count.
@@ -86,8 +87,15 @@ def make_train_step(
     """
 
     def loss_sum(params: Any, pack: Batch, rng: Key[Array, ""]) -> tuple[Array, Sums]:
-        output_UxC = model.apply({"params": params}, pack, deterministic=False, rngs={"dropout": rng})
-        loss, weight = task.loss(output_UxC, pack, class_weights_C, label_smoothing)
+        def of_task(output_UxC: Array) -> tuple[Array, Array]:
+            return task.loss(output_UxC, pack, class_weights_C, label_smoothing)
+
+        output_UxC, sown = model.apply(
+            {"params": params}, pack, deterministic=False, rngs={"dropout": rng}, mutable=[AUXILIARY]
+        )
+        loss, weight = of_task(output_UxC)
+        auxiliary = model.auxiliary_losses(sown.get(AUXILIARY, {}), output_UxC, pack, lambda y: of_task(y)[0])
+        loss = sum(auxiliary.values(), start=loss)
         return loss, Sums(loss, weight, task.hits(output_UxC, pack), jnp.sum(pack.weight_U))
 
     def of_pack(params: Any, pack: Batch, rng: Key[Array, ""]) -> tuple[Any, Sums]:

@@ -17,7 +17,7 @@ from dtrm_jax.evaluation.files import predictions as prediction_files
 from dtrm_jax.evaluation.intermediates import inspect_conversation
 from dtrm_jax.evaluation.run import evaluate_run
 from dtrm_jax.evaluation.terminal import format_evaluation
-from dtrm_jax.models.layers import attention
+from dtrm_jax.models.layers import neighbours
 from dtrm_jax.report import write_report
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.log_file import read_records
@@ -79,7 +79,7 @@ def test_the_turns_that_attention_looks_at_are_those_of_the_model(trained, monke
     turns, _ = prediction_files.read(run.evaluation("test") / "predictions.csv")
     name = turns[-1].conversation
     turns = [turn for turn in turns if turn.conversation == name]
-    monkeypatch.setattr(attention, "_block_size", lambda window: 1000)  # dense: all turns in one block
+    monkeypatch.setattr(neighbours, "_block_size", lambda reach: 1000)  # dense: all turns in one block
     inside = inspect_conversation(run, "test", name)
     (weights_HxLxL,) = inside["intra_modal/transformer/layer_0/attention/weights"]
     for index, turn in enumerate(turns):

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from dtrm_jax.batch import Array
 from dtrm_jax.models.layers import masks
 from dtrm_jax.models.layers.bfloat16 import bfloat16_product, runs_in_bfloat16
+from dtrm_jax.models.layers.neighbours import Blocks
 
 # ``PackShape.rows``.
 Rows = tuple[tuple[int, int], ...]
@@ -179,21 +180,14 @@ def banded_attention(
     Returns:
         The attended values, and the weights by block.
     """
-    utterances = turn_U.shape[0]
-    block = _block_size(max(window, future))
-    blocks = -(-utterances // block)
-    if blocks <= 2:
-        block, blocks = utterances, 1
-    cut = _Blocks(blocks, block)
-    look = (blocks > 1, blocks > 1 and future > 0)
-    queries = Turns(cut.queries(q_UxHxE, 0), cut.queries(conversation_U, -1), cut.queries(turn_U, 0))
-    k, v, conversation_k, turn_k = (
-        cut.keys(x, fill, *look) for x, fill in ((k_UxHxE, 0), (v_UxHxE, 0), (conversation_U, -1), (turn_U, 0))
+    blocks = Blocks.of(turn_U.shape[0], window, future)
+    queries = Turns(blocks.own(q_UxHxE), blocks.own(conversation_U, -1), blocks.own(turn_U))
+    keys = Turns(blocks.near(k_UxHxE), blocks.near(conversation_U, -1), blocks.near(turn_U))
+    seen_k = None if seen_U is None else blocks.near(seen_U, False)
+    output, weights = attend_turns(
+        queries, keys, blocks.near(v_UxHxE), window, drop, distance_bias_HxK1, seen_k, future
     )
-    seen_k = None if seen_U is None else cut.keys(seen_U, False, *look)
-    keys = Turns(k, conversation_k, turn_k)
-    output, weights = attend_turns(queries, keys, v, window, drop, distance_bias_HxK1, seen_k, future)
-    return output.reshape(-1, *output.shape[2:])[:utterances], weights
+    return blocks.joined(output), weights
 
 
 class Turns(NamedTuple):
@@ -238,27 +232,3 @@ def attend_turns(
         output = jnp.where(sees[..., :, None, None], output, 0)
         weights = jnp.where(sees[..., None, :, None], weights, 0)
     return output, weights
-
-
-def _block_size(window: int) -> int:
-    """The smallest multiple of 8 that holds a window: the neighbouring blocks are then enough."""
-    return max(8, -(-window // 8) * 8)
-
-
-class _Blocks:
-    """Cuts the utterance axis into ``blocks`` blocks of ``size`` slots."""
-
-    def __init__(self, blocks: int, size: int):
-        self.blocks, self.size = blocks, size
-
-    def queries(self, x: Array, fill: int) -> Array:
-        missing = self.blocks * self.size - x.shape[0]
-        padded = jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1), constant_values=fill)
-        return padded.reshape(self.blocks, self.size, *x.shape[1:])
-
-    def keys(self, x: Array, fill: int, look_back: bool, look_ahead: bool) -> Array:
-        own = self.queries(x, fill)
-        outside = jnp.full_like(own[:1], fill)
-        before = [jnp.concatenate([outside, own[:-1]])] if look_back else []
-        after = [jnp.concatenate([own[1:], outside])] if look_ahead else []
-        return jnp.concatenate([*before, own, *after], axis=1)

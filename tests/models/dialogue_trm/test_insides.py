@@ -15,7 +15,7 @@ from dtrm_jax.evaluation.intermediates import read_out
 from dtrm_jax.inference.compiled import make_inspect
 from dtrm_jax.models import build_model
 from dtrm_jax.models.dialogue_trm.insides import weights_by_distance
-from dtrm_jax.models.layers import attention
+from dtrm_jax.models.layers import attention, neighbours
 from dtrm_jax.tasks import Classes
 from tests.factories import (
     LABELS,
@@ -80,7 +80,7 @@ def test_weights_by_distance_are_those_of_dense_attention(turns, unused, window,
 
 def dense(model, params, example, monkeypatch):
     """Modality -> [L, L] attention of a conversation alone in one block, averaged over heads and layers."""
-    monkeypatch.setattr(attention, "_block_size", lambda window: 1000)
+    monkeypatch.setattr(neighbours, "_block_size", lambda reach: 1000)
     found = read_out(model, params, build_pack([example], model.shape))
     turns = len(example.labels)
     result = {}
