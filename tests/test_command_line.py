@@ -11,7 +11,7 @@ import pytest
 from dtrm_jax.experiments.tables import NAMES, table
 from tests.runs import ONE_LAYER, ROOT, environment
 
-ROWS = (*NAMES, *(row.variant.name for name in NAMES for row in table(name, "meld").rows))
+ROWS = (*NAMES, *(row.variant.name for name in NAMES for row in table(name, "ua").rows))
 SMALL = ("--config.train.epochs=1", "--config.data.planted.train=12", "--config.data.planted.dev=4", *ONE_LAYER)
 
 

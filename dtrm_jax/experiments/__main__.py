@@ -53,13 +53,16 @@ def _listing() -> str:
     """Returns the tables and their rows, for ``--help``."""
     width, parts = command_help.help_width(), []
     for name in NAMES:
-        common = table(name, "")
-        rows = {row.variant.name: row.shown for row in common.rows}
-        of_meld = [row for row in table(name, "meld").rows if row.variant.name not in rows]
-        rows |= {row.variant.name: f"{row.shown}, on MELD instead of the row above" for row in of_meld}
-        title = command_help.columns({name: common.title}, width)
+        whole = table(name, "uav")
+        rows = {row.variant.name: row.shown for row in whole.rows}
+        of_two = [row for row in table(name, "ua").rows if row.variant.name not in rows]
+        rows |= {row.variant.name: f"{row.shown}; without visual features" for row in of_two}
+        title = command_help.columns({name: whole.title}, width)
         parts.append(f"{title}\n{command_help.columns(rows, width, indent='    ')}")
-    return "tables, and the names of their rows for --only:\n" + "\n".join(parts)
+    return (
+        "tables, and the names of their rows for --only; a table has those of\n"
+        "config.model.modalities, or, where that is u, of what the data has:\n"
+    ) + "\n".join(parts)
 
 
 if __name__ == "__main__":

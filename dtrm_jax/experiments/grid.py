@@ -10,7 +10,7 @@ from typing import Any
 from dtrm_jax.config import Config, validate
 from dtrm_jax.errors import InputError, did_you_mean
 from dtrm_jax.evaluation.run import evaluate_run
-from dtrm_jax.experiments import records
+from dtrm_jax.experiments import cost, records
 from dtrm_jax.experiments.variants import Variant
 from dtrm_jax.report import write_report
 from dtrm_jax.run_directory import RunDirectory
@@ -89,8 +89,9 @@ def run_all(
             left = f", about {duration(seconds)} left"
         say(f"\nrun {number} of {len(wanted)}: {variant.shown}, seed {seed}{left}")
         directory = RunDirectory(folders.runs / f"{variant.name}-seed{seed}")
-        loop.train(its_config, str(directory.path), extend=False)  # which would be another experiment
-        evaluate_run(directory)
+        with cost.measured(directory):
+            loop.train(its_config, str(directory.path), extend=False)  # which would be another experiment
+            evaluate_run(directory)
         write_report(directory, "test")
         records.write(folders.records, variant, seed, directory)
 

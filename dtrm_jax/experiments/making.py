@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dtrm_jax.config import Config
-from dtrm_jax.conversation import Dataset
-from dtrm_jax.data import protocol
+from dtrm_jax.conversation import MODALITIES, Dataset
+from dtrm_jax.data import corpus, protocol
 from dtrm_jax.errors import InputError
 from dtrm_jax.experiments import grid, outcome, rendering, tables
+from dtrm_jax.experiments import variants as v
 from dtrm_jax.experiments.grid import Folders
 from dtrm_jax.experiments.variants import Variant
 from dtrm_jax.json_file import write_json
@@ -100,7 +101,19 @@ def _with_metric(config: Config, dataset: Dataset) -> Config:
 
 
 def _table(name: str, config: Config) -> tables.Table:
-    table = tables.table(name, config.data.name)
-    if table.needs and config.data.name not in table.needs:
-        raise InputError(f"{name}: expected config.data.name {' or '.join(table.needs)}, found {config.data.name}")
+    needs = tables.table(name, config.model.modalities).needs
+    if needs and config.data.name not in needs:
+        raise InputError(f"{name}: expected config.data.name {' or '.join(needs)}, found {config.data.name}")
+    modalities = _modalities(config)
+    table = tables.table(name, modalities)
+    if not table.rows:
+        raise InputError(f"{name}: has no row for {v.spelled(modalities)}; config.model.modalities chooses others")
     return table
+
+
+def _modalities(config: Config) -> str:
+    """Returns the modalities of a table's full model: those of the config, or the data's where that has text alone."""
+    if config.model.modalities != "u":
+        return config.model.modalities
+    there = corpus.load(config.data).feature_sizes()
+    return "".join(letter for letter, name in MODALITIES.items() if letter == "u" or name in there)

@@ -41,6 +41,7 @@ class RowOutcome:
         best_test_epoch: One score per seed if the test split had chosen the epoch; None if that was not logged.
         optimum: The best possible accuracy; None unless the conversations are planted and only the past is seen.
         causal: Whether no turn sees a later one.
+        paper_modalities: What the paper's row takes, if the paper has the row with other modalities; else empty.
     """
 
     variant: str
@@ -54,6 +55,7 @@ class RowOutcome:
     best_test_epoch: list[float] | None
     optimum: float | None
     causal: bool = True  # as in the tables of version 0.2.0, whose files do not say it
+    paper_modalities: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -141,6 +143,7 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
             dataclasses.replace(
                 _row(row, runs[row.variant], columns, config.train.select_by),
                 paper=row.paper.get(dataset.name.lower()),
+                paper_modalities=_paper_modalities(row, dataset.name.lower()),
                 difference=differences.get(row.variant),
                 optimum=_optimum(config, row) if readers.find(config.data.name).knows_optimum else None,
                 causal=_is_causal(config, row),
@@ -168,6 +171,11 @@ def _row(row: Row, by_seed: Mapping[int, Record], columns: Sequence[Column], sel
         best_test_epoch=peeked if found and len(peeked) == len(found) else None,
         optimum=None,
     )
+
+
+def _paper_modalities(row: Row, corpus: str) -> str:
+    modalities = row.paper_modalities.get(corpus, "") if row.paper.get(corpus) else ""
+    return "" if modalities == row.variant.changes["model.modalities"] else modalities
 
 
 def _check_data(runs: Runs, dataset: Dataset, records_folder: Path) -> None:

@@ -3,6 +3,7 @@
     {"variant": "u", "seed": 0, "corpus": "meld", "config": {...}, "data": digests of conversations and features,
      "test": metrics.json, "dev": the scores that chose the checkpoint, "shifts" and "short": of analysis.json,
      "best_test_epoch": the scores of the epoch that the test split would have chosen, if config.train.score_test,
+     "cost": seconds of training and evaluation, and on what, if they were measured,
      "planner": version of the planner of packs that the run was trained with, if it is not 1,
      "predicted": {conversation id: [class of each turn]}}, or [[value of each target] of each turn]
 
@@ -22,6 +23,7 @@ from dtrm_jax.conversation import Conversation
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis.groups import STUDIED
 from dtrm_jax.evaluation.files import predictions
+from dtrm_jax.experiments.cost import cost_of
 from dtrm_jax.experiments.variants import Variant
 from dtrm_jax.json_file import read_json, write_json
 from dtrm_jax.run_directory import RunDirectory
@@ -46,6 +48,7 @@ class Record:
         short: Of ``analysis.json``, with the text that the paper studies only; None if the task has none.
         planner: ``Manifest.planner`` of the run.
         predicted: Conversation id -> what was predicted of each turn (``Task.recorded``).
+        cost: The fields of ``Cost``; None where it was not measured, as before version 0.3.0.
     """
 
     variant: str
@@ -59,6 +62,7 @@ class Record:
     shifts: Mapping[str, Any] | None = None
     short: Mapping[str, Any] | None = None
     planner: int = 1
+    cost: Mapping[str, Any] | None = None
     predicted: Mapping[str, list[Any]] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -138,6 +142,7 @@ def write(folder: Path, variant: Variant, seed: int, run: RunDirectory) -> Recor
         config=settings_of(config),
         data=manifest.data,
         planner=manifest.planner,
+        cost=None if (cost := cost_of(run)) is None else dataclasses.asdict(cost),
         test={name: value for name, value in metrics.items() if name not in ("source", "data")},  # of the run's own
         predicted=predicted,
         **_logged(run, config, metrics["step"]),

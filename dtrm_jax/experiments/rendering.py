@@ -9,11 +9,13 @@ from typing import Any
 from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.experiments.outcome import Outcome, RowOutcome
 from dtrm_jax.experiments.tables import Column
+from dtrm_jax.experiments.variants import spelled
 from dtrm_jax.tasks import METRICS, Metric
 
 _NOTHING = "-"
 _REFERENCE = "reference"
 _NOT_CAUSAL = "not causal"
+_OTHER = "*"
 
 
 def protocol(outcome: Outcome) -> str:
@@ -45,6 +47,8 @@ def protocol(outcome: Outcome) -> str:
         parts.append(f"Turns with a shift: Intra-ES {intra:.1f}, Inter-ES {inter:.1f} a conversation.")
     if any(row.optimum for row in rows):
         parts.append("The optimum is the best possible accuracy for what the row's model may know.")
+    if others := sorted({row.paper_modalities for row in rows} - {""}):
+        parts.append(f"{_OTHER} The paper's row takes other modalities: {' or '.join(map(spelled, others))}.")
     if missing := [row.shown for row in outcome.rows if not row.seeds]:
         parts.append(f"Not run: {'; '.join(missing)}.")
     return " ".join(parts)
@@ -100,6 +104,8 @@ def as_csv(outcome: Outcome) -> str:
     for name in names:
         header += [f"{name}_mean", f"{name}_deviation", f"{name}_paper"]
     header += ["dev_mean", "difference", "difference_low", "difference_high", "p_value", "optimum", "best_test_epoch"]
+    others = any(row.paper_modalities for row in outcome.rows)
+    header += ["paper_modalities"] if others else []
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(header)
@@ -112,6 +118,7 @@ def as_csv(outcome: Outcome) -> str:
         line += [_moments(row.dev)[0]]
         line += [difference.get(name) for name in ("difference", "low", "high", "p_value")]
         line += [row.optimum, _moments(row.best_test_epoch or [])[0]]
+        line += [row.paper_modalities] if others else []
         writer.writerow(["" if value is None else value for value in line])
     return buffer.getvalue()
 
@@ -162,7 +169,7 @@ def _of_paper(row: RowOutcome, path: str, percent: bool) -> str:
     number = (row.paper or {}).get(path)
     if number is None:
         return _NOTHING
-    return f"{number:.1f}" if percent else f"{number:.2f}"
+    return (f"{number:.1f}" if percent else f"{number:.2f}") + (_OTHER if row.paper_modalities else "")
 
 
 def _difference(row: RowOutcome, outcome: Outcome) -> str:

@@ -1,6 +1,7 @@
 """The paper's tables: their rows, what is measured, and the paper's own numbers."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 
 from dtrm_jax.data.readers import avec
@@ -31,11 +32,13 @@ class Row:
         variant: What is run.
         shown: What this table calls it.
         paper: Corpus -> column path -> the paper's number, as printed there.
+        paper_modalities: Corpus -> modalities of the paper's row, where a row of other modalities stands beside it.
     """
 
     variant: Variant
     shown: str
     paper: Mapping[str, Mapping[str, float]]
+    paper_modalities: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,7 @@ class Table:
         rows: In order.
         references: Variants that the others are compared with: the first of them that was run.
         columns: Scores of classes; empty for the scores of all turns that papers report (``Task.reported``).
+        detailed: Whether ``Task.detailed`` is shown in place of ``Task.reported``.
         needs: Corpora it can be made of; all if empty.
     """
 
@@ -56,6 +60,7 @@ class Table:
     rows: tuple[Row, ...]
     references: tuple[Variant, ...]
     columns: tuple[Column, ...] = ()
+    detailed: bool = False
     needs: tuple[str, ...] = ()
 
 
@@ -75,16 +80,19 @@ SHORT = (
 
 def columns_of(table: Table, task: Task, select_by: str) -> tuple[Column, ...]:
     """Returns the columns of a table for a kind of emotions, the metric that selects checkpoints among them."""
-    columns = table.columns or tuple(Column(f"test.{path}", title) for path, title in task.reported)
+    scores = task.detailed if table.detailed else task.reported
+    columns = table.columns or tuple(Column(f"test.{path}", title) for path, title in scores)
     if select_by in {column.path.rpartition(".")[2] for column in columns}:
         return columns
     return (*columns, Column(f"test.{select_by}", METRICS[select_by].title))
 
 
-def table(name: str, corpus: str) -> Table:
-    """Returns one of ``NAMES`` for a corpus: without visual features on MELD, as in the paper."""
-    full = v.M_WITHOUT_VISUAL if corpus == "meld" else v.M
-    return _TABLES[name](name, full)
+def table(name: str, modalities: str) -> Table:
+    """Returns one of ``NAMES`` for conversations that have these modalities, letters as ``config.model.modalities``.
+
+    It has no rows if none can be made of them: fusions need two modalities or more, steps of the text's context text.
+    """
+    return _TABLES[name](name, modalities)
 
 
 def _both(accuracy: float, f1: float) -> dict[str, float]:
@@ -102,17 +110,30 @@ def _iemocap(accuracy: float, f1: float) -> dict[str, dict[str, float]]:
 
 # DialogueTRM-U, the same run in several tables.
 _U = {"iemocap": _both(68.2, 68.1), "meld": _both(64.6, 63.2)}
+# What DialogueTRM-M takes in the paper: on MELD there are no faces.
+_M_TAKES = {"iemocap": "uav", "meld": "ua", "avec": "uav"}
 
 
-def _table2(name: str, full: Variant) -> Table:
+def _full(modalities: str, shown: str = "", **paper: Mapping[str, float]) -> Row:
+    """Returns the row of the full model, with the paper's numbers of DialogueTRM-M by corpus if it is one."""
+    variant, is_m = v.full(modalities), "u" in modalities and len(modalities) > 1
+    return Row(variant, shown or variant.shown, paper if is_m else {}, _M_TAKES)
+
+
+def _beside_full(modalities: str, full: Row, *others: Row) -> tuple[Row, ...]:
+    """Returns rows of the text alone and that of the full model, without what these modalities have not."""
+    return (*(others if "u" in modalities else ()), *(() if modalities == "u" else (full,)))
+
+
+def _table2(name: str, modalities: str) -> Table:
     u = _U | {"avec": _avec(0.73, 0.44, 0.38, 0.32)}
     m = {"iemocap": _both(69.5, 69.7), "meld": _both(65.7, 63.5), "avec": _avec(0.76, 0.52, 0.40, 0.40)}
-    rows = (Row(v.U, v.U.shown, u), Row(full, full.shown, m))
+    rows = _beside_full(modalities, _full(modalities, **m), Row(v.U, v.U.shown, u))
     title = "DialogueTRM-U and DialogueTRM-M (the paper's Table 2)"
-    return Table(name=name, title=title, rows=rows, references=(full, v.U))
+    return Table(name=name, title=title, rows=rows, references=(v.full(modalities), v.U))
 
 
-def _table3(name: str, _: Variant) -> Table:
+def _table3(name: str, modalities: str) -> Table:
     rows = (
         Row(v.BERT, "BERT alone", _iemocap(56.7, 56.4)),
         Row(v.U, "DialogueTRM-U", _U),
@@ -121,39 +142,45 @@ def _table3(name: str, _: Variant) -> Table:
         Row(v.WITHOUT_SEPARATOR, "then remove [SEP] tokens", _iemocap(65.3, 65.2)),
     )
     title = "Utterance context, step by step (the paper's Table 3)"
-    return Table(name=name, title=title, rows=rows, references=(v.U,))
+    return Table(name=name, title=title, rows=rows if "u" in modalities else (), references=(v.U,))
 
 
-def _table4(name: str, _: Variant) -> Table:
-    cells = (
-        (v.U_FREE, 56.7, 56.4),
-        (v.U, 68.2, 68.1),
-        (v.A_FREE, 46.8, 44.9),
-        (v.A_DEPENDENT, 44.7, 42.9),
-        (v.V_FREE, 33.6, 36.8),
-        (v.V_DEPENDENT, 32.2, 33.7),
-        # The paper's page does not show the accuracy of both cells, nor the F1 of the first.
-        (v.AV_FREE, None, None),
-        (v.AV_DEPENDENT, None, 47.0),
-        (v.UAV_FREE, 58.8, 58.3),
-        (v.UAV_SWAPPED, 57.2, 57.1),
-        (v.M, 69.5, 69.7),
-        (v.UAV_DEPENDENT, 68.9, 68.8),
-    )
-    shown = {v.U: "u dep", v.M: "a free, v free, u dep (ours)", v.UAV_DEPENDENT: "a dep, v dep, u dep (others')"}
-    rows = tuple(
-        Row(
-            variant,
-            shown.get(variant, variant.shown),
-            {"iemocap": {path: number for path, number in _both(accuracy, f1).items() if number is not None}},
-        )
-        for variant, accuracy, f1 in cells
-    )
+# Table 4: modalities, those of them with context, accuracy and weighted F1 on IEMOCAP. The paper's page does not show
+# the accuracy of both cells of voice and face, nor the F1 of the first.
+_CONTEXTS = {
+    ("u", ""): (56.7, 56.4),
+    ("u", "u"): (68.2, 68.1),
+    ("a", ""): (46.8, 44.9),
+    ("a", "a"): (44.7, 42.9),
+    ("v", ""): (33.6, 36.8),
+    ("v", "v"): (32.2, 33.7),
+    ("av", ""): (None, None),
+    ("av", "av"): (None, 47.0),
+    ("uav", ""): (58.8, 58.3),
+    ("uav", "av"): (57.2, 57.1),
+    ("uav", "u"): (69.5, 69.7),
+    ("uav", "uav"): (68.9, 68.8),
+}
+
+
+def _table4(name: str, modalities: str) -> Table:
+    several = "u" in modalities and len(modalities) > 1
+    rows = []
+    for (letters, with_context), numbers in _CONTEXTS.items():
+        is_whole = letters == "uav"
+        if not (several if is_whole else set(letters) <= set(modalities)):
+            continue
+        taken = modalities if is_whole else letters
+        dependent = "".join(letter for letter in taken if letter in with_context)
+        whose = {"u": " (ours)", "uav": " (others')"}.get(with_context, "") if is_whole else ""
+        scores = {path: number for path, number in _both(*numbers).items() if number is not None}
+        shown = v.contexts_of(taken, dependent) + whose
+        rows.append(Row(v.in_context(taken, dependent), shown, {"iemocap": scores}, {"iemocap": letters}))
     title = "Context settings of (u)tterance, (a)coustic and (v)isual: free or dependent (the paper's Table 4)"
-    return Table(name=name, title=title, rows=rows, references=(v.M, v.U))
+    return Table(name=name, title=title, rows=tuple(rows), references=(v.full(modalities), v.U))
 
 
-def _table5(name: str, _: Variant) -> Table:
+def _table5(name: str, modalities: str) -> Table:
     paper = {
         "additive": 68.6,
         "concat": 68.5,
@@ -165,44 +192,54 @@ def _table5(name: str, _: Variant) -> Table:
         "mgif_without_representation": 69.2,
         "mgif_without_prototype": 68.9,
     }
-    rows = [Row(v.U, "utterance alone (DialogueTRM-U)", {"iemocap": {WEIGHTED_F1.path: 68.1}})]
+    has_text, rows = "u" in modalities, []
+    if has_text:
+        rows += [Row(v.U, "utterance alone (DialogueTRM-U)", {"iemocap": {WEIGHTED_F1.path: 68.1}})]
     for kind, number in paper.items():
-        variant, shown = (v.M, "MGIF") if kind == "mgif" else (v.FUSIONS[kind], v.FUSIONS[kind].shown)
-        rows.append(Row(variant, shown, {"iemocap": {WEIGHTED_F1.path: number}}))
-    return Table(name=name, title="Fusions (the paper's Table 5)", rows=tuple(rows), references=(v.M,))
+        variant, of_paper = v.with_fusion(modalities, kind), {"iemocap": {WEIGHTED_F1.path: number}}
+        shown = "MGIF" if kind == "mgif" else variant.shown
+        rows.append(Row(variant, shown, of_paper if has_text else {}, {"iemocap": "uav"}))
+    found = tuple(rows) if len(modalities) > 1 else ()
+    return Table(name=name, title="Fusions (the paper's Table 5)", rows=found, references=(v.full(modalities),))
 
 
-def _table6(name: str, full: Variant) -> Table:
-    def paper(*numbers: float) -> dict[str, dict[str, float]]:
-        return {"iemocap": {column.path: number for column, number in zip(SHIFTS, numbers, strict=True)}}
+def _table6(name: str, modalities: str) -> Table:
+    def paper(*numbers: float) -> dict[str, float]:
+        return {column.path: number for column, number in zip(SHIFTS, numbers, strict=True)}
 
-    rows = (
-        Row(v.U, v.U.shown, paper(68.2, 68.1, 52.9, 52.9, 73.8, 73.8)),
-        Row(full, full.shown, paper(69.5, 69.7, 55.1, 55.4, 74.7, 74.3)),
-    )
+    u = Row(v.U, v.U.shown, {"iemocap": paper(68.2, 68.1, 52.9, 52.9, 73.8, 73.8)})
+    full = _full(modalities, iemocap=paper(69.5, 69.7, 55.1, 55.4, 74.7, 74.3))
+    rows = _beside_full(modalities, full, u)
     title = "Turns with an emotion shift (the paper's Table 6)"
-    return Table(name=name, title=title, rows=rows, references=(full, v.U), columns=SHIFTS)
+    return Table(name=name, title=title, rows=rows, references=(v.full(modalities), v.U), columns=SHIFTS)
 
 
-def _short(name: str, full: Variant) -> Table:
-    def paper(accuracy: float) -> dict[str, dict[str, float]]:
-        return {"iemocap": {SHORT[0].path: accuracy}}
-
-    rows = (
-        Row(v.U_FREE, "utterance alone", paper(43.48)),
-        Row(v.U, "+ utterance context", paper(65.22)),
-        Row(full, "+ other modalities", paper(73.91)),
+def _short(name: str, modalities: str) -> Table:
+    alone, context, all_modalities = ({SHORT[0].path: accuracy} for accuracy in (43.48, 65.22, 73.91))
+    rows = _beside_full(
+        modalities,
+        _full(modalities, "+ other modalities" if "u" in modalities else "", iemocap=all_modalities),
+        Row(v.U_FREE, "utterance alone", {"iemocap": alone}),
+        Row(v.U, "+ utterance context", {"iemocap": context}),
     )
     title = "Short utterances (the paper's section 5.5)"
-    return Table(name=name, title=title, rows=rows, references=(full, v.U), columns=SHORT)
+    return Table(name=name, title=title, rows=rows, references=(v.full(modalities), v.U), columns=SHORT)
 
 
-def _planted(name: str, _: Variant) -> Table:
+def _modalities(name: str, modalities: str) -> Table:
+    sizes = range(1, len(modalities) + 1)
+    subsets = ("".join(chosen) for size in sizes for chosen in itertools.combinations(modalities, size))
+    rows = tuple(Row(v.full(subset), v.spelled(subset), {}) for subset in subsets)
+    references = (v.full(modalities), v.U)
+    return Table(name=name, title="The modalities, alone and together", rows=rows, references=references, detailed=True)
+
+
+def _planted(name: str, _: str) -> Table:
     cells = (
         (v.U_FREE, "text, context-free"),
         (v.U, "text (DialogueTRM-U)"),
-        (v.M_WITHOUT_VISUAL, "text + voice"),
-        (v.TEXT_AND_FACE, "text + face"),
+        (v.full("ua"), "text + voice"),
+        (v.full("uv"), "text + face"),
         (v.M, "all three (DialogueTRM-M)"),
     )
     rows = tuple(Row(variant, shown, {}) for variant, shown in cells)
@@ -223,6 +260,7 @@ _TABLES = {
     "table5": _table5,
     "table6": _table6,
     "short": _short,
+    "modalities": _modalities,
     "planted": _planted,
 }
 NAMES = tuple(_TABLES)

@@ -43,11 +43,46 @@ def of_modalities(name: str, shown: str, modalities: str, dependent: str, **chan
     return Variant(name, shown, {"model.modalities": modalities, **context, **further})
 
 
-# The two models of the paper. Its DialogueTRM-M has no visual features on MELD.
-U = of_modalities("u", "DialogueTRM-U", "u", "u")
-M = of_modalities("uav", "DialogueTRM-M", "uav", "u")
-M_WITHOUT_VISUAL = of_modalities("ua", "DialogueTRM-M (utterance, acoustic)", "ua", "u")
-TEXT_AND_FACE = of_modalities("uv", "utterance, visual", "uv", "u")
+def in_context(modalities: str, dependent: str) -> Variant:
+    """Returns a cell of Table 4, which may be one of the two models of the paper.
+
+    Args:
+        modalities: Letters, as ``config.model.modalities``.
+        dependent: Those with context: none, all, all but the utterance, or the utterance alone, as the paper chooses.
+    """
+    others = modalities.replace("u", "")
+    # Of equal keys the last counts: the acoustic alone is "a-dep", not "a-swapped".
+    ending = {others: "-swapped", modalities: "-dep", "u": "", "": "-free"}[dependent]
+    model = _MODELS.get(modalities) or f"DialogueTRM-M ({spelled(modalities)})"
+    shown = contexts_of(modalities, dependent) if ending else model
+    return of_modalities(f"{modalities}{ending}", shown, modalities, dependent)
+
+
+def contexts_of(modalities: str, dependent: str) -> str:
+    """Returns the context settings as Table 4 names them: ``"a free, u dep"``."""
+    return ", ".join(f"{one} {'dep' if one in dependent else 'free'}" for one in "avu" if one in modalities)
+
+
+def full(modalities: str) -> Variant:
+    """Returns the paper's choice for these modalities: context for the utterance alone, whatever there is besides."""
+    return in_context(modalities, "u" if "u" in modalities else "")
+
+
+def with_fusion(modalities: str, kind: str) -> Variant:
+    """Returns the same with a fusion of Table 5; with MGIF it is ``full``."""
+    if kind == "mgif":
+        return full(modalities)
+    name, dependent = f"{modalities}-{kind.replace('_', '-')}", "u" if "u" in modalities else ""
+    return of_modalities(name, fusions.FUSIONS[kind].title, modalities, dependent, model__fusion__kind=kind)
+
+
+def spelled(modalities: str) -> str:
+    """Returns the names of modalities: ``"utterance, acoustic"``."""
+    return ", ".join(MODALITIES[letter] for letter in modalities)
+
+
+_MODELS = {"u": "DialogueTRM-U", "uav": "DialogueTRM-M"}
+U, M, U_FREE = full("u"), full("uav"), in_context("u", "")
 
 # Table 3, one step after the other. In the first row there is neither context nor a Transformer above the encoder.
 _NO_LAYERS = {"model__intra_modal__layers": 0}
@@ -59,20 +94,3 @@ WITHOUT_SEGMENTS = of_modalities(
 WITHOUT_SEPARATOR = of_modalities(
     "u-no-separator", "remove [SEP] tokens", "u", "u", **_NO_LAYERS, tokens__segments=False, tokens__separator=False
 )
-
-# Table 4; "free" and "dep" are the paper's dotted and barred letters.
-U_FREE = of_modalities("u-free", "u free", "u", "")
-A_FREE, A_DEPENDENT = of_modalities("a-free", "a free", "a", ""), of_modalities("a-dep", "a dep", "a", "a")
-V_FREE, V_DEPENDENT = of_modalities("v-free", "v free", "v", ""), of_modalities("v-dep", "v dep", "v", "v")
-AV_FREE = of_modalities("av-free", "a free, v free", "av", "")
-AV_DEPENDENT = of_modalities("av-dep", "a dep, v dep", "av", "av")
-UAV_FREE = of_modalities("uav-free", "a free, v free, u free", "uav", "")
-UAV_SWAPPED = of_modalities("uav-swapped", "a dep, v dep, u free", "uav", "av")
-UAV_DEPENDENT = of_modalities("uav-dep", "a dep, v dep, u dep", "uav", "uav")
-
-# Table 5: every fusion but MGIF, which is ``M``.
-FUSIONS = {
-    kind: of_modalities(f"uav-{kind.replace('_', '-')}", fusion.title, "uav", "u", model__fusion__kind=kind)
-    for kind, fusion in fusions.FUSIONS.items()
-    if kind != "mgif"
-}

@@ -174,6 +174,11 @@ class Task(abc.ABC):
     def reported(self) -> tuple[tuple[str, str], ...]:
         """The scores that papers report: where each stands in ``metrics.json``, with dots, and its title."""
 
+    @property
+    def detailed(self) -> tuple[tuple[str, str], ...]:
+        """The same where there is room for more; by default no more."""
+        return self.reported
+
     # Columns of predictions.csv.
 
     @property

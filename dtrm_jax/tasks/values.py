@@ -195,7 +195,19 @@ class Values(Task):
     @property
     def reported(self) -> tuple[tuple[str, str], ...]:
         """Pearson's r of each target."""
-        return tuple((f"per_target.{name}.pearson_r", f"{name} r") for name in self.labels.names)
+        return self._of_targets(METRICS["pearson_r"])
+
+    @property
+    def detailed(self) -> tuple[tuple[str, str], ...]:
+        """Every metric of each target."""
+        return self._of_targets(*self.metrics)
+
+    def _of_targets(self, *metrics: Metric) -> tuple[tuple[str, str], ...]:
+        return tuple(
+            (f"per_target.{name}.{metric.name}", f"{name} {metric.title.removeprefix('Pearson ')}")
+            for name in self.labels.names
+            for metric in metrics
+        )
 
     @property
     def header(self) -> list[str]:

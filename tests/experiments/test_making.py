@@ -2,20 +2,23 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn
+from dtrm_jax.conversation import MODALITIES, Conversation, Dataset, LabelSpace, Turn
 from dtrm_jax.data import corpus
 from dtrm_jax.data.packing import PLANNER
 from dtrm_jax.data.readers import avec
 from dtrm_jax.errors import InputError
-from dtrm_jax.experiments import grid, making, records
+from dtrm_jax.experiments import cost, grid, making, records
 from dtrm_jax.experiments import variants as v
 from dtrm_jax.experiments.grid import Folders
 from dtrm_jax.experiments.records import Record
 from dtrm_jax.planted import Information, optimal_accuracy
+from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.run_directory.starts import add_start
 from dtrm_jax.training import loop
-from tests.runs import tiny_run_config
+from tests.runs import copied, tiny_run_config
 
 FILES = ("planted.md", "planted.csv", "planted.json")
 
@@ -93,6 +96,30 @@ def test_a_record_holds_the_scores_and_no_text(whole, config):
     written = (whole[0] / "records/u-seed1.json").read_text()
     assert not any(len(turn.text) > 9 and turn.text in written for one in conversations for turn in one.turns)
     assert str(whole[0]) not in written and config.data.cache not in written
+
+
+def test_a_record_says_what_its_run_cost(whole, tmp_path, monkeypatch):
+    folder = whole[0]
+    record, kept = records.read(folder / "records", v.U, 1), json.loads((folder / "runs/u-seed1/cost.json").read_text())
+    assert kept["measured"] == 1 and 0 < record.cost["seconds"] == kept["seconds"] < 600
+    assert record.cost["complete"] and record.cost["cores"] >= 1
+    # What was measured of a run adds up, however it ends; a run that was killed once costs at least that.
+    run = RunDirectory(copied(folder / "runs/u-seed1", tmp_path / "run"))
+    moments = iter((100.0, 150.0, 0.0))
+    monkeypatch.setattr(cost.time, "monotonic", lambda: next(moments))
+    with pytest.raises(KeyError), cost.measured(run):
+        raise KeyError
+    found = cost.cost_of(run)
+    assert found.seconds == pytest.approx(kept["seconds"] + 50) and found.complete
+    for step in (2, 4):
+        add_start(run.starts_file, step, {"machine": {"processor": "P", "cores": 3, "devices": "1 x G (gpu)"}})
+    found = cost.cost_of(run)
+    assert (found.complete, found.machine, found.cores) == (False, "P, 1 x G (gpu)", 3)
+    (run.path / "cost.json").write_text("{")
+    assert cost.cost_of(run) is None
+    with cost.measured(RunDirectory(tmp_path / "none")):
+        pass
+    assert not (tmp_path / "none").exists()
 
 
 def test_an_interrupted_table_ends_like_one_that_ran_through(whole, config, tmp_path, monkeypatch, capsys):
@@ -196,10 +223,41 @@ def test_rows_that_the_data_cannot_fill_are_named_before_any_is_run(tmp_path, mo
     monkeypatch.setattr(making.protocol, "load", spoken)
     monkeypatch.setattr(loop, "train", lambda *_: pytest.fail("nothing is to be run"))
     config = tiny_run_config(tmp_path)
-    config.data.name = "meld"
+    config.data.name, config.model.modalities = "meld", "ua"
     expected = "^table6: acoustic features needed; --only=u runs the other rows$"
     with pytest.raises(InputError, match=expected):
         making.run("table6", config, seeds=[0], only=(), folders=Folders(tmp_path, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("features", "configured", "expected"),
+    [
+        ("", "u", "u-free, u"),
+        ("a", "u", "ua-dep"),
+        ("av", "u", "uav-dep"),
+        ("av", "ua", "ua-dep"),
+        ("v", "u", "uv-dep"),
+    ],
+)
+def test_a_table_has_the_rows_of_the_config_or_of_what_the_data_has(
+    tmp_path, monkeypatch, features, configured, expected
+):
+    arrays = {MODALITIES[letter]: np.zeros((1, 2), np.float32) for letter in features}
+    spoken = Conversation("1", (Turn("1", "A", "hello", label="x"),), arrays)
+    dataset = Dataset("IEMOCAP", LabelSpace(("x",)), {"test": (spoken,)})
+    monkeypatch.setattr(making.corpus, "load", lambda _: dataset)
+    config = tiny_run_config(tmp_path)
+    config.data.name, config.model.modalities = "iemocap", configured
+    with pytest.raises(InputError, match=f"^--only: expected some of (?:.*, )?{expected}, found none$"):
+        making.run("table4", config, seeds=[0], only=["none"], folders=Folders(tmp_path, tmp_path))
+
+
+def test_a_table_that_needs_other_modalities_is_refused(tmp_path):
+    config = tiny_run_config(tmp_path)
+    config.model.modalities = "a"
+    for name in ("table3", "table5"):
+        with pytest.raises(InputError, match=f"^{name}: has no row for acoustic; config.model.modalities chooses"):
+            making.run(name, config, seeds=[0], only=[], folders=Folders(tmp_path, tmp_path))
 
 
 @pytest.mark.parametrize("name", ["table6", "short"])
@@ -208,6 +266,6 @@ def test_shifts_of_real_values_are_refused(tmp_path, monkeypatch, name):
     of_values = Dataset("AVEC", avec.VALUES, {"test": (Conversation("1", turns),)})
     monkeypatch.setattr(making.protocol, "load", lambda _: of_values)
     config = tiny_run_config(tmp_path)
-    config.data.name = "avec"
+    config.data.name, config.model.modalities = "avec", "uav"
     with pytest.raises(InputError, match=f"{name}: expected emotions that are classes, AVEC has real values"):
         making.run(name, config, seeds=[0], only=(), folders=Folders(tmp_path, tmp_path))

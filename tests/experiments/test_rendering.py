@@ -76,7 +76,7 @@ def found(monkeypatch):
     }
     monkeypatch.setattr(records, "read", lambda folder, variant, seed, config: kept.get((variant.name, seed)))
     config = tiny_config(data__name="iemocap")
-    made = outcome.collect(tables.table("table3", "iemocap"), config, DATASET, range(3), Path("folder"))
+    made = outcome.collect(tables.table("table3", "u"), config, DATASET, range(3), Path("folder"))
     return made, kept
 
 
@@ -149,7 +149,7 @@ def test_the_markdown(found):
 
 def test_a_table_says_which_rows_see_the_future(found, monkeypatch):
     config = tiny_config(data__name="iemocap", tokens__future=1)
-    ahead = outcome.collect(tables.table("table3", "iemocap"), config, DATASET, range(3), Path("folder"))
+    ahead = outcome.collect(tables.table("table3", "u"), config, DATASET, range(3), Path("folder"))
     assert not any(row.causal for row in ahead.rows) and all(row.causal for row in found[0].rows)
     assert "Rows marked “not causal” see future turns; no row is causal." in rendering.protocol(ahead)
     assert "no future turn is seen" not in rendering.protocol(ahead)
@@ -164,8 +164,40 @@ def test_a_table_says_which_rows_see_the_future(found, monkeypatch):
     assert rendering.markdown(again) == rendering.markdown(mixed)
 
 
+def test_a_number_of_the_paper_that_is_of_other_modalities_is_marked(monkeypatch):
+    kept = {("u", 0): record(v.U, 0, 0.6), ("ua", 0): record(v.full("ua"), 0, 0.7)}
+    monkeypatch.setattr(records, "read", lambda folder, variant, seed, config: kept.get((variant.name, seed)))
+    config = tiny_config(data__name="iemocap", model__modalities="ua")
+
+    def made(dataset):
+        return outcome.collect(tables.table("table2", "ua"), config, dataset, range(1), Path("folder"))
+
+    found = made(DATASET)
+    assert [(row[0], row[4]) for row in rendering.cells(found)[1:]] == [
+        ("DialogueTRM-U", "68.1"),
+        ("DialogueTRM-M (utterance, acoustic)", "69.7*"),
+    ]
+    assert "* The paper's row takes other modalities: utterance, acoustic, visual." in rendering.protocol(found)
+    rows = list(csv.DictReader(io.StringIO(rendering.as_csv(found))))
+    assert [row["paper_modalities"] for row in rows] == ["", "uav"] and rows[1]["weighted_f1_paper"] == "0.697"
+    # On MELD the paper has no visual features, either.
+    on_meld = made(dataclasses.replace(DATASET, name="MELD"))
+    assert rendering.cells(on_meld)[2][4] == "63.5" and "other modalities" not in rendering.protocol(on_meld)
+    assert "paper_modalities" not in rendering.as_csv(on_meld)
+
+
+def test_the_scores_of_a_detailed_table_are_all_of_each_value():
+    table, task = tables.table("modalities", "ua"), Values(ValueSpace(("valence", "power")))
+    assert [column.title for column in tables.columns_of(table, task, "pearson_r")] == [
+        *("valence r", "valence MAE", "valence CCC"),
+        *("power r", "power MAE", "power CCC"),
+    ]
+    paths = [column.path for column in tables.columns_of(table, TASK, "weighted_f1")]
+    assert paths == ["test.accuracy", "test.weighted_f1", "test.macro_f1"]
+
+
 def test_the_best_possible_accuracy_is_known_of_the_past_alone():
-    row = tables.table("planted", "planted").rows[0]
+    row = tables.table("planted", "uav").rows[0]
     assert outcome._optimum(tiny_config(data__name="planted", tokens__future=1), row) is None
 
 
@@ -190,7 +222,7 @@ def test_the_csv_has_every_number_in_full(found):
 
 
 def test_real_values_are_shown_as_correlations(found):
-    columns = tables.columns_of(tables.table("table2", "avec"), Values(ValueSpace(("valence", "power"))), "pearson_r")
+    columns = tables.columns_of(tables.table("table2", "uav"), Values(ValueSpace(("valence", "power"))), "pearson_r")
     row = RowOutcome(
         variant="u",
         shown="U",

@@ -14,6 +14,7 @@ from dtrm_jax.data.packing import build_pack
 from dtrm_jax.errors import InputError
 from dtrm_jax.experiments import grid, tables
 from dtrm_jax.experiments import variants as v
+from dtrm_jax.models.dialogue_trm.fusions import FUSIONS
 from tests.factories import (
     CLS,
     SEP,
@@ -27,7 +28,13 @@ from tests.factories import (
 )
 
 SIZES = {"acoustic": 5, "visual": 7}
-ALL = {row.variant.name: row.variant for name in tables.NAMES for row in tables.table(name, "iemocap").rows}
+ALL = {
+    row.variant.name: row.variant
+    for name in tables.NAMES
+    for modalities in ("uav", "ua")
+    for row in tables.table(name, modalities).rows
+}
+A_FREE, A_DEPENDENT, V_FREE, V_DEPENDENT = (v.in_context(one, other) for one in "av" for other in ("", one))
 
 
 def changed_tiny(variant):
@@ -57,8 +64,9 @@ def shapes(variant):
 
 def test_every_row_is_a_config_and_no_two_are_the_same():
     configs = [grid.changed(Config(), variant.changes) for variant in ALL.values()]
-    # 12 of Table 4, 4 more of Table 3, 8 more of Table 5, 2 more of the planted table.
-    assert len(configs) == 26
+    # 12 of Table 4, 4 more of Table 3, 8 more of Table 5, 2 more of the planted table; and without the visual, which
+    # the planted table has a row of, 3 of Table 4 and 8 of Table 5.
+    assert len(configs) == 26 + 11
     assert all(one != other for i, one in enumerate(configs) for other in configs[:i])
 
 
@@ -102,11 +110,11 @@ def test_without_the_separator_one_token_goes_from_sequences_with_context():
     ("free", "dependent"),
     [
         (v.U_FREE, v.U),
-        (v.A_FREE, v.A_DEPENDENT),
-        (v.V_FREE, v.V_DEPENDENT),
-        (v.AV_FREE, v.AV_DEPENDENT),
-        (v.UAV_FREE, v.UAV_DEPENDENT),
-        (v.UAV_SWAPPED, v.M),
+        (A_FREE, A_DEPENDENT),
+        (V_FREE, V_DEPENDENT),
+        *((v.in_context(both, ""), v.in_context(both, both)) for both in ("av", "ua", "uav")),
+        (v.in_context("uav", "av"), v.M),
+        (v.in_context("ua", "a"), v.full("ua")),
     ],
     ids=lambda variant: variant.name,
 )
@@ -119,18 +127,23 @@ def test_a_context_setting_changes_no_parameter(free, dependent):
     [
         (v.U_FREE, ""),
         (v.U, "u"),
-        (v.A_FREE, ""),
-        (v.A_DEPENDENT, "a"),
-        (v.V_DEPENDENT, "v"),
-        (v.AV_DEPENDENT, "av"),
-        (v.UAV_FREE, ""),
-        (v.UAV_SWAPPED, "av"),
+        (A_FREE, ""),
+        (A_DEPENDENT, "a"),
+        (V_DEPENDENT, "v"),
+        (v.in_context("av", "av"), "av"),
+        (v.in_context("uav", ""), ""),
+        (v.in_context("uav", "av"), "av"),
         (v.M, "u"),
-        (v.UAV_DEPENDENT, "uav"),
+        (v.in_context("uav", "uav"), "uav"),
+        (v.in_context("ua", ""), ""),
+        (v.in_context("ua", "a"), "a"),
+        (v.full("ua"), "u"),
+        (v.in_context("ua", "ua"), "ua"),
         (v.WITHOUT_TRANSFORMER, "u"),
         (v.BERT, ""),
-        (v.FUSIONS["gmu"], "u"),
-        (v.FUSIONS["mult"], "uav"),
+        (v.with_fusion("uav", "gmu"), "u"),
+        (v.with_fusion("uav", "mult"), "uav"),
+        (v.with_fusion("ua", "mult"), "ua"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
@@ -159,10 +172,12 @@ def test_earlier_turns_reach_a_turn_through_the_dependent_modalities_alone(varia
     assert "".join(found) == expected
 
 
-def test_a_fusion_changes_nothing_but_the_fusion():
+@pytest.mark.parametrize("modalities", ["uav", "ua"])
+def test_a_fusion_changes_nothing_but_the_fusion(modalities):
     above = ("fusion/", "discriminator/")
-    below = {path: shape for path, shape in shapes(v.M).items() if not path.startswith(above)}
-    found = {kind: shapes(variant) for kind, variant in v.FUSIONS.items()}
+    full = v.full(modalities)
+    below = {path: shape for path, shape in shapes(full).items() if not path.startswith(above)}
+    found = {kind: shapes(v.with_fusion(modalities, kind)) for kind in FUSIONS if kind != "mgif"}
     for kind, parameters in found.items():
         assert below == {path: shape for path, shape in parameters.items() if not path.startswith(above)}, kind
     assert len({tuple(sorted(parameters.items())) for parameters in found.values()}) >= 6
@@ -175,7 +190,60 @@ def test_a_change_that_does_not_fit_is_one_line():
         grid.changed(Config(), {"model.context.utterance": "other"})
 
 
-def test_on_meld_the_full_model_sees_no_faces():
-    for name in ("table2", "table6", "short"):
-        assert tables.table(name, "meld").rows[-1].variant.changes["model.modalities"] == "ua"
-        assert tables.table(name, "iemocap").rows[-1].variant.changes["model.modalities"] == "uav"
+NAMES_OF = {
+    "table2": {"uav": "u uav", "ua": "u ua", "uv": "u uv", "u": "u", "av": "av-free"},
+    "table3": {"av": "", "u": "bert u u-no-transformer u-no-segments u-no-separator"},
+    "table4": {
+        "uav": "u-free u a-free a-dep v-free v-dep av-free av-dep uav-free uav-swapped uav uav-dep",
+        "ua": "u-free u a-free a-dep ua-free ua-swapped ua ua-dep",
+        "uv": "u-free u v-free v-dep uv-free uv-swapped uv uv-dep",
+        "u": "u-free u",
+        "av": "a-free a-dep v-free v-dep av-free av-dep",
+    },
+    "table5": {
+        "ua": "u ua-additive ua-concat ua-max ua-bilinear ua-gmu ua-mult ua ua-mgif-without-representation "
+        "ua-mgif-without-prototype",
+        "u": "",
+        "av": "av-additive av-concat av-max av-bilinear av-gmu av-mult av-free av-mgif-without-representation "
+        "av-mgif-without-prototype",
+    },
+    "table6": {"uav": "u uav", "ua": "u ua", "u": "u"},
+    "short": {"ua": "u-free u ua", "u": "u-free u", "a": "a-free"},
+    "modalities": {"ua": "u a-free ua", "uav": "u a-free v-free ua uv av-free uav"},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "modalities"), [(name, modalities) for name, of in NAMES_OF.items() for modalities in of]
+)
+def test_a_table_has_the_rows_of_the_modalities_that_there_are(name, modalities):
+    table = tables.table(name, modalities)
+    assert [row.variant.name for row in table.rows] == NAMES_OF[name][modalities].split()
+    for row in table.rows:
+        assert set(row.variant.changes["model.modalities"]) <= set(modalities)
+    if table.rows:  # what the others are compared with is one of them
+        assert any(row.variant == one for one in table.references for row in table.rows)
+
+
+def test_a_number_of_the_paper_stands_beside_its_row_and_tells_of_other_modalities():
+    def papers(name, modalities):
+        rows = tables.table(name, modalities).rows
+        return {
+            row.variant.name: (row.paper["iemocap"].get("test.weighted_f1"), row.paper_modalities.get("iemocap"))
+            for row in rows
+            if row.paper.get("iemocap")
+        }
+
+    cells = papers("table4", "ua")
+    assert cells["a-free"] == (44.9, "a") and cells["u"] == (68.1, "u")
+    # The paper's rows have the visual modality, too.
+    assert {name: cells[name] for name in cells if name.startswith("ua")} == {
+        "ua-free": (58.3, "uav"),
+        "ua-swapped": (57.1, "uav"),
+        "ua": (69.7, "uav"),
+        "ua-dep": (68.8, "uav"),
+    }
+    assert papers("table5", "ua")["ua-gmu"] == (68.8, "uav") and papers("table5", "av") == {}
+    assert papers("table2", "av") == papers("modalities", "ua") == {}
+    full = tables.table("table2", "ua").rows[-1]
+    assert full.paper["meld"]["test.weighted_f1"] == 63.5 and full.paper_modalities["meld"] == "ua"
