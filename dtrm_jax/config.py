@@ -7,6 +7,7 @@ the paper's (section 5.2) where it names one. Library code receives the whole co
 import dataclasses
 from typing import Any
 
+from dtrm_jax import baseline_settings as baselines
 from dtrm_jax import settings
 from dtrm_jax.conversation import MODALITIES
 from dtrm_jax.errors import InputError
@@ -199,6 +200,8 @@ class ModelConfig:
     dropout: float = setting(0.1, low=0, below=1)  # dropout before the discriminator's layers
     dtype: str = setting("float32", choices=("float32", "bfloat16"))  # type of activations; parameters are float32
     remat: bool = False  # recomputes each layer in the backward pass: less memory, a third more work
+    # The other models, each of which has a section of its own.
+    c_lstm: baselines.CLSTMConfig = section(baselines.CLSTMConfig, since="0.3.0")
 
     @property
     def reads_text(self) -> bool:

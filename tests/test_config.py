@@ -170,10 +170,12 @@ CHOICES = {
     "model.context.visual": CONTEXT,
     "model.intra_modal.turn_distance": ("none", "learned"),
     "model.dtype": TYPES,
+    "model.c_lstm.attention": ("none", "general2"),
     "train.select_by": tuple(METRICS),
 }
 SEED, MANY, LARGE = (0, 2**31 - 1), (0, 2**31 - 1), (0, 1e38)
 SHARE, COUNT, WIDTH = (0, "below 1"), (1, 1000), (1, 2**18)
+UNITS, REACH = (1, 2**16), (1, 10**4)  # of the baselines: widths, turns that attention reaches
 RANGES = {
     "data.test_session": (0, 5),
     "data.validation_share": SHARE,
@@ -211,6 +213,11 @@ RANGES = {
     "model.fusion.sketch": (1, 2**24),
     "model.fusion.seed": SEED,
     "model.dropout": SHARE,
+    "model.c_lstm.layers": (1, 100),
+    "model.c_lstm.width": UNITS,
+    "model.c_lstm.hidden": UNITS,
+    "model.c_lstm.attention_window": REACH,
+    "model.c_lstm.dropout": SHARE,
     "optimizer.encoder_learning_rate": LARGE,
     "optimizer.learning_rate": LARGE,
     "optimizer.b1": SHARE,

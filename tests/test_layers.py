@@ -26,6 +26,7 @@ FLOORS = {
     "safe_pickle": 1,
     "tasks": 2,
     "explained": 1,
+    "baseline_settings": 1,
     "config": 3,
     "planted": 4,
     "config_files": 4,
@@ -48,7 +49,7 @@ FLOORS = {
 }
 # The floors inside the rooms that have several; what is not named stands above all that is.
 ROOMS = {
-    "models": ("layers", "encoders", "interface", "dialogue_trm"),
+    "models": ("layers", "encoders", "interface", "dialogue_trm", "baselines"),
     "data": ("encoder_tokenizer", "tokenize", "features", "examples", "packing", "plans", "pipeline"),
     "evaluation": ("aligned", "files", "analysis", "evaluator", "destination", "run"),
 }

@@ -55,8 +55,8 @@ def test_its_parts_learn_at_the_rates_that_it_says(config, tmp_path, monkeypatch
 
 
 def test_an_unknown_model_is_refused_before_anything_is_read(config, tmp_path):
-    config.model.architecture, config.data.name = "dialogue_rnn", "meld"
-    with pytest.raises(InputError, match=r"config\.model\.architecture: expected one of dialogue_trm, bag_of_words, "):
+    config.model.architecture, config.data.name = "dialogue_cnn", "meld"
+    with pytest.raises(InputError, match=r"config\.model\.architecture: expected one of dialogue_trm, .*bag_of"):
         api.train(config, tmp_path / "run")
 
 
@@ -70,5 +70,5 @@ def test_a_run_of_a_model_that_is_not_there_says_so(config, tmp_path, monkeypatc
     config.train.epochs = 1
     api.train(config, tmp_path / "run")
     monkeypatch.delitem(ARCHITECTURES, "bag_of_words")
-    with pytest.raises(InputError, match="expected one of dialogue_trm, found 'bag_of_words'"):
+    with pytest.raises(InputError, match="expected one of dialogue_trm, .*, found 'bag_of_words'"):
         api.evaluate(RunDirectory(tmp_path / "run"))

@@ -1,0 +1,234 @@
+"""The recurrent cells GRU and LSTM, parametrised as PyTorch's, and one layer of either over the turns of a pack.
+
+A cell's product with its inputs does not depend on the state, so that it is computed for all turns at once; what is
+left for the loop is the product with the state.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from dtrm_jax.batch import Array
+from dtrm_jax.models.layers.lanes import Lanes, in_lanes, last_state, recur
+from dtrm_jax.models.layers.memory import MEMORY, goes_on
+
+
+class Affine(NamedTuple):
+    """``x W + b``.
+
+    Attributes:
+        kernel_IxY: W.
+        bias_Y: b.
+    """
+
+    kernel_IxY: Float[Array, "I Y"]
+    bias_Y: Float[Array, " Y"]
+
+    def __call__(self, x: Float[Array, "... I"]) -> Float[Array, "... Y"]:
+        """Returns the product."""
+        return x @ self.kernel_IxY + self.bias_Y
+
+
+class Cell(NamedTuple):
+    """The parameters of a cell, the gates side by side: reset, update, new (GRU); input, forget, cell, output (LSTM).
+
+    Attributes:
+        inputs: Of the product with the inputs.
+        hidden: Of the product with the state.
+    """
+
+    inputs: Affine
+    hidden: Affine
+
+
+class _Uniform(nn.Module):
+    """The parameters of an affine map, which begin as in PyTorch's cells: uniform within ``1 / sqrt(width)``."""
+
+    features: int
+    width: int
+
+    @nn.compact
+    def __call__(self, inputs: int) -> Affine:
+        def uniform(key: Array, shape: tuple[int, ...]) -> Array:
+            return jax.random.uniform(key, shape, minval=-(self.width**-0.5), maxval=self.width**-0.5)
+
+        kernel = self.param("kernel", uniform, (inputs, self.features))
+        return Affine(kernel, self.param("bias", uniform, (self.features,)))
+
+
+class GRUCell(nn.Module):
+    """The parameters of a GRU.
+
+    Attributes:
+        width: D, of the state.
+    """
+
+    width: int
+
+    @nn.compact
+    def __call__(self, inputs: int) -> Cell:
+        """Returns the parameters for inputs of this width."""
+        sizes = {"features": 3 * self.width, "width": self.width}
+        return Cell(_Uniform(**sizes, name="inputs")(inputs), _Uniform(**sizes, name="hidden")(self.width))
+
+
+class LSTMCell(nn.Module):
+    """The parameters of an LSTM.
+
+    Attributes:
+        width: D, of the state.
+    """
+
+    width: int
+
+    @nn.compact
+    def __call__(self, inputs: int) -> Cell:
+        """Returns the parameters for inputs of this width."""
+        sizes = {"features": 4 * self.width, "width": self.width}
+        return Cell(_Uniform(**sizes, name="inputs")(inputs), _Uniform(**sizes, name="hidden")(self.width))
+
+
+def gru(hidden: Affine, h: Float[Array, "N D"], projected: Float[Array, "N Y"]) -> Float[Array, "N D"]:
+    """Returns the state after a turn (Cho et al., 2014), as ``torch.nn.GRUCell``.
+
+    ``r = sigmoid(x_r + h_r)``, ``z = sigmoid(x_z + h_z)``, ``n = tanh(x_n + r h_n)``, ``h' = (1 - z) n + z h``.
+
+    Args:
+        hidden: ``Cell.hidden``; gives ``h_r, h_z, h_n``.
+        h: The state before it.
+        projected: ``Cell.inputs`` of the turn: ``x_r, x_z, x_n``.
+    """
+    width = h.shape[-1]
+    from_state = hidden(h)
+    gates = jax.nn.sigmoid(projected[..., : 2 * width] + from_state[..., : 2 * width])
+    r, z = gates[..., :width], gates[..., width:]
+    n = jnp.tanh(projected[..., 2 * width :] + r * from_state[..., 2 * width :])
+    return (1 - z) * n + z * h
+
+
+# Output and cell of an LSTM.
+LSTMState = tuple[Float[Array, "N D"], Float[Array, "N D"]]
+
+
+def lstm(hidden: Affine, state: LSTMState, projected: Float[Array, "N Y"]) -> LSTMState:
+    """Returns the state after a turn (Hochreiter and Schmidhuber, 1997), as ``torch.nn.LSTMCell``.
+
+    ``i, f, o = sigmoid(x + h)``, ``g = tanh(x + h)``, ``c' = f c + i g``, ``h' = o tanh(c')``.
+
+    Args:
+        hidden: ``Cell.hidden``.
+        state: h and c before it.
+        projected: ``Cell.inputs`` of the turn.
+    """
+    h, c = state
+    i, f, g, o = jnp.split(projected + hidden(h), 4, axis=-1)
+    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o) * jnp.tanh(c), c
+
+
+# Kind -> parameters, step, and the initial state of a width.
+_KINDS: dict[str, tuple[type[nn.Module], Callable[..., Any], Callable[[int], Any]]] = {
+    "gru": (GRUCell, gru, lambda width: jnp.zeros(width)),
+    "lstm": (LSTMCell, lstm, lambda width: (jnp.zeros(width), jnp.zeros(width))),
+}
+
+
+class Recurrent(nn.Module):
+    """One recurrent layer in one direction. In a pack that goes on, it begins with the state that it remembers.
+
+    Attributes:
+        kind: "gru" or "lstm".
+        width: D.
+        backward: Whether it begins with the last turn; no pack can go on then.
+    """
+
+    kind: str
+    width: int
+    backward: bool = False
+
+    @nn.compact
+    def __call__(self, x_UxI: Float[Array, "U I"], lanes: "Ways") -> Float[Array, "U D"]:
+        """Returns the state after every turn; zeros in unused slots.
+
+        Args:
+            x_UxI: Inputs.
+            lanes: Of the pack.
+        """
+        parameters, step, zeros = _KINDS[self.kind]
+        cell = parameters(self.width, name="cell")(x_UxI.shape[-1])
+        projected = cell.inputs(x_UxI)
+        way = lanes.backward if self.backward else lanes.forward
+        if self.backward:
+            projected = projected[::-1]
+        states = follow(self, step, cell.hidden, projected, way, zeros(self.width))
+        h_UxD = states[0] if self.kind == "lstm" else states
+        return h_UxD[::-1] if self.backward else h_UxD
+
+
+def follow(module: nn.Module, step: Callable[..., Any], weights: Any, x: Any, lanes: Lanes, zeros: Any) -> Any:
+    """``recur`` that begins with zeros, or where a pack goes on with the state after the pack before.
+
+    Args:
+        module: Remembers the state.
+        step: As in ``recur``.
+        weights: As in ``recur``.
+        x: As in ``recur``.
+        lanes: As in ``recur``.
+        zeros: The state before the first turn of a conversation.
+    """
+    if not goes_on(module):
+        return recur(step, weights, x, lanes, zeros)
+    memory = module.variable(MEMORY, "state", lambda: zeros)
+    states = recur(step, weights, x, lanes, memory.value)
+    memory.value = last_state(states, lanes, memory.value)
+    return states
+
+
+class Ways(NamedTuple):
+    """The lanes of a pack for both directions.
+
+    Attributes:
+        forward: Of the axis of utterances.
+        backward: Of that axis flipped.
+    """
+
+    forward: Lanes
+    backward: Lanes
+
+
+def ways(conversation_U: Int[Array, " U"], *, both: bool) -> Ways:
+    """Returns the lanes of a pack; those of the second direction are computed only where they are needed.
+
+    Args:
+        conversation_U: As in ``in_lanes``.
+        both: Whether both directions are needed.
+    """
+    forward = in_lanes(conversation_U)
+    return Ways(forward, in_lanes(conversation_U[::-1]) if both else forward)
+
+
+class Bidirectional(nn.Module):
+    """One recurrent layer in both directions or forward alone, with the states of both side by side.
+
+    Attributes:
+        kind: As in ``Recurrent``.
+        width: D of each direction.
+        both: Whether there are both.
+    """
+
+    kind: str
+    width: int
+    both: bool
+
+    @nn.compact
+    def __call__(self, x_UxI: Float[Array, "U I"], lanes: Ways) -> Float[Array, "U Y"]:
+        """Returns the states after every turn, forward first."""
+        forward = Recurrent(self.kind, self.width, name="forward")(x_UxI, lanes)
+        if not self.both:
+            return forward
+        backward = Recurrent(self.kind, self.width, backward=True, name="backward")(x_UxI, lanes)
+        return jnp.concatenate([forward, backward], axis=-1)

@@ -1,0 +1,170 @@
+"""The baselines with tiny settings, for tests that hold for all of them, and packs of features to run them on.
+
+A new model is one entry of ``CASES`` for each of its kinds; its transcription in PyTorch stands in
+``tests/parity/baselines/``.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.traverse_util
+import jax
+import numpy as np
+
+from dtrm_jax.batch import Array, Batch, PackShape
+from dtrm_jax.config import Config
+from dtrm_jax.conversation import MODALITIES
+from dtrm_jax.models import build_model
+from dtrm_jax.models.interface import Model
+from tests.factories import LABELS, param_shapes, tiny_config
+from tests.golden import explicit
+
+# Dimensions of the features, pairwise distinct.
+SIZES = {"utterance": 7, "acoustic": 5, "visual": 3}
+# Conversations of uneven lengths, as the speakers of their turns: two, five or three of them, or a single turn.
+CONVERSATIONS = ("ABABBAB", "A", "ABCADEBCEDAAB", "ABBAABBBABA", "ABC")
+SLOTS = 48  # of most packs
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+    """A baseline with some settings.
+
+    Attributes:
+        architecture: Its name in the registry.
+        settings: As the keywords of ``factories.tiny_config``.
+        modalities: As ``config.model.modalities``.
+        causal: Whether no turn sees a later one.
+        streams: Whether it can follow a live conversation.
+        knows_speakers: Whether it matters who speaks.
+    """
+
+    architecture: str
+    settings: Mapping[str, Any]
+    modalities: str = "u"
+    causal: bool
+    streams: bool = False
+    knows_speakers: bool = False
+
+    def config(self, **settings: Any) -> Config:
+        """Returns its config, with further settings."""
+        own = {f"model__{self.architecture}__{name}": value for name, value in self.settings.items()}
+        model = {"model__architecture": self.architecture, "model__utterance": "features"}
+        return tiny_config(**model, model__modalities=self.modalities, **own, **settings)
+
+    def model(self, slots: int) -> Model:
+        """Returns the model for packs of features with so many slots."""
+        features = tuple((MODALITIES[letter], SIZES[MODALITIES[letter]]) for letter in self.modalities)
+        return build_model(self.config(), None, len(LABELS), PackShape((), slots, features=features))
+
+
+_C_LSTM = {"layers": 2, "width": 6, "hidden": 9, "dropout": 0.0}
+CASES = {
+    "c_lstm": Case(architecture="c_lstm", settings=_C_LSTM | {"bidirectional": False}, causal=True, streams=True),
+    "c_lstm-both": Case(architecture="c_lstm", settings=_C_LSTM, causal=False),
+    "c_lstm-attention": Case(
+        architecture="c_lstm",
+        settings=_C_LSTM | {"bidirectional": False, "attention": "general2", "attention_window": 20},
+        causal=False,
+    ),
+    "c_lstm-m": Case(
+        architecture="c_lstm", settings=_C_LSTM | {"hierarchical": True, "layers": 1}, modalities="uav", causal=False
+    ),
+}
+
+
+def explicit_params(model: Model) -> Any:
+    """Returns parameters from a formula, of a usual size, so that goldens depend on no random generator."""
+    flat = flax.traverse_util.flatten_dict(param_shapes(model), sep="/")
+    values = {}
+    for salt, (name, leaf) in enumerate(sorted(flat.items())):
+        fan_in = np.prod(leaf.shape[:-1]) if len(leaf.shape) > 1 else 11
+        values[name] = np.float32(2.5 * fan_in**-0.5) * explicit.array(leaf.shape, salt)
+    return flax.traverse_util.unflatten_dict(values, sep="/")
+
+
+def pack(
+    conversations: Sequence[str], slots: int = SLOTS, *, fill: float = 0.0, sizes: Mapping[str, int] = SIZES
+) -> Batch:
+    """Returns a pack of conversations; a turn's features depend on its conversation's speakers and its place alone.
+
+    Args:
+        conversations: The speakers of the turns, a letter each.
+        slots: Of the pack; the rest are unused.
+        fill: Features of unused slots.
+    """
+    turns = [len(speakers) for speakers in conversations]
+    numbers = [[_number(speakers, place) for place in range(len(speakers))] for speakers in conversations]
+    used = sum(turns)
+
+    def laid_out(values: Sequence[Any], unused: float) -> np.ndarray:
+        return np.concatenate([np.asarray(values, np.int32), np.full(slots - used, unused, np.int32)])
+
+    features = {name: np.full((slots, size), fill, np.float32) for name, size in SIZES.items()}
+    starts = np.cumsum([0, *turns])
+    for salt, (name, size) in enumerate(SIZES.items()):
+        for start, n in zip(starts, turns, strict=False):
+            features[name][start : start + n] = explicit.array((n, size), 10 * n + salt)
+    label_U = laid_out(np.arange(used) % len(LABELS), -1)
+    empty_T = np.zeros(0, np.int32)
+    return Batch(
+        token_ids_T=empty_T,
+        position_ids_T=empty_T,
+        segment_ids_T=empty_T,
+        own_T=empty_T.astype(bool),
+        sequence_ids_T=empty_T,
+        cls_U=np.zeros(slots, np.int32),
+        conversation_U=laid_out(np.repeat(np.arange(len(turns)), turns), -1),
+        turn_U=laid_out(sum((list(range(n)) for n in turns), []), 0),
+        speaker_U=laid_out(sum(numbers, []), -1),
+        label_U=label_U,
+        weight_U=(label_U >= 0).astype(np.float32),
+        value_UxV=np.zeros((slots, 0), np.float32),
+        value_weight_UxV=np.zeros((slots, 0), np.float32),
+        features_UxM=features,
+        present_U={name: np.arange(slots) < used for name in SIZES},
+    )
+
+
+class Compiled(NamedTuple):
+    """A baseline for packs of ``SLOTS`` slots, compiled once for all tests.
+
+    Attributes:
+        model: The model.
+        params: Explicit ones.
+        outputs: Returns the outputs of a pack, without dropout.
+        pull_back: Returns the gradients of ``sum(outputs * weights)`` in the parameters and in the features of a pack.
+    """
+
+    model: Model
+    params: Any
+    outputs: Callable[[Batch], Array]
+    pull_back: Callable[[Batch, np.ndarray], tuple[Any, dict[str, Array]]]
+
+
+@functools.cache
+def compiled(name: str) -> Compiled:
+    """Returns the model of a case, compiled."""
+    model = CASES[name].model(SLOTS)
+    params = explicit_params(model)
+
+    def outputs(params: Any, features: Any, batch: Batch) -> Array:
+        return model.apply({"params": params}, batch.replace(features_UxM=features), deterministic=True)
+
+    def total(params: Any, features: Any, batch: Batch, weights: Array) -> Array:
+        return (outputs(params, features, batch) * weights).sum()
+
+    forward, gradient = jax.jit(outputs), jax.jit(jax.grad(total, argnums=(0, 1)))
+    return Compiled(
+        model,
+        params,
+        lambda batch: np.asarray(forward(params, batch.features_UxM, batch)),
+        lambda batch, weights: gradient(params, batch.features_UxM, batch, weights),
+    )
+
+
+def _number(speakers: str, place: int) -> int:
+    """Returns the number of a turn's speaker, in the order in which they first appear."""
+    return list(dict.fromkeys(speakers)).index(speakers[place])

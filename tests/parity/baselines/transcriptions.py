@@ -1,0 +1,25 @@
+"""The transcriptions in PyTorch, by the model's name in the registry."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tests.baselines import Case
+from tests.parity.baselines import c_lstm
+from tests.parity.baselines.comparison import ToTorch, Transcription
+
+
+class Transcribed(NamedTuple):
+    """A model in PyTorch.
+
+    Attributes:
+        module: Builds it.
+        to_torch: Maps our parameters to its own.
+    """
+
+    module: Callable[[Case], Transcription]
+    to_torch: ToTorch
+
+
+TRANSCRIPTIONS = {
+    "c_lstm": Transcribed(c_lstm.CLSTM, c_lstm.to_torch),
+}
