@@ -266,6 +266,23 @@ class TrainConfig:
     # average_recall (UAR) | micro_f1 (without data.neutral); for real values pearson_r | mae | ccc. If empty, it is
     # weighted_f1, or pearson_r for real values.
     select_by: str = setting("", choices=METRICS, or_empty=True)
+    # Takes the last checkpoint in place of the one with the best dev score, for data whose dev split cannot choose,
+    # such as features that were trained on its labels. train.epochs is then chosen before, and train.patience is 0.
+    select_last: bool = setting(False, since="0.3.0")
+
+    @property
+    def ranked_by(self) -> str:
+        """The dev metric that ranks checkpoints; empty if the last one is taken."""
+        return "" if self.select_last else self.select_by
+
+    @property
+    def choice(self) -> str:
+        """What the checkpoint is that is taken, in words."""
+        return (
+            "the last one, chosen by no score"
+            if self.select_last
+            else f"the best {METRICS[self.select_by].title} on dev"
+        )
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -293,6 +310,11 @@ def validate(config: Config) -> Config:
     if not isinstance(config, Config):
         raise InputError(f"config: expected get_config() to return a Config, found {type(config).__name__}")
     settings.check(config)
+    if config.train.select_last and config.train.patience:
+        raise InputError(
+            "config.train.patience: expected 0, as config.train.select_last takes the last checkpoint whatever dev "
+            f"says, found {config.train.patience}"
+        )
     return config
 
 

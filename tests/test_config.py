@@ -414,3 +414,14 @@ def test_every_experiment_is_valid_and_bears_its_files_name(file):
     assert config is not module["get_config"]()
     assert config.name == file.stem
     assert f"python train.py --config configs/{file.name}" in module["__doc__"]
+
+
+def test_the_last_checkpoint_is_not_for_early_stopping():
+    config = Config()
+    config.train.select_last = True
+    assert validate(config).train.ranked_by == ""
+    config.train.patience = 3
+    with pytest.raises(
+        InputError, match=r"^config\.train\.patience: expected 0, as config\.train\.select_last .* found 3"
+    ):
+        validate(config)

@@ -37,7 +37,7 @@ def _export(run: str, folder: str) -> list[str]:
     owner = Owner(name=_NAME.value, license=_LICENSE.value, languages=_LANGUAGE.value, tags=_TAGS.value)
     done = export(RunDirectory(run), folder, dtype=_DTYPE.value, owner=owner)
     files = ", ".join(f"{name} {_size(size)}" for name, size in done.sizes.items())
-    lines = [f"{done.folder}: the parameters of step {done.step}, the best on dev, as {_DTYPE.value}", files]
+    lines = [f"{done.folder}: the parameters of step {done.step}, {done.choice}, as {_DTYPE.value}", files]
     if done.rounding is not None:
         lines.append(str(done.rounding))
     scores = f"the scores of {', '.join(done.evaluations)}" if done.evaluations else "no scores: evaluate RUN first"

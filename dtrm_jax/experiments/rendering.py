@@ -28,8 +28,7 @@ def protocol(outcome: Outcome) -> str:
         f"{outcome.corpus.upper()} test, {outcome.conversations} conversations, {outcome.turns} turns; "
         f"{outcome.encoder}, K = {config['tokens']['window']}; {seeds} "
         f"a row{spread}.",
-        f"Every run's checkpoint is the one with the best dev {metric}; the test split chooses nothing. "
-        f"{_causality(rows)}",
+        f"{_selection(outcome)}; the test split chooses nothing. {_causality(rows)}",
     ]
     if any(row.difference for row in rows):
         level = f"{100 * bootstrap.LEVEL:g} %"
@@ -121,6 +120,13 @@ def as_csv(outcome: Outcome) -> str:
         line += [row.paper_modalities] if others else []
         writer.writerow(["" if value is None else value for value in line])
     return buffer.getvalue()
+
+
+def _selection(outcome: Outcome) -> str:
+    train = outcome.config["train"]
+    if train.get("select_last"):  # unknown to version 0.2.0
+        return f"Every run's checkpoint is its last one, after {train['epochs']} epochs: dev chooses nothing here"
+    return f"Every run's checkpoint is the one with the best dev {_metric(outcome).title}"
 
 
 def _causality(rows: Sequence[RowOutcome]) -> str:

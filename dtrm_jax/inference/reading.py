@@ -62,7 +62,7 @@ def _restore(run: RunDirectory, config: Config, model: Model, checkpoint: str) -
     """Returns the step and the parameters of a checkpoint."""
     from dtrm_jax.run_directory.checkpoints import placed  # Orbax, which exported models do without
 
-    checkpoints = run.checkpoints(config.train.select_by, read_only=True)
+    checkpoints = run.checkpoints(config.train.ranked_by, read_only=True)
     try:
         step = checkpoints.resolve(checkpoint)
         like = placed(parameter_shapes(model), jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))

@@ -109,8 +109,9 @@ def _checkpoint(sources: Sources, training: Training | None) -> str:
         return f"step {step}, {'the latest' if checkpoint == 'latest' else 'as requested'}, not chosen by any score"
     found = ""
     if training is not None and training.chosen is not None:
-        found = f" ({metric.shown(training.chosen)})"
-    return f"step {step}, the best {metric.title} on dev{found}"
+        shown = metric.shown(training.chosen)
+        found = f" ({metric.title} on dev: {shown})" if sources.config.train.select_last else f" ({shown})"
+    return f"step {step}, {sources.config.train.choice}{found}"
 
 
 def _command(sources: Sources) -> str:

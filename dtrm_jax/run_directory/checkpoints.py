@@ -49,7 +49,7 @@ class Checkpoints:
 
         Args:
             path: The folder.
-            select_by: The dev metric that ranks checkpoints.
+            select_by: The dev metric that ranks checkpoints; if it is empty, the last one that was scored is the best.
             read_only: Whether nothing is written. The folder must then exist.
             only_best: Whether all but the best were removed, so that the one that is there is not the latest.
 
@@ -86,6 +86,8 @@ class Checkpoints:
 
     def _rank(self, step: int, scores: dict[str, float]) -> tuple[float, int]:
         """Best score first; of equals, the earlier."""
+        if not self._select_by:
+            return (0.0, step)
         if self._select_by not in scores:
             raise InputError(
                 f"{self._steps.folder(step)}: expected a checkpoint with its dev {self._select_by}, found "

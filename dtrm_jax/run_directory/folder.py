@@ -228,7 +228,7 @@ class RunDirectory:
         return EncoderTokenizer.load(self.path / _TOKENIZER, encoder.special)
 
     def checkpoints(self, select_by: str, *, read_only: bool = False) -> "Checkpoints":
-        """Opens the checkpoints; ``select_by`` is the dev metric that ranks them.
+        """Opens the checkpoints; ``select_by`` is the dev metric that ranks them (``config.train.ranked_by``).
 
         Raises:
             InputError: There are none to read, or they are to be written in a run that was pruned.

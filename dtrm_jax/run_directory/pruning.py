@@ -36,7 +36,7 @@ def prune(run: RunDirectory) -> Pruned:
     Raises:
         InputError: The directory is not a run, it is being trained, or no checkpoint of it was scored on dev.
     """
-    select_by = run.read_config().train.select_by
+    select_by = run.read_config().train.ranked_by
     before = _bytes(run.path)
     with run.locked():
         if not run.is_pruned():

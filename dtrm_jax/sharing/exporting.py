@@ -26,6 +26,7 @@ class Exported:
         folder: Where.
         sizes: The name of each file -> its bytes.
         step: Of the parameters.
+        choice: What they are, ``config.train.choice``.
         evaluations: Names of the evaluations whose scores are in the card.
         rounding: What storing the parameters in another type than float32 changes; None if they are float32.
     """
@@ -33,6 +34,7 @@ class Exported:
     folder: Path
     sizes: dict[str, int]
     step: int
+    choice: str
     evaluations: Sequence[str]
     rounding: Rounding | None
 
@@ -64,7 +66,14 @@ def export(run: RunDirectory, folder: str | os.PathLike[str], *, dtype: str = "f
         write_card(unfinished / CARD, trained, evaluations, starts=starts, owner=owner, rounding=rounding)
         sizes = {file.name: file.stat().st_size for file in sorted(unfinished.iterdir())}
     names = [evaluation.name for evaluation in evaluations]
-    return Exported(folder=folder, sizes=sizes, step=trained.step, evaluations=names, rounding=rounding)
+    return Exported(
+        folder=folder,
+        sizes=sizes,
+        step=trained.step,
+        choice=trained.config.train.choice,
+        evaluations=names,
+        rounding=rounding,
+    )
 
 
 def _require_free(folder: Path) -> None:

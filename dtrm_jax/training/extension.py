@@ -52,7 +52,7 @@ def _state(run: RunDirectory, config: Config, total: int) -> tuple[int, bool]:
     """Returns the steps that a run has done, and whether it has come to its end."""
     if not run.all_checkpoints.is_dir():
         return 0, False
-    checkpoints = run.checkpoints(config.train.select_by, read_only=True)
+    checkpoints = run.checkpoints(config.train.ranked_by, read_only=True)
     try:
         step = checkpoints.latest()
         return (0, False) if step is None else (step, step == total or checkpoints.progress(step)["stopped"])

@@ -132,7 +132,7 @@ class Trainer:
 
     def run(self) -> Progress:
         """Trains to the end; see ``train``."""
-        checkpoints = self.run_directory.checkpoints(self.config.train.select_by)
+        checkpoints = self.run_directory.checkpoints(self.config.train.ranked_by)
         try:
             return self._run(checkpoints)
         finally:
@@ -142,7 +142,8 @@ class Trainer:
         state, progress, start = self._start(checkpoints)
         if start == self.total or progress.stopped:
             metric = METRICS[self.config.train.select_by]
-            self._say(f"this run is complete: best dev {metric.title} {metric.shown(progress.best_score)}")
+            which = "last" if self.config.train.select_last else "best"
+            self._say(f"this run is complete: {which} dev {metric.title} {metric.shown(progress.best_score)}")
             return progress
         self._note_start(start)
         with collected_signals() as received:
@@ -245,7 +246,7 @@ class Trainer:
         epoch = epoch_of(self.experiment.plan.epoch_ends, step)
         ranked = self.experiment.task.ranked_metrics
         shown = "  ".join(f"{metric.title} {metric.shown(scores[metric.name])}" for metric in ranked)
-        best = "  (best)" if better else ""
+        best = "  (best)" if better and not self.config.train.select_last else ""
         self._say(f"step {step:>6}  epoch {epoch:>3}  dev {shown}  loss {scores['loss']:.4f}{best}")
         return scores
 
@@ -264,9 +265,10 @@ class Trainer:
         return scores
 
     def _note_score(self, score: float, step: int, progress: Progress) -> bool:
-        """Updates ``progress`` with a dev score; returns whether it is the best so far."""
+        """Updates ``progress`` with a dev score; returns whether it is the best so far, or counts as such."""
         signed = METRICS[self.config.train.select_by].signed
         better = progress.best_score is None or signed(score) > signed(progress.best_score)
+        better |= self.config.train.select_last
         if better:
             progress.best_score, progress.best_step, progress.stale = score, step, 0
         else:

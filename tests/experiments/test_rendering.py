@@ -164,6 +164,14 @@ def test_a_table_says_which_rows_see_the_future(found, monkeypatch):
     assert rendering.markdown(again) == rendering.markdown(mixed)
 
 
+def test_a_table_of_last_checkpoints_says_that_dev_chose_nothing(found):
+    made, _ = found
+    assert "checkpoint is the one with the best dev weighted F1; the test split" in rendering.protocol(made)
+    config = made.config | {"train": made.config["train"] | {"select_last": True, "epochs": 7}}
+    told = rendering.protocol(dataclasses.replace(made, config=config))
+    assert "checkpoint is its last one, after 7 epochs: dev chooses nothing here; the test split" in told
+
+
 def test_a_number_of_the_paper_that_is_of_other_modalities_is_marked(monkeypatch):
     kept = {("u", 0): record(v.U, 0, 0.6), ("ua", 0): record(v.full("ua"), 0, 0.7)}
     monkeypatch.setattr(records, "read", lambda folder, variant, seed, config: kept.get((variant.name, seed)))

@@ -17,8 +17,12 @@ from jax.sharding import Mesh
 
 from dtrm_jax.config import Config
 from dtrm_jax.errors import InputError
+from dtrm_jax.evaluation.run import evaluate_run
+from dtrm_jax.inference.reading import read_trained
+from dtrm_jax.report import write_report
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.log_file import read_records
+from dtrm_jax.run_directory.pruning import prune
 from dtrm_jax.training import loop, meter
 from dtrm_jax.training.step import AXIS
 from tests.runs import assert_same_state, records, saved_state, tiny_run_config
@@ -229,6 +233,24 @@ def test_early_stopping_ends_the_run_and_it_stays_ended(cache, tmp_path):
     assert saved_state(tmp_path, "best")[0] == records(tmp_path, "dev")[0]["step"], "of equals, the earliest is best"
     loop.train(config, str(tmp_path))
     assert len(records(tmp_path, "dev")) == 3
+
+
+def test_the_last_checkpoint_is_taken_where_dev_cannot_choose(cache, tmp_path, capsys):
+    config = tiny_run_config(cache)
+    # Nothing is learned, so that by its score the first checkpoint would be the best.
+    config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 0.0
+    config.train.epochs, config.train.select_last = 2, True
+    progress = loop.train(config, str(tmp_path)).progress
+    first, last = (record["step"] for record in records(tmp_path, "dev"))
+    run = RunDirectory(tmp_path)
+    assert progress.best_step == last == read_trained(run).step > first and not progress.stopped
+    assert [int(folder.name) for folder in run.all_checkpoints.iterdir() if folder.name.isdecimal()] == [last]
+    assert "(best)" not in capsys.readouterr().out
+    evaluate_run(run, split="dev")
+    assert (
+        f"step {last}, the last one, chosen by no score (weighted F1 on dev: " in write_report(run, "dev").read_text()
+    )
+    assert prune(run).step == last == read_trained(run).step
 
 
 def test_evaluation_every_n_steps_and_at_the_end(cache, tmp_path):
