@@ -24,8 +24,9 @@ def protocol(outcome: Outcome) -> str:
     counts = sorted({len(row.seeds) for row in rows})
     seeds = "1 seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
     spread = "" if counts == [1] else ", mean ± standard deviation"
+    name = config["name"] if outcome.corpus == "table" else outcome.corpus  # of one's own
     parts = [
-        f"{outcome.corpus.upper()} test, {outcome.conversations} conversations, {outcome.turns} turns; "
+        f"{name.upper()} test, {outcome.conversations} conversations, {outcome.turns} turns; "
         f"{outcome.encoder}, K = {config['tokens']['window']}; {seeds} "
         f"a row{spread}.",
         f"{_selection(outcome)}; the test split chooses nothing. {_causality(rows)}",
