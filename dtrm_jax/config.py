@@ -110,6 +110,9 @@ class PackingConfig:
     # Upper bound of the mean number of utterances in a pack; grows to the longest conversation. It keeps the number of
     # steps alike between models whose sequences differ in length, such as the rows of a table.
     utterances: int = setting(128, low=1, high=2**20)
+    # Largest number of conversations in a pack that is trained on; 0 sets no bound. A pack has room for the largest
+    # conversation all the same, so that an epoch of small ones takes longer: it has more steps of the same size.
+    conversations: int = setting(0, low=0, high=2**20, since="0.3.0")
     # Packs per step, over all devices. If there are more of them than devices, gradients are accumulated.
     packs_per_step: int = setting(1, low=1, high=2**16)
 
@@ -227,8 +230,18 @@ class OptimizerConfig:
     weight_decay: float = setting(0.01, low=0, high=LARGE)  # AdamW's decoupled weight decay
     # Whether biases and layer norms decay too, as in a single parameter group of torch.optim.AdamW.
     decay_biases_and_norms: bool = True
-    warmup_steps: int = setting(1200, low=0, high=MANY)  # steps in which the learning rates rise from 0 to their peak
+    # Steps in which the learning rates rise from 0 to their peak. Of a run that has no more steps than that, such as a
+    # short trial, the warm-up is the first tenth, and training says so.
+    warmup_steps: int = setting(1200, low=0, high=MANY)
     gradient_clip: float = setting(0.0, low=0, high=LARGE)  # largest global norm of the gradients; 0 clips nothing
+
+    def warmup(self, total_steps: int) -> int:
+        """Returns the steps of warm-up in a run: as many as are configured, or a tenth of a run without room for them.
+
+        Args:
+            total_steps: Of the whole run.
+        """
+        return self.warmup_steps if self.warmup_steps < total_steps else total_steps // 10
 
 
 @dataclasses.dataclass(kw_only=True)

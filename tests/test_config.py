@@ -73,6 +73,9 @@ def test_the_papers_protocol(name):
     assert config.train.select_by == ("pearson_r" if name == "avec" else "")
     config.model.remat, config.model.modalities = paper.model.remat, paper.model.modalities
     assert (config.model, config.optimizer, config.tokens) == (paper.model, paper.optimizer, paper.tokens)
+    steps = {"meld": 1038, "iemocap": 108, "avec": 57}[name] * config.train.epochs  # a step is a conversation
+    assert config.packing.conversations == config.packing.packs_per_step == 1
+    assert config.optimizer.warmup(steps) == 1200 and steps >= 4 * 1200
 
 
 def test_json_brings_back_the_same_config_with_every_leaf_changed():
@@ -194,6 +197,7 @@ RANGES = {
     "tokens.max_length": (3, 2**17),
     "packing.tokens": (8, 2**24),
     "packing.utterances": (1, 2**20),
+    "packing.conversations": (0, 2**20),
     "packing.packs_per_step": (1, 2**16),
     "model.encoder.hidden_size": (1, 2**16),
     "model.encoder.layers": COUNT,

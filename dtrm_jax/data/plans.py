@@ -59,7 +59,7 @@ def plan_training(examples: Sequence[Example], config: Config) -> TrainPlan:
         config: Budgets, packs per step, epochs and seed.
     """
     shape, seed, lengths = pack_shape(examples, config), config.train.seed, [example.lengths for example in examples]
-    first = first_epoch(lengths, shape, seed)
+    first = first_epoch(lengths, shape, seed, config.packing.conversations)
     shape = _with_own_tokens(shape, first, examples)
     planner = EpochPlanner(
         lengths=lengths,
@@ -67,6 +67,7 @@ def plan_training(examples: Sequence[Example], config: Config) -> TrainPlan:
         shape=shape,
         first=first,
         packs_per_step=config.packing.packs_per_step,
+        conversations=config.packing.conversations,
         seed=seed,
     )
     return TrainPlan(shape, EpochSteps(planner, config.train.epochs), config.packing.packs_per_step)

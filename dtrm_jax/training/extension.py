@@ -62,9 +62,9 @@ def _state(run: RunDirectory, config: Config, total: int) -> tuple[int, bool]:
 
 def describe(extension: Extension, config: Config) -> str:
     """Returns a line on what becomes of the learning rates."""
-    warmup, step = config.optimizer.warmup_steps, extension.after_step
+    step = extension.after_step
     before, now = (
-        f"{100 * float(schedule(1.0, warmup, steps)(step)):.0f} %"
+        f"{100 * float(schedule(1.0, config.optimizer, steps)(step)):.0f} %"
         for steps in (extension.steps_before, extension.steps)
     )
     return (

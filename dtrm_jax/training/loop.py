@@ -33,6 +33,7 @@ from dtrm_jax.training.health import Watch, ailment
 from dtrm_jax.training.log import TrainingLog, progress_bar
 from dtrm_jax.training.loggers import named
 from dtrm_jax.training.meter import Meter, epoch_of
+from dtrm_jax.training.optimizer import describe_schedule
 from dtrm_jax.training.progress import Progress
 from dtrm_jax.training.setup import Experiment, initial_params, prepare, pure_step
 from dtrm_jax.training.signals import Interrupted, collected_signals
@@ -129,6 +130,8 @@ class Trainer:
         devices = f"{self.mesh.size} device{'s' if self.mesh.size > 1 else ''} ({jax.default_backend()})"
         epochs = len(plan.epoch_ends)
         print(f"{self.total} steps in {epochs} epoch{'s' if epochs > 1 else ''} on {devices}")
+        for line in describe_schedule(self.config.optimizer, self.total):
+            print(line)
 
     def run(self) -> Progress:
         """Trains to the end; see ``train``."""

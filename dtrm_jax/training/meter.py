@@ -55,7 +55,7 @@ class Meter:
         self._epoch_ends, total = experiment.plan.epoch_ends, len(experiment.plan.steps)
         settings = experiment.config.optimizer
         self._rates = {
-            name: optimizer_lib.schedule(peak, settings.warmup_steps, total)
+            name: optimizer_lib.schedule(peak, settings, total)
             for name, peak in (
                 ("learning_rate", settings.learning_rate),
                 ("encoder_learning_rate", settings.encoder_learning_rate),

@@ -9,13 +9,9 @@ import optax
 from dtrm_jax.config import OptimizerConfig
 
 
-def schedule(peak: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
-    """Linear from 0 to ``peak`` over the warm-up, then linear to 0 at ``total_steps``.
-
-    A warm-up longer than the run is cut to a tenth of it, so that a short trial run still learns.
-    """
-    if warmup_steps >= total_steps:
-        warmup_steps = total_steps // 10
+def schedule(peak: float, config: OptimizerConfig, total_steps: int) -> optax.Schedule:
+    """Linear from 0 to ``peak`` over the warm-up (``OptimizerConfig.warmup``), then linear to 0 at ``total_steps``."""
+    warmup_steps = config.warmup(total_steps)
     return optax.schedules.join_schedules(
         [
             optax.schedules.linear_schedule(0.0, peak, warmup_steps),
@@ -23,6 +19,19 @@ def schedule(peak: float, warmup_steps: int, total_steps: int) -> optax.Schedule
         ],
         [warmup_steps],
     )
+
+
+def describe_schedule(config: OptimizerConfig, total_steps: int) -> list[str]:
+    """Returns what becomes of the learning rates in a run, and a line if the warm-up is not what it should be."""
+    warmup = config.warmup(total_steps)
+    rise = f"rise until step {warmup} and" if warmup else "begin at their peak and"
+    lines = [f"the learning rates {rise} fall to 0 until step {total_steps}"]
+    wanted = f"config.optimizer.warmup_steps={config.warmup_steps}"
+    if warmup < config.warmup_steps:
+        lines.append(f"look at this: {wanted} has no room in {total_steps} steps; warm-up is the first tenth of them")
+    elif 2 * warmup > total_steps:
+        lines.append(f"look at this: {wanted} is more than half of {total_steps} steps")
+    return lines
 
 
 def part_of(params: Any, encoder_parts: Collection[str]) -> Any:
@@ -61,7 +70,7 @@ def build_optimizer(
 
     def adamw(peak: float) -> optax.GradientTransformation:
         return optax.adamw(
-            schedule(peak, config.warmup_steps, total_steps),
+            schedule(peak, config, total_steps),
             b1=config.b1,
             b2=config.b2,
             eps=config.eps,

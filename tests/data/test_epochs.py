@@ -9,6 +9,7 @@ import pytest
 from dtrm_jax.batch import PackShape
 from dtrm_jax.data.packing import PlannedPack, build_planned, epoch_order, plan_packs
 from dtrm_jax.data.packing import epochs as epochs_module
+from dtrm_jax.data.packing import plan as plan_module
 from dtrm_jax.data.packing.epochs import EpochPlanner, EpochSteps, first_epoch
 from tests.factories import sized
 
@@ -17,12 +18,18 @@ RANDOM = np.random.default_rng(0)
 LENGTHS = [RANDOM.integers(2, 14, RANDOM.integers(1, 4)).tolist() for _ in range(31)]
 
 
-def planner(lengths=LENGTHS, shape=SHAPE, packs_per_step=1, seed=5, **settings):
+def planner(lengths=LENGTHS, shape=SHAPE, packs_per_step=1, seed=5, conversations=0, **settings):
     if "first" not in settings:
-        settings["first"] = first_epoch(lengths, shape, seed)
+        settings["first"] = first_epoch(lengths, shape, seed, conversations)
     own_counts = [0] * len(lengths)
     return EpochPlanner(
-        lengths=lengths, own_counts=own_counts, shape=shape, packs_per_step=packs_per_step, seed=seed, **settings
+        lengths=lengths,
+        own_counts=own_counts,
+        shape=shape,
+        packs_per_step=packs_per_step,
+        conversations=conversations,
+        seed=seed,
+        **settings,
     )
 
 
@@ -46,6 +53,24 @@ def test_every_epoch_has_as_many_steps_and_every_conversation_once(packs_per_ste
             expected = [length for index in pack.members for length in LENGTHS[index]]
             owners = batch.sequence_ids_T[batch.sequence_ids_T >= 0]
             assert np.bincount(owners, minlength=len(expected)).tolist() == expected
+
+
+@pytest.mark.parametrize("conversations", [1, 2, 3])
+def test_a_pack_has_no_more_conversations_than_it_may(conversations):
+    planned = planner(shape=PackShape(((13, 9),), 31), conversations=conversations)
+    together = set()
+    for epoch in range(6):
+        packs = members(planned.plan(epoch))
+        assert sorted(itertools.chain(*packs)) == list(range(31))
+        assert max(map(len, packs)) == conversations and len(packs) == -(-31 // conversations)
+        together.add(frozenset(map(frozenset, packs)))
+    assert len(together) == (1 if conversations == 1 else 6)
+
+
+def test_of_many_open_packs_one_with_room_for_a_conversation_stays_open(monkeypatch):
+    monkeypatch.setattr(plan_module, "_OPEN", 3)
+    packs = plan_packs([[2, 3]] * 20, range(20), PackShape(((30, 30),), 99), conversations=2)
+    assert [pack.members for pack in packs] == [(index, index + 1) for index in range(0, 20, 2)]
 
 
 def test_an_epoch_follows_from_seed_and_number_alone():
@@ -80,7 +105,7 @@ def drawn(monkeypatch, counts):
         draws.append(draw)
         return list(range(len(lengths)))
 
-    def packs(lengths, order, shape, own_counts=None):
+    def packs(lengths, order, shape, own_counts=None, conversations=0):
         parts = np.array_split(order, counts[len(draws) - 1])
         return [PlannedPack(tuple(part.tolist()), ((0,),) * len(part)) for part in parts]
 
@@ -90,7 +115,7 @@ def drawn(monkeypatch, counts):
 
 
 def test_an_epoch_of_more_packs_than_the_first_is_drawn_again(monkeypatch):
-    first = first_epoch(LENGTHS, SHAPE, 5)
+    first = first_epoch(LENGTHS, SHAPE, 5, 0)
     draws = drawn(monkeypatch, [len(first) + 2, len(first) + 1, len(first)])
     steps = planner(first=first).plan(1)
     assert draws == [0, 1, 2] and len(steps) == len(first)
@@ -98,7 +123,7 @@ def test_an_epoch_of_more_packs_than_the_first_is_drawn_again(monkeypatch):
 
 
 def test_an_epoch_of_which_no_draw_has_as_few_packs_takes_those_of_the_first(monkeypatch):
-    first = first_epoch(LENGTHS, SHAPE, 5)
+    first = first_epoch(LENGTHS, SHAPE, 5, 0)
     drawn(monkeypatch, [len(first) + 1] * 5)
     steps = planner(first=first).plan(2)
     assert sorted(members(steps)) == sorted(pack.members for pack in first)

@@ -25,8 +25,9 @@ def plan(packs_per_step=3, epochs=4, seed=5):
         lengths=LENGTHS,
         own_counts=[example.own_count for example in CONVERSATIONS],
         shape=SHAPE,
-        first=first_epoch(LENGTHS, SHAPE, seed),
+        first=first_epoch(LENGTHS, SHAPE, seed, 0),
         packs_per_step=packs_per_step,
+        conversations=0,
         seed=seed,
     )
     return TrainPlan(SHAPE, EpochSteps(planner, epochs), packs_per_step)

@@ -7,6 +7,7 @@ import signal
 import numpy as np
 import pytest
 
+from dtrm_jax.config import OptimizerConfig
 from dtrm_jax.errors import InputError
 from dtrm_jax.models import ARCHITECTURES
 from dtrm_jax.run_directory import Extension, RunDirectory
@@ -56,7 +57,8 @@ def test_rates_go_up_to_those_of_the_longer_run_and_down_to_zero(ended, longer):
     rates = {record["step"]: record["learning_rate"] for record in records(longer)}
     assert sorted(rates) == list(range(1, total + 1)), "every step once"
     for step, rate in rates.items():
-        assert rate == pytest.approx(float(schedule(3e-3, 2, last if step <= last else total)(step - 1)), rel=1e-5)
+        of = schedule(3e-3, OptimizerConfig(warmup_steps=2), last if step <= last else total)
+        assert rate == pytest.approx(float(of(step - 1)), rel=1e-5)
     assert [record["epoch"] for record in records(longer, "dev")] == [1, 2, 3, 4]
     before, after = saved_state(ended)[1], saved_state(longer)[1]
     assert any("count" in path and int(after[path]) == total for path in after), "the optimizer goes on counting"
@@ -127,10 +129,12 @@ def test_it_is_said_what_becomes_of_the_learning_rates(ended, cache, tmp_path, c
     loop.train(_config(cache, 4), str(workdir))
     step = saved_state(ended)[0]
     share = round(100 * (2 * step - step) / (2 * step - 2))
+    said = capsys.readouterr().out
     assert (
         f"4 epochs instead of 2: the learning rates, at 0 % of their peak after step {step}, go on at {share} %, as in "
         f"a run of {2 * step} steps, and reach 0 at its end\n"
-    ) in capsys.readouterr().out
+    ) in said
+    assert f"the learning rates rise until step 2 and fall to 0 until step {2 * step}\n" in said
 
 
 def test_a_run_that_early_stopping_ended_goes_on(cache, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import OptimizerConfig
 from dtrm_jax.models.interface import Model
-from dtrm_jax.training.optimizer import build_optimizer, decay_mask, part_of, schedule
+from dtrm_jax.training.optimizer import build_optimizer, decay_mask, describe_schedule, part_of, schedule
 from tests.factories import assert_trees_close, param_shapes, tiny_config, tiny_model
 
 CONFIG = OptimizerConfig(encoder_learning_rate=0.03, learning_rate=0.5, weight_decay=0.1, warmup_steps=0)
@@ -63,15 +63,20 @@ def adamw(params, gradients, rate_of_step, config, decays):
     return history
 
 
+def warmed(warmup_steps, total_steps):
+    """Returns a schedule with the peak 0.6."""
+    return schedule(0.6, OptimizerConfig(warmup_steps=warmup_steps), total_steps)
+
+
 def test_schedule_at_its_corners():
-    rate = schedule(0.6, warmup_steps=20, total_steps=100)
+    rate = warmed(20, 100)
     expected = {0: 0.0, 1: 0.03, 10: 0.3, 20: 0.6, 60: 0.3, 90: 0.075, 99: 0.0075, 100: 0.0, 150: 0.0}
     for step, value in expected.items():
         assert float(rate(step)) == pytest.approx(value, abs=1e-7), step
 
 
 def test_schedule_of_the_paper():
-    rate = schedule(6e-6, warmup_steps=1200, total_steps=5000)
+    rate = schedule(6e-6, OptimizerConfig(), total_steps=5000)
     assert float(rate(0)) == 0
     assert float(rate(600)) == pytest.approx(3e-6)
     assert float(rate(1200)) == pytest.approx(6e-6)
@@ -80,22 +85,41 @@ def test_schedule_of_the_paper():
 
 
 def test_without_warmup_the_first_step_has_the_full_rate():
-    rate = schedule(0.6, warmup_steps=0, total_steps=10)
+    rate = warmed(0, 10)
     assert float(rate(0)) == pytest.approx(0.6)
     assert float(rate(5)) == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("warmup", [50, 51, 1200])
 def test_a_warmup_longer_than_the_run_is_cut_to_a_tenth(warmup):
-    rate = schedule(0.6, warmup_steps=warmup, total_steps=50)
+    rate = warmed(warmup, 50)
     assert float(rate(5)) == pytest.approx(0.6)
     assert float(rate(50)) == 0
-    assert float(schedule(0.6, 49, 50)(49)) == pytest.approx(0.6)
+    assert float(warmed(49, 50)(49)) == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("total", [1, 2, 9])
 def test_the_shortest_runs_learn(total):
-    assert float(schedule(0.6, 1200, total)(0)) == pytest.approx(0.6)
+    assert float(warmed(1200, total)(0)) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    ("warmup", "total", "lines"),
+    [
+        (1200, 6000, ["rise until step 1200 and fall to 0 until step 6000"]),
+        (0, 40, ["begin at their peak and fall to 0 until step 40"]),
+        (20, 40, ["rise until step 20 and fall to 0 until step 40"]),
+        (21, 40, ["rise until step 21 and fall to 0 until step 40", "warmup_steps=21 is more than half of 40 steps"]),
+        (39, 40, ["rise until step 39 and fall to 0 until step 40", "warmup_steps=39 is more than half of 40 steps"]),
+        (40, 40, ["rise until step 4 and fall to 0 until step 40", "warmup_steps=40 has no room in 40 steps; warm"]),
+        (1200, 9, ["begin at their peak and fall to 0 until step 9", "warmup_steps=1200 has no room in 9 steps; warm"]),
+    ],
+)
+def test_what_becomes_of_the_warmup_is_said(warmup, total, lines):
+    found = describe_schedule(OptimizerConfig(warmup_steps=warmup), total)
+    assert len(found) == len(lines) and all(words in line for words, line in zip(lines, found, strict=True))
+    assert found[0].startswith("the learning rates ")
+    assert all(line.startswith("look at this: config.optimizer.") for line in found[1:])
 
 
 def test_every_parameter_of_the_model_has_a_part():

@@ -32,6 +32,7 @@ class EpochPlanner:
         shape: Shape of every pack.
         first: The packs of the first epoch, before they are put in order: ``first_epoch``.
         packs_per_step: Q.
+        conversations: The most of a pack; 0 for any number of them.
         seed: Of the order.
     """
 
@@ -40,6 +41,7 @@ class EpochPlanner:
     shape: PackShape
     first: Sequence[PlannedPack]
     packs_per_step: int
+    conversations: int
     seed: int
 
     @property
@@ -65,7 +67,7 @@ class EpochPlanner:
             return self.first
         for draw in range(_DRAWS):
             order = epoch_order(self.lengths, self.seed, epoch, draw)
-            packs = plan_packs(self.lengths, order, self.shape, self.own_counts)
+            packs = plan_packs(self.lengths, order, self.shape, self.own_counts, self.conversations)
             if len(packs) <= most:
                 return packs
         return self.first
@@ -110,9 +112,9 @@ class EpochSteps(Sequence[Step]):
         return planned.result()
 
 
-def first_epoch(lengths: Sequence[Sequence[int]], shape: PackShape, seed: int) -> list[PlannedPack]:
+def first_epoch(lengths: Sequence[Sequence[int]], shape: PackShape, seed: int, conversations: int) -> list[PlannedPack]:
     """Returns the packs of the first epoch, before they are put in order; how many they are is known from them."""
-    return plan_packs(lengths, epoch_order(lengths, seed, epoch=0), shape)
+    return plan_packs(lengths, epoch_order(lengths, seed, epoch=0), shape, conversations=conversations)
 
 
 def _split(packs: Sequence[PlannedPack], number: int) -> list[PlannedPack]:

@@ -33,7 +33,9 @@ class PlannedPack:
 class PackFiller:
     """Places the sequences of one pack by best fit: each goes into the row with the least room that still holds it."""
 
-    def __init__(self, shape: PackShape):
+    def __init__(self, shape: PackShape, conversations: int = 0):
+        """Starts an empty pack, for at most so many conversations; 0 sets no bound."""
+        self.conversations_left = conversations or shape.utterances
         self.tokens_left = shape.tokens
         self.utterances_left = shape.utterances
         self.own_left = shape.own_tokens or shape.tokens
@@ -46,9 +48,10 @@ class PackFiller:
         self._rows.sort()
 
     @property
-    def room(self) -> tuple[int, int, int, int]:
-        """What is left: tokens, utterances, own tokens, and the token slots of the emptiest row."""
-        return self.tokens_left, self.utterances_left, self.own_left, self._rows[-1][0] if self._rows else 0
+    def room(self) -> tuple[int, int, int, int, int]:
+        """What is left: tokens, utterances, own tokens, the token slots of the emptiest row, and conversations."""
+        emptiest = self._rows[-1][0] if self._rows else 0
+        return self.tokens_left, self.utterances_left, self.own_left, emptiest, self.conversations_left
 
     def add(self, lengths: Sequence[int], own: int = 0) -> list[int] | None:
         """Places all sequences of a conversation, or none.
@@ -63,6 +66,8 @@ class PackFiller:
         tokens = sum(lengths)
         if len(lengths) > self.utterances_left or tokens > self.tokens_left or own > self.own_left:
             return None
+        if not self.conversations_left:
+            return None
         rows, starts = list(self._rows), [0] * len(lengths)
         for index in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
             length = lengths[index]
@@ -75,6 +80,7 @@ class PackFiller:
             starts[index] = start
             bisect.insort(rows, (free - length, start + length))
         self._rows = rows
+        self.conversations_left -= 1
         self.utterances_left -= len(lengths)
         self.tokens_left -= tokens
         self.own_left -= own
@@ -84,10 +90,11 @@ class PackFiller:
 class _OpenPacks:
     """The packs that still take conversations, the oldest first; when there are too many, the fullest is closed."""
 
-    def __init__(self, shape: PackShape):
-        self._shape, self._fullness = shape, 0 if shape.tokens else 1
+    def __init__(self, shape: PackShape, conversations: int):
+        self._shape, self._conversations = shape, conversations
+        self._fullness = 4 if conversations else 0 if shape.tokens else 1
         self._packs: list[tuple[int, PackFiller]] = []  # (number, filler)
-        self._room_OxX = np.zeros((_OPEN, 4), np.int64)  # ``PackFiller.room`` of each
+        self._room_OxX = np.zeros((_OPEN, 5), np.int64)  # ``PackFiller.room`` of each
         self.opened = 0
 
     def add(self, lengths: Sequence[int], own: int, needs_X: np.ndarray) -> tuple[int, list[int]] | None:
@@ -107,7 +114,7 @@ class _OpenPacks:
             if (starts := filler.add(lengths, own)) is not None:
                 break
         else:
-            number, filler = self.opened, PackFiller(self._shape)
+            number, filler = self.opened, PackFiller(self._shape, self._conversations)
             if (starts := filler.add(lengths, own)) is None:
                 return None
             if len(self._packs) == _OPEN:
@@ -129,6 +136,7 @@ def plan_packs(
     order: Sequence[int],
     shape: PackShape,
     own_counts: Sequence[int] | None = None,
+    conversations: int = 0,
 ) -> list[PlannedPack]:
     """Assigns conversations to packs, each to the first open pack that holds it (first fit).
 
@@ -141,14 +149,15 @@ def plan_packs(
         order: The order in which conversations are placed; every index of ``lengths`` to be packed, once.
         shape: Shape of every pack.
         own_counts: Every conversation's own tokens, for a shape that bounds them.
+        conversations: The most of a pack; 0 sets no bound.
 
     Raises:
         ValueError: A conversation does not fit into an empty pack.
     """
-    open_packs, packs = _OpenPacks(shape), []
+    open_packs, packs = _OpenPacks(shape, conversations), []
     for index in order:
         sequences, own = lengths[index], own_counts[index] if own_counts is not None else 0
-        needs_X = np.array((sum(sequences), len(sequences), own, max(sequences)))
+        needs_X = np.array((sum(sequences), len(sequences), own, max(sequences), 1))
         placed = open_packs.add(sequences, own, needs_X)
         if placed is None:
             raise ValueError(f"conversation {index} with {sum(sequences)} tokens does not fit into {shape}")
