@@ -30,3 +30,31 @@ class CLSTMConfig:
     # How many turns the attention reaches in both directions; IEMOCAP's longest conversation has 110.
     attention_window: int = setting(128, **_TURNS)
     dropout: float = setting(0.25, **_SHARE)  # dropout between the layers of the LSTM and before the outputs
+
+
+@dataclasses.dataclass(kw_only=True)
+class DialogueRNNConfig:
+    """DialogueRNN (``model.architecture=dialogue_rnn``)."""
+
+    # Whether all states are computed from the last turn, too (BiDialogueRNN). Then it is not causal.
+    bidirectional: bool = True
+    # Attention to earlier global states: general (asked by the turn) | simple (the same for every turn).
+    context: str = setting("general", choices=("general", "simple"))
+    # How many global states it reaches back; IEMOCAP's longest conversation has 110.
+    window: int = setting(128, **_TURNS)
+    active_listener: bool = False  # whether the states of parties who listen change, too
+    # States of parties. If a conversation has more speakers, those who are the last to speak up share one. MELD's
+    # conversations have nine at most.
+    parties: int = setting(9, low=1, high=1000)
+    # Attention over the emotion states of the whole conversation: none | general2 (matching attention). With it, the
+    # model is not causal.
+    attention: str = setting("general2", choices=("none", "general2"))
+    attention_window: int = setting(128, **_TURNS)  # how many turns that attention reaches in both directions
+    global_width: int = setting(500, **_WIDTH)  # width of the global state
+    party_width: int = setting(500, **_WIDTH)  # width of a party's state
+    emotion_width: int = setting(300, **_WIDTH)  # width of the emotion state, in each direction
+    hidden: int = setting(300, **_WIDTH)  # width of the layer before the outputs, for each direction
+    activation: str = setting("relu", choices=("relu", "tanh"))  # of that layer
+    recurrent_dropout: float = setting(0.1, **_SHARE)  # dropout of every new state
+    state_dropout: float = setting(0.25, **_SHARE)  # dropout of the emotion states that are read
+    dropout: float = setting(0.1, **_SHARE)  # dropout before the outputs

@@ -205,6 +205,7 @@ class ModelConfig:
     remat: bool = False  # recomputes each layer in the backward pass: less memory, a third more work
     # The other models, each of which has a section of its own.
     c_lstm: baselines.CLSTMConfig = section(baselines.CLSTMConfig, since="0.3.0")
+    dialogue_rnn: baselines.DialogueRNNConfig = section(baselines.DialogueRNNConfig, since="0.3.0")
 
     @property
     def reads_text(self) -> bool:

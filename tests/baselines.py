@@ -26,6 +26,8 @@ SIZES = {"utterance": 7, "acoustic": 5, "visual": 3}
 # Conversations of uneven lengths, as the speakers of their turns: two, five or three of them, or a single turn.
 CONVERSATIONS = ("ABABBAB", "A", "ABCADEBCEDAAB", "ABBAABBBABA", "ABC")
 SLOTS = 48  # of most packs
+# The programs are small and run a few times: they take longer to compile than to run.
+QUICK_TO_COMPILE = {"xla_backend_optimization_level": 0}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,18 @@ class Case:
 
 
 _C_LSTM = {"layers": 2, "width": 6, "hidden": 9, "dropout": 0.0}
+_DIALOGUE_RNN = {
+    "global_width": 6,
+    "party_width": 5,
+    "emotion_width": 4,
+    "hidden": 8,
+    "window": 20,
+    "attention_window": 20,
+    "recurrent_dropout": 0.0,
+    "state_dropout": 0.0,
+    "dropout": 0.0,
+}
+_ONE_WAY = {"bidirectional": False, "attention": "none"}
 CASES = {
     "c_lstm": Case(architecture="c_lstm", settings=_C_LSTM | {"bidirectional": False}, causal=True, streams=True),
     "c_lstm-both": Case(architecture="c_lstm", settings=_C_LSTM, causal=False),
@@ -71,6 +85,24 @@ CASES = {
     ),
     "c_lstm-m": Case(
         architecture="c_lstm", settings=_C_LSTM | {"hierarchical": True, "layers": 1}, modalities="uav", causal=False
+    ),
+    "dialogue_rnn": Case(
+        architecture="dialogue_rnn",
+        settings=_DIALOGUE_RNN | _ONE_WAY | {"activation": "tanh"},
+        causal=True,
+        streams=True,
+        knows_speakers=True,
+    ),
+    # A window shorter than the conversations, and more speakers than parties.
+    "dialogue_rnn-listener": Case(
+        architecture="dialogue_rnn",
+        settings=_DIALOGUE_RNN | _ONE_WAY | {"active_listener": True, "context": "simple", "window": 4, "parties": 3},
+        causal=True,
+        streams=True,
+        knows_speakers=True,
+    ),
+    "dialogue_rnn-both": Case(
+        architecture="dialogue_rnn", settings=_DIALOGUE_RNN, modalities="ua", causal=False, knows_speakers=True
     ),
 }
 
@@ -156,7 +188,8 @@ def compiled(name: str) -> Compiled:
     def total(params: Any, features: Any, batch: Batch, weights: Array) -> Array:
         return (outputs(params, features, batch) * weights).sum()
 
-    forward, gradient = jax.jit(outputs), jax.jit(jax.grad(total, argnums=(0, 1)))
+    forward = jax.jit(outputs, compiler_options=QUICK_TO_COMPILE)
+    gradient = jax.jit(jax.grad(total, argnums=(0, 1)), compiler_options=QUICK_TO_COMPILE)
     return Compiled(
         model,
         params,

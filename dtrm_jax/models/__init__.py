@@ -4,6 +4,7 @@ from dtrm_jax.batch import PackShape
 from dtrm_jax.config import Config
 from dtrm_jax.errors import chosen
 from dtrm_jax.models.baselines.c_lstm import CLSTM
+from dtrm_jax.models.baselines.dialogue_rnn import DialogueRNN
 from dtrm_jax.models.dialogue_trm.model import DialogueTRM
 from dtrm_jax.models.encoders.family import Encoder
 from dtrm_jax.models.interface import Model
@@ -11,6 +12,7 @@ from dtrm_jax.models.interface import Model
 ARCHITECTURES: dict[str, type[Model]] = {
     "dialogue_trm": DialogueTRM,
     "c_lstm": CLSTM,
+    "dialogue_rnn": DialogueRNN,
 }
 
 

@@ -54,7 +54,7 @@ class CLSTM(Baseline):
         """Returns the logits, or real values, of every utterance slot of one pack."""
         own = self.config.c_lstm
         vectors = self.inputs(batch, deterministic=deterministic)
-        lanes = ways(batch.conversation_U, both=own.bidirectional)
+        lanes = ways(batch, both=own.bidirectional)
 
         def layer(x_UxI: Array, name: str) -> Array:
             return Bidirectional("lstm", own.width, own.bidirectional, name=name)(x_UxI, lanes)

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from dtrm_jax.batch import Array
-from dtrm_jax.models.layers.lanes import Lanes, in_lanes, last_state, recur
+from dtrm_jax.batch import Array, Batch
+from dtrm_jax.models.layers.lanes import Lanes, NotingStep, Step, in_lanes, last_state, recur, recur_noting
 from dtrm_jax.models.layers.memory import MEMORY, goes_on
 
 
@@ -46,18 +46,24 @@ class Cell(NamedTuple):
 
 
 class _Uniform(nn.Module):
-    """The parameters of an affine map, which begin as in PyTorch's cells: uniform within ``1 / sqrt(width)``."""
+    """The parameters of an affine map of a cell."""
 
     features: int
     width: int
 
     @nn.compact
     def __call__(self, inputs: int) -> Affine:
-        def uniform(key: Array, shape: tuple[int, ...]) -> Array:
-            return jax.random.uniform(key, shape, minval=-(self.width**-0.5), maxval=self.width**-0.5)
+        kernel = self.param("kernel", uniform(self.width), (inputs, self.features))
+        return Affine(kernel, self.param("bias", uniform(self.width), (self.features,)))
 
-        kernel = self.param("kernel", uniform, (inputs, self.features))
-        return Affine(kernel, self.param("bias", uniform, (self.features,)))
+
+def uniform(width: int) -> nn.initializers.Initializer:
+    """Returns PyTorch's initial values of cells and of small layers: uniform within ``1 / sqrt(width)``."""
+
+    def draw(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, minval=-(width**-0.5), maxval=width**-0.5)
+
+    return draw
 
 
 class GRUCell(nn.Module):
@@ -92,7 +98,7 @@ class LSTMCell(nn.Module):
         return Cell(_Uniform(**sizes, name="inputs")(inputs), _Uniform(**sizes, name="hidden")(self.width))
 
 
-def gru(hidden: Affine, h: Float[Array, "N D"], projected: Float[Array, "N Y"]) -> Float[Array, "N D"]:
+def gru(hidden: Affine, h: Float[Array, "... D"], projected: Float[Array, "... Y"]) -> Float[Array, "... D"]:
     """Returns the state after a turn (Cho et al., 2014), as ``torch.nn.GRUCell``.
 
     ``r = sigmoid(x_r + h_r)``, ``z = sigmoid(x_z + h_z)``, ``n = tanh(x_n + r h_n)``, ``h' = (1 - z) n + z h``.
@@ -100,7 +106,7 @@ def gru(hidden: Affine, h: Float[Array, "N D"], projected: Float[Array, "N Y"]) 
     Args:
         hidden: ``Cell.hidden``; gives ``h_r, h_z, h_n``.
         h: The state before it.
-        projected: ``Cell.inputs`` of the turn: ``x_r, x_z, x_n``.
+        projected: ``Cell.inputs`` of the turn: ``x_r, x_z, x_n``; leading axes may be of size 1.
     """
     width = h.shape[-1]
     from_state = hidden(h)
@@ -169,7 +175,9 @@ class Recurrent(nn.Module):
         return h_UxD[::-1] if self.backward else h_UxD
 
 
-def follow(module: nn.Module, step: Callable[..., Any], weights: Any, x: Any, lanes: Lanes, zeros: Any) -> Any:
+def follow(
+    module: nn.Module, step: Step, weights: Any, x: Any, lanes: Lanes, zeros: Any, *, name: str = "state"
+) -> Any:
     """``recur`` that begins with zeros, or where a pack goes on with the state after the pack before.
 
     Args:
@@ -179,12 +187,41 @@ def follow(module: nn.Module, step: Callable[..., Any], weights: Any, x: Any, la
         x: As in ``recur``.
         lanes: As in ``recur``.
         zeros: The state before the first turn of a conversation.
+        name: Of the variable of the memory.
     """
     if not goes_on(module):
         return recur(step, weights, x, lanes, zeros)
-    memory = module.variable(MEMORY, "state", lambda: zeros)
+    memory = module.variable(MEMORY, name, lambda: zeros)
     states = recur(step, weights, x, lanes, memory.value)
     memory.value = last_state(states, lanes, memory.value)
+    return states
+
+
+def follow_noting(
+    module: nn.Module, step: NotingStep, weights: Any, x: Any, lanes: Lanes, zeros: Any, nothing_KxD: Array
+) -> Any:
+    """``recur_noting`` that begins with zeros, or where a pack goes on with what is remembered.
+
+    Args:
+        module: Remembers the state and the last K notes.
+        step: As in ``recur_noting``.
+        weights: As in ``recur``.
+        x: As in ``recur``.
+        lanes: As in ``recur``.
+        zeros: The state before the first turn of a conversation.
+        nothing_KxD: Zeros in place of the notes before it.
+
+    Returns:
+        The states after every turn.
+    """
+    if not goes_on(module):
+        return recur_noting(step, weights, x, lanes, zeros, nothing_KxD)[0]
+    state = module.variable(MEMORY, "state", lambda: zeros)
+    notes = module.variable(MEMORY, "notes", lambda: nothing_KxD)
+    states, own_UxD = recur_noting(step, weights, x, lanes, state.value, notes.value)
+    state.value = last_state(states, lanes, state.value)
+    known = jnp.concatenate([notes.value, own_UxD])
+    notes.value = jax.lax.dynamic_slice_in_dim(known, lanes.used_U.sum(), len(nothing_KxD))
     return states
 
 
@@ -200,15 +237,15 @@ class Ways(NamedTuple):
     backward: Lanes
 
 
-def ways(conversation_U: Int[Array, " U"], *, both: bool) -> Ways:
+def ways(batch: Batch, *, both: bool) -> Ways:
     """Returns the lanes of a pack; those of the second direction are computed only where they are needed.
 
     Args:
-        conversation_U: As in ``in_lanes``.
+        batch: The pack. Its first turn may be a later one of its conversation, if the pack goes on.
         both: Whether both directions are needed.
     """
-    forward = in_lanes(conversation_U)
-    return Ways(forward, in_lanes(conversation_U[::-1]) if both else forward)
+    forward = in_lanes(batch.conversation_U, earlier=jnp.asarray(batch.turn_U)[0])
+    return Ways(forward, in_lanes(batch.conversation_U[::-1]) if both else forward)
 
 
 class Bidirectional(nn.Module):

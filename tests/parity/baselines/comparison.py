@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from dtrm_jax.conversation import MODALITIES
-from tests.baselines import CONVERSATIONS, SLOTS, Case, explicit_params, pack
+from tests.baselines import CONVERSATIONS, QUICK_TO_COMPILE, SLOTS, Case, explicit_params, pack
 
 TOLERANCE = 1e-5
 
@@ -53,7 +53,8 @@ def assert_equal(case: Case, module: Transcription, to_torch: ToTorch) -> None:
         rows = model.apply({"params": params}, batch, deterministic=True)[:turns]
         return (rows**2 * weights).sum(), rows
 
-    (_, rows), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+    compiled = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK_TO_COMPILE)
+    (_, rows), gradients = compiled(params)
     np.testing.assert_allclose(np.asarray(rows), theirs.detach().numpy(), rtol=0, atol=TOLERANCE)
     found = to_torch(jax.tree.map(np.asarray, gradients))
     expected = {name: parameter.grad for name, parameter in module.named_parameters()}

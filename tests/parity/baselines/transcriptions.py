@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tests.baselines import Case
-from tests.parity.baselines import c_lstm
+from tests.parity.baselines import c_lstm, dialogue_rnn
 from tests.parity.baselines.comparison import ToTorch, Transcription
 
 
@@ -22,4 +22,5 @@ class Transcribed(NamedTuple):
 
 TRANSCRIPTIONS = {
     "c_lstm": Transcribed(c_lstm.CLSTM, c_lstm.to_torch),
+    "dialogue_rnn": Transcribed(dialogue_rnn.DialogueRNN, dialogue_rnn.to_torch),
 }

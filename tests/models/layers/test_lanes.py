@@ -1,0 +1,154 @@
+"""Recurrence in lanes is recurrence over each conversation alone, whatever a pack holds."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dtrm_jax.models.layers.lanes import Past, in_lanes, last_state, recur, recur_noting
+from tests.golden import explicit
+
+SLOTS, WIDTH, WINDOW = 23, 4, 3
+# The turns of the conversations of a pack.
+PACKS = {
+    "uneven": (5, 1, 9, 2, 3, 1),
+    "one that fills it": (23,),
+    "all of one turn": (1,) * 23,
+    "empty": (),
+    "the longest last": (1, 1, 1, 2, 1, 12),
+}
+
+
+def conversation_of(turns):
+    ids = np.repeat(np.arange(len(turns)), turns)
+    return np.concatenate([ids, np.full(SLOTS - len(ids), -1)]).astype(np.int32)
+
+
+def step(weights, state, x):
+    """A recurrence with two arrays in its state, neither of which is the other."""
+    a, b = state
+    a = jnp.tanh(a @ weights + x + b[:, 0])
+    return a, b * 0.5 + a[:, None]
+
+
+def noting_step(weights, state, x, past):
+    """The state also reads the latest notes, weighted by their age; a note is not the state."""
+    age = jnp.arange(1, WINDOW + 1, dtype=jnp.float32)
+    seen = past.seen_NxK.astype(jnp.float32)
+    read = jnp.einsum("nkd,nk,k->nd", past.notes_NxKxD, seen, age) + 0.1 * seen.sum(axis=1, keepdims=True)
+    a, b = step(weights, state, x + read)
+    return (a, b), a * 2 + x
+
+
+INITIAL = (np.float32(0.3) * np.arange(WIDTH, dtype=np.float32), np.full((2, WIDTH), 0.1, np.float32))
+WEIGHTS, X = explicit.array((WIDTH, WIDTH), 1), explicit.array((SLOTS, WIDTH), 2)
+
+
+def alone(weights, x, initial, conversation_U, *, previous=lambda slot, start: slot - 1):
+    """The same recurrence turn by turn, with the states of each conversation in a list."""
+    states, notes = [], []
+    for slot in range(SLOTS):
+        start = int(np.argmax(conversation_U == conversation_U[slot]))
+        if conversation_U[slot] < 0:
+            states.append(jax.tree.map(jnp.zeros_like, initial))
+            notes.append(jnp.zeros(WIDTH))
+            continue
+        before = previous(slot, start)
+        state = states[before] if before >= start else initial
+        past = notes[max(start, slot - WINDOW) : slot]
+        missing = WINDOW - len(past)
+        rows = jnp.stack([jnp.zeros(WIDTH)] * missing + past) if WINDOW else None
+        seen = np.arange(WINDOW) >= missing
+        batched = jax.tree.map(lambda a: a[None], (state, x[slot]))
+        state, note = noting_step(weights, *batched, Past(rows[None], seen[None]))
+        states.append(jax.tree.map(lambda a: a[0], state))
+        notes.append(note[0])
+    return jax.tree.map(lambda *a: jnp.stack(a), *states), jnp.stack(notes)
+
+
+def weighted(tree):
+    return sum((leaf * np.cos(np.arange(leaf.size)).reshape(leaf.shape)).sum() for leaf in jax.tree.leaves(tree))
+
+
+@functools.partial(jax.jit, static_argnames="lanes")
+def noted(weights, x, initial, conversation_U, lanes):
+    before = jnp.zeros((WINDOW, WIDTH))
+
+    def total(weights, x, initial):
+        found = recur_noting(noting_step, weights, x, in_lanes(conversation_U, lanes), initial, before)
+        return weighted(found), found
+
+    return jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True)(weights, x, initial)
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 40])
+@pytest.mark.parametrize("name", PACKS)
+def test_states_notes_and_gradients_are_those_of_each_conversation_alone(name, lanes):
+    conversation_U = conversation_of(PACKS[name])
+    expected, pull_back = jax.vjp(lambda *a: alone(*a, conversation_U), WEIGHTS, X, INITIAL)
+    cotangents = jax.tree.map(lambda leaf: np.cos(np.arange(leaf.size, dtype=np.float32)).reshape(leaf.shape), expected)
+    (_, found), gradients = noted(WEIGHTS, X, INITIAL, conversation_U, lanes)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+    wanted = pull_back(cotangents)
+    scale = max(1.0, *(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(wanted)))
+    for one, other in zip(jax.tree.leaves(gradients), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(one / scale, other / scale, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 40])
+@pytest.mark.parametrize("name", PACKS)
+def test_every_turn_is_computed_once_and_in_order(name, lanes):
+    turns = PACKS[name]
+    conversation_U = conversation_of(turns)
+    laid = jax.jit(in_lanes, static_argnames="lanes")(conversation_U, lanes=lanes)
+    slots_SxG, steps = np.asarray(laid.slots_SxG), int(laid.steps)
+    assert (slots_SxG[steps:] == SLOTS).all()
+    used = sum(turns)
+    assert sorted(slots_SxG[slots_SxG < SLOTS]) == list(range(used))
+    where = {slot: place for place, slot in np.ndenumerate(slots_SxG) if slot < SLOTS}
+    for slot in range(1, used):
+        if conversation_U[slot] == conversation_U[slot - 1]:
+            (before, lane), (now, same) = where[slot - 1], where[slot]
+            assert same == lane and now == before + 1
+    assert steps <= used / min(lanes, SLOTS) + max(turns, default=0), "longer than it must be"
+    expected = [place for length in turns for place in range(length)]
+    np.testing.assert_array_equal(laid.position_U[:used], expected)
+
+
+def test_a_recurrence_without_notes():
+    conversation_U = conversation_of(PACKS["uneven"])
+    lanes = in_lanes(conversation_U)
+    found = jax.jit(lambda w, x: recur(step, w, x, lanes, INITIAL))(WEIGHTS, X)
+    slot = 0
+    for turns in PACKS["uneven"]:
+        state = jax.tree.map(lambda a: a[None], INITIAL)
+        for _ in range(turns):
+            state = step(WEIGHTS, state, X[slot][None])
+            for one, other in zip(found, state, strict=True):
+                np.testing.assert_allclose(one[slot], other[0], rtol=0, atol=1e-6)
+            slot += 1
+    assert all((leaf[slot:] == 0).all() for leaf in found)
+
+
+def test_a_turn_may_go_on_from_another_than_the_one_before():
+    """Every turn goes on from the last but one: two recurrences in each conversation."""
+    conversation_U = conversation_of(PACKS["uneven"])
+    lanes = in_lanes(conversation_U)
+    skipping = lanes._replace(previous_U=jnp.where(lanes.position_U > 1, jnp.arange(SLOTS) - 2, -1))
+    before = jnp.zeros((WINDOW, WIDTH))
+    found, _ = jax.jit(lambda w, x: recur_noting(noting_step, w, x, skipping, INITIAL, before))(WEIGHTS, X)
+    expected, _ = alone(WEIGHTS, X, INITIAL, conversation_U, previous=lambda slot, start: slot - 2)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("turns", [0, 7])
+def test_the_last_state_is_that_of_the_last_turn(turns):
+    lanes = in_lanes(conversation_of((turns,) if turns else ()))
+    states = recur(step, WEIGHTS, X, lanes, INITIAL)
+    expected = INITIAL if not turns else jax.tree.map(lambda a: a[turns - 1], states)
+    for one, other in zip(last_state(states, lanes, INITIAL), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
