@@ -1,9 +1,11 @@
-"""Computes the golden outputs with PyTorch and transformers: ``python tests/golden/make_goldens.py``.
+"""Computes the golden outputs with PyTorch and transformers: ``python tests/golden/make_goldens.py [NAME...]``.
 
-``tests/models/test_golden.py`` compares our modules with them where neither is installed. Weights and inputs are those
-of ``explicit.py``; only outputs are stored.
+``tests/models/test_golden.py``, and ``tests/models/baselines/test_baselines.py`` for the baselines, compare our modules
+with them where neither is installed. Weights and inputs are those of ``explicit.py``; only outputs are stored. With
+names, only the files are made whose names begin with one of them, such as ``baseline_c_lstm``.
 """
 
+import functools
 import inspect
 import pathlib
 import sys
@@ -16,8 +18,11 @@ from torch import nn
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
+from tests.baselines import CASES, SLOTS, explicit_params  # noqa: E402
 from tests.encoder_families import FAMILIES  # noqa: E402
 from tests.golden import explicit  # noqa: E402
+from tests.parity.baselines.comparison import loaded, run  # noqa: E402
+from tests.parity.baselines.transcriptions import TRANSCRIPTIONS  # noqa: E402
 
 FOLDER = pathlib.Path(__file__).parent
 
@@ -120,17 +125,29 @@ def dialogue_golden() -> dict[str, np.ndarray]:
     }
 
 
+def baseline_golden(name: str) -> dict[str, np.ndarray]:
+    """Outputs of a baseline's transcription."""
+    case = CASES[name]
+    transcription = TRANSCRIPTIONS[case.architecture]
+    params = explicit_params(case.model(SLOTS))
+    return {"outputs": run(loaded(transcription.module(case), params, transcription.to_torch), case).detach().numpy()}
+
+
 def main() -> None:
     """Writes the files beside this one."""
-    for name, golden in (
-        ("bert", bert_golden()),
-        ("deberta_v2", family_golden(explicit.DEBERTA_V2_CONFIG)),
-        ("modernbert", family_golden(explicit.MODERNBERT_CONFIG)),
-        *((f"family_{name}", family_golden(family.config)) for name, family in FAMILIES.items()),
-        ("transformer", transformer_golden()),
-        ("dialogue_trm", dialogue_golden()),
-    ):
-        path = FOLDER / f"{name}.npz"
+    goldens = {
+        "bert": bert_golden,
+        "deberta_v2": lambda: family_golden(explicit.DEBERTA_V2_CONFIG),
+        "modernbert": lambda: family_golden(explicit.MODERNBERT_CONFIG),
+        **{f"family_{name}": functools.partial(family_golden, family.config) for name, family in FAMILIES.items()},
+        "transformer": transformer_golden,
+        "dialogue_trm": dialogue_golden,
+        **{f"baseline_{name}": functools.partial(baseline_golden, name) for name in CASES},
+    }
+    for name, make in goldens.items():
+        if sys.argv[1:] and not name.startswith(tuple(sys.argv[1:])):
+            continue
+        path, golden = FOLDER / f"{name}.npz", make()
         np.savez(path, **golden)
         print(f"{path.name}: {path.stat().st_size} bytes, {', '.join(golden)}")
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from dtrm_jax.settings import leaves
 from tests.baselines import CASES, CONVERSATIONS, QUICK_TO_COMPILE, SLOTS, compiled, pack
 from tests.factories import LABELS
 
+GOLDEN = pathlib.Path(__file__).parents[2] / "golden"
 TOLERANCE = 1e-5
 # One conversation, in which no speaker is alone.
 LONG = CONVERSATIONS[2]
@@ -50,6 +52,16 @@ def test_company_and_order_change_nothing(name):
         for rows in others:
             np.testing.assert_allclose(rows, first, rtol=0, atol=TOLERANCE)
     assert np.abs(np.diff(found[2][1], axis=0)).mean() > 1e-3, "turns differ"
+
+
+@cases
+def test_it_equals_its_transcription_in_pytorch(name):
+    """Stored outputs; ``make parity`` compares gradients as well, live."""
+    batch = pack(CONVERSATIONS)
+    with np.load(GOLDEN / f"baseline_{name}.npz", allow_pickle=False) as file:
+        expected = file["outputs"]
+    found = compiled(name).outputs(batch)[batch.conversation_U >= 0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
 
 @cases
