@@ -13,7 +13,7 @@ from dtrm_jax.data import corpus, readers
 from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis import bootstrap
-from dtrm_jax.experiments import grid, records
+from dtrm_jax.experiments import grid, records, rectified
 from dtrm_jax.experiments.records import Record
 from dtrm_jax.experiments.tables import Column, Row, Table, columns_of
 from dtrm_jax.experiments.variants import Variant
@@ -75,6 +75,8 @@ class Outcome:
         rows: In order.
         shifts: How many turns per conversation have each kind of emotion shift; None if no record says.
         config: What the variants change, without the folders of one machine.
+        rectified: The turns that other modalities rectify (``rectified``); None in most tables.
+        costs: What each run cost, as far as it was measured.
     """
 
     table: str
@@ -89,6 +91,13 @@ class Outcome:
     rows: list[RowOutcome]
     shifts: Mapping[str, float] | None
     config: Mapping[str, Any]
+    rectified: Mapping[str, Any] | None = None
+    costs: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def name(self) -> str:
+        """The corpus, for people; of one's own tables the experiment's name."""
+        return (self.config["name"] if self.corpus == "table" else self.corpus).upper()
 
     @property
     def run(self) -> list[RowOutcome]:
@@ -152,6 +161,8 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         ],
         shifts=_shift_counts(found),
         config=records.settings_of(config),
+        rectified=_rectified(table, runs, dataset, config, records_folder),
+        costs=[record.cost for record in found if record.cost is not None],
     )
 
 
@@ -230,6 +241,25 @@ def _differences(
             both_JxPr = np.concatenate([first_JxPr, statistics(variant)], axis=1)
             result[variant] = bootstrap.mean_differences(both_JxPr, first_JxPr.shape[1], task)[config.train.select_by]
     return result
+
+
+def _rectified(
+    table: Table, runs: Runs, dataset: Dataset, config: Config, records_folder: Path
+) -> dict[str, Any] | None:
+    """Returns ``rectified.between`` the two models of a table that asks for it, where both were run."""
+    first, second = table.rectified or (None, None)
+    if not (runs.get(first) and runs.get(second)):
+        return None
+    test, task = dataset.splits["test"], task_of(dataset.labels, config.data.neutral)
+    _, annotated_N = records.annotations_of(test, task)
+    first_SxN, second_SxN = (
+        {
+            seed: records.predictions_of(record, test, records.file_of(records_folder, variant, seed))
+            for seed, record in runs[variant].items()
+        }
+        for variant in (first, second)
+    )
+    return rectified.between(first_SxN, second_SxN, annotated_N, task.labels.names)
 
 
 def _by_class(found: Sequence[Record]) -> dict[str, list[float]]:

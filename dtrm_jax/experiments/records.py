@@ -29,6 +29,7 @@ from dtrm_jax.json_file import read_json, write_json
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.log_file import read_records
 from dtrm_jax.tasks import METRICS, Task
+from dtrm_jax.user_paths import expanded
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,9 +86,16 @@ class Record:
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """Returns a config as nested dicts, without the folders of one machine."""
+    """Returns a config as nested dicts, without the folders of one machine.
+
+    Of an absolute path to an encoder, or to a run to begin with, the last part is left.
+    """
     settings = config_lib.to_dict(config)
     settings["data"] |= {"source": "", "cache": ""}
+    for section, name in ((settings["model"]["encoder"], "pretrained"), (settings["train"], "init_from")):
+        path = expanded(section[name])
+        if path.is_absolute():
+            section[name] = path.name
     return settings
 
 
@@ -118,7 +126,7 @@ def read(folder: Path, variant: Variant, seed: int, config: Config | None = None
         raise InputError(f"{file}: expected the record of a run: {error}") from error
     if config is None:
         return record
-    if changes := different_settings(record.config, config_lib.to_dict(config), config_lib.to_dict(Config())):
+    if changes := different_settings(record.config, settings_of(config), config_lib.to_dict(Config())):
         raise InputError(f"{file}: the run of this table differs: {changes}; use another --records or --workdir")
     return record
 

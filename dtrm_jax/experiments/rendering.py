@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dtrm_jax.evaluation.analysis import bootstrap
+from dtrm_jax.experiments import rectified
 from dtrm_jax.experiments.outcome import Outcome, RowOutcome
 from dtrm_jax.experiments.tables import Column
 from dtrm_jax.experiments.variants import spelled
@@ -24,9 +25,8 @@ def protocol(outcome: Outcome) -> str:
     counts = sorted({len(row.seeds) for row in rows})
     seeds = "1 seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
     spread = "" if counts == [1] else ", mean ± standard deviation"
-    name = config["name"] if outcome.corpus == "table" else outcome.corpus  # of one's own
     parts = [
-        f"{name.upper()} test, {outcome.conversations} conversations, {outcome.turns} turns; "
+        f"{outcome.name} test, {outcome.conversations} conversations, {outcome.turns} turns; "
         f"{outcome.encoder}, K = {config['tokens']['window']}; {seeds} "
         f"a row{spread}.",
         f"{_selection(outcome)}; the test split chooses nothing. {_causality(rows)}",
@@ -55,8 +55,12 @@ def protocol(outcome: Outcome) -> str:
 
 
 def markdown(outcome: Outcome) -> str:
-    """Returns the title, the table with its columns aligned, and the protocol."""
-    return f"**{outcome.title}**\n\n{markdown_table(cells(outcome))}\n\n{protocol(outcome)}\n"
+    """Returns the title, the table with its columns aligned, and the protocol; then what was rectified, if known."""
+    text = f"**{outcome.title}**\n\n{markdown_table(cells(outcome))}\n\n{protocol(outcome)}\n"
+    found = outcome.rectified
+    if found is None:
+        return text
+    return f"{text}\n{markdown_table(rectified.rows(found, outcome.corpus))}\n\n{rectified.told(found)}\n"
 
 
 def by_class(outcome: Outcome, variant: str) -> str:
@@ -67,7 +71,7 @@ def by_class(outcome: Outcome, variant: str) -> str:
     """
     rows = {row.variant: row for row in outcome.run}
     scores = rows[variant].f1_by_class
-    return "F1 by class: " + ", ".join(f"{name} {_mean(f1, True)}" for name, f1 in scores.items()) + ".\n"
+    return "F1 by class: " + ", ".join(f"{name} {mean(f1, True)}" for name, f1 in scores.items()) + ".\n"
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
@@ -85,13 +89,13 @@ def cells(outcome: Outcome) -> list[list[str]]:
     columns = [["", *(_marked(row) for row in rows)]]
     for column in outcome.columns:
         path, in_percent = column.path, _in_percent(column)
-        columns.append([column.title, *(_mean(row.scores[path], in_percent) for row in rows)])
+        columns.append([column.title, *(mean(row.scores[path], in_percent) for row in rows)])
         columns.append(["paper", *(_of_paper(row, path, in_percent) for row in rows)])
     columns += [
         ["Δ (interval)", *(_difference(row, outcome) for row in rows)],
         ["p", *(_p_value(row) for row in rows)],
-        ["optimum", *(_mean([row.optimum] if row.optimum else [], True) for row in rows)],
-        ["best test epoch", *(_mean(row.best_test_epoch or [], percent) for row in rows)],
+        ["optimum", *(mean([row.optimum] if row.optimum else [], True) for row in rows)],
+        ["best test epoch", *(mean(row.best_test_epoch or [], percent) for row in rows)],
     ]
     used = [column for column in columns if set(column[1:]) - {_NOTHING, _REFERENCE}]
     return [list(row) for row in zip(*used, strict=True)]
@@ -162,11 +166,12 @@ def _moments(values: Sequence[float | None]) -> tuple[float | None, float | None
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
-def _mean(values: Sequence[float | None], percent: bool) -> str:
-    mean, deviation = _moments(values)
-    if mean is None:
+def mean(values: Sequence[float | None], percent: bool) -> str:
+    """Returns the mean of scores and, if there are several, their standard deviation; "-" if there is none."""
+    middle, deviation = _moments(values)
+    if middle is None:
         return _NOTHING
-    shown = f"{100 * mean:.1f}" if percent else f"{mean:.3f}"
+    shown = f"{100 * middle:.1f}" if percent else f"{middle:.3f}"
     if deviation is None:
         return shown
     return f"{shown} ± {100 * deviation:.1f}" if percent else f"{shown} ± {deviation:.3f}"

@@ -53,6 +53,7 @@ class Table:
         columns: Scores of classes; empty for the scores of all turns that papers report (``Task.reported``).
         detailed: Whether ``Task.detailed`` is shown in place of ``Task.reported``.
         needs: Corpora it can be made of; all if empty.
+        rectified: The two models of which the second rectifies turns of the first; None if that is not asked.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Table:
     columns: tuple[Column, ...] = ()
     detailed: bool = False
     needs: tuple[str, ...] = ()
+    rectified: tuple[Variant, Variant] | None = None
 
 
 ACCURACY, WEIGHTED_F1 = (Column(f"test.{name}", METRICS[name].title) for name in SCORED)
@@ -223,7 +225,9 @@ def _short(name: str, modalities: str) -> Table:
         Row(v.U, "+ utterance context", {"iemocap": context}),
     )
     title = "Short utterances (the paper's section 5.5)"
-    return Table(name=name, title=title, rows=rows, references=(v.full(modalities), v.U), columns=SHORT)
+    full = v.full(modalities)
+    pair = (v.U, full) if "u" in modalities and full != v.U else None
+    return Table(name=name, title=title, rows=rows, references=(full, v.U), columns=SHORT, rectified=pair)
 
 
 def _modalities(name: str, modalities: str) -> Table:

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from dtrm_jax.errors import InputError
-from dtrm_jax.experiments import document, rendering
+from dtrm_jax.experiments import document, pages, rendering
+from dtrm_jax.experiments.forest import forest
 from dtrm_jax.experiments.outcome import Outcome
 from dtrm_jax.experiments.tables import NAMES
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "results" / "README.md"]
+PAGES = sorted((ROOT / "docs" / "results").glob("*.md"))
+DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "results" / "README.md", *PAGES]
 OUTCOMES = sorted((ROOT / "results").glob("*/table[2-6].json"))
 
 
@@ -22,18 +24,24 @@ def test_the_results_that_are_told_are_those_that_were_measured(path):
 
 
 def test_the_readme_has_a_table():
-    assert "<!-- results/" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "<!-- main of results -->" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_table_is_told_somewhere():
     """A table with a record but without a reader would be forgotten."""
-    told = {
-        (path.parent / file).resolve()
-        for path in DOCUMENTS
-        for file in re.findall(r"<!-- (\S+\.json) -->", path.read_text(encoding="utf-8"))
-    }
+    names = [page.stem for page in PAGES]
+    told = {folder for name in names for folder in pages.folders_of(name, names, ROOT / "results")}
     tables = {file for name in NAMES for file in (ROOT / "results").glob(f"*/{name}.json")}
-    assert len(tables) >= 8 and tables <= told
+    assert len(tables) >= 8 and {file.parent for file in tables} == told
+    assert all("<!-- all of ../../results -->" in page.read_text(encoding="utf-8") for page in PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_page_is_linked_and_shows_its_plots(page):
+    assert f"](results/{page.name})" in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    for plot in re.findall(r"!\[.*\]\((.*)\)", page.read_text(encoding="utf-8")):
+        file = page.parent / plot
+        assert file.read_text(encoding="utf-8") == forest(pages.read(file.with_suffix(".json"))), "run: make tables"
 
 
 @pytest.fixture
@@ -69,12 +77,15 @@ def test_what_is_wrong_is_one_line(page, capsys):
     before = file.read_text()
     (file.parent / "o/t.json").unlink()
     assert document.main([str(file)]) == 2 and file.read_text() == before
-    assert "page.md: o/t.json: No such file" in capsys.readouterr().err
+    assert re.search(r"page\.md: \S+o/t\.json: No such file", capsys.readouterr().err)
     (file.parent / "o/t.json").write_text(json.dumps(outcome))
     cut = before.replace("<!-- end -->", "", 1)
     file.write_text(cut)
     assert document.main([str(file)]) == 2 and file.read_text() == cut
     assert "page.md: expected <!-- end --> after the block of o/t.json, found none" in capsys.readouterr().err
     file.write_text("<!-- o/t.json classes other -->\n<!-- end -->")
-    with pytest.raises(InputError, match="expected the outcome of a table: KeyError"):
+    with pytest.raises(InputError, match=r"o/t.json: expected a row that was run, found 'other'"):
+        document.updated(file)
+    file.write_text("<!-- all of nowhere -->\n<!-- end -->")
+    with pytest.raises(InputError, match=r"page\.md: expected a folder of records, found no nowhere"):
         document.updated(file)

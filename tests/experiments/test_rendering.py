@@ -11,7 +11,7 @@ import pytest
 
 from dtrm_jax.conversation import Dataset, ValueSpace
 from dtrm_jax.evaluation.analysis import bootstrap
-from dtrm_jax.experiments import grid, outcome, records, rendering, tables
+from dtrm_jax.experiments import grid, outcome, records, rectified, rendering, tables
 from dtrm_jax.experiments import variants as v
 from dtrm_jax.experiments.outcome import Outcome, RowOutcome
 from dtrm_jax.experiments.records import Record
@@ -162,6 +162,54 @@ def test_a_table_says_which_rows_see_the_future(found, monkeypatch):
     assert "the other rows are causal" in rendering.protocol(mixed)
     again = Outcome.from_json(json.loads(json.dumps(mixed.to_json())))
     assert rendering.markdown(again) == rendering.markdown(mixed)
+
+
+def test_turns_that_other_modalities_rectify_are_counted_by_label_and_origin():
+    labels = ("neutral", "sad", "frustrated")
+    true = np.array([0, 0, 0, 2, 1, -1, 2])
+    first = {0: np.array([1, 2, 0, 1, 1, 0, 2]), 1: np.array([1, 0, 0, 0, 1, 0, 2]), 5: true}
+    second = {0: np.array([0, 0, 1, 2, 1, 1, 2]), 1: np.array([0, 0, 0, 2, 0, 1, 2]), 7: true}
+    found = rectified.between(first, second, true, labels)
+    assert found == {
+        "pairs": 2,
+        "labels": list(labels),
+        "rectified": [[0, 2, 1], [0, 0, 0], [1, 1, 0]],
+        "spoiled": [[0, 1, 0], [1, 0, 0], [0, 0, 0]],
+    }
+    assert rectified.rows(found, "iemocap") == [
+        ["label", "share", "paper", "taken for a negative emotion", "paper", "most often taken for"],
+        ["neutral", "60.0", "30.4", "100.0", "85.4", "sad"],
+        ["sad", "0.0", "-", "-", "-", "-"],
+        ["frustrated", "40.0", "27.9", "50.0", "70.5", "neutral"],
+    ]
+    assert rectified.rows(found, "meld")[1] == ["neutral", "60.0", "100.0", "sad"]
+    assert "2 turns, mean of 2 pairs of runs" in rectified.told(found) and "the reverse: 1 turns" in rectified.told(
+        found
+    )
+    assert rectified.between({0: true}, {1: true}, true, labels) is None
+
+
+def test_the_table_of_short_utterances_tells_what_is_rectified(monkeypatch):
+    kept = {(one.name, 0): record(one, 0, right) for one, right in ((v.U, 0.4), (v.full("ua"), 0.8), (v.U_FREE, 0.3))}
+    short = {"one_word": {"accuracy": 0.5}, "texts": {"yeah": {"accuracy": 0.5}}}
+    kept = {key: dataclasses.replace(one, short=short) for key, one in kept.items()}
+    monkeypatch.setattr(records, "read", lambda folder, variant, seed, config: kept.get((variant.name, seed)))
+    config = tiny_config(data__name="iemocap", model__modalities="ua")
+    made = outcome.collect(tables.table("short", "ua"), config, DATASET, range(1), Path("folder"))
+    _, true_N = records.annotations_of(CONVERSATIONS, TASK)
+    u_N, ua_N = (np.concatenate(list(kept[name, 0].predicted.values())) for name in ("u", "ua"))
+    mended = int(((u_N != true_N) & (ua_N == true_N)).sum())
+    assert np.sum(made.rectified["rectified"]) == mended > 0 and made.rectified["pairs"] == 1
+    assert f"right with all modalities: {mended} turns, whose shares" in rendering.markdown(made)
+    # With text alone there is nothing to compare.
+    alone = outcome.collect(tables.table("short", "u"), config, DATASET, range(1), Path("folder"))
+    assert alone.rectified is None and "rectified" not in rendering.markdown(alone)
+
+
+def test_no_path_of_one_machine_is_kept(tmp_path):
+    config = tiny_config(model__encoder__pretrained=str(tmp_path / "mpnet"), train__init_from="runs/meld/u-seed0")
+    kept = records.settings_of(config)
+    assert kept["model"]["encoder"]["pretrained"] == "mpnet" and kept["train"]["init_from"] == "runs/meld/u-seed0"
 
 
 def test_a_table_of_last_checkpoints_says_that_dev_chose_nothing(found):

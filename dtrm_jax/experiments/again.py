@@ -1,0 +1,101 @@
+"""How a table is made again: its command, and what that costs."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from dtrm_jax import config_files
+from dtrm_jax.config import Config, to_dict
+from dtrm_jax.experiments import records
+from dtrm_jax.experiments.grid import duration
+from dtrm_jax.experiments.outcome import Outcome
+from dtrm_jax.settings import flat
+from dtrm_jax.tasks import TASKS
+
+_LEFT_OUT = ("data.source", "data.cache")  # folders of one machine
+_WIDTH = 110  # of a line of a command
+
+
+def base_of(outcome: Outcome) -> tuple[str, dict[str, Any]]:
+    """Returns the config that comes with the package and is nearest to a table's, and what is changed of it."""
+    candidates = {name: _changes(outcome, name) for name in config_files.names()}
+    nearest = min(candidates, key=lambda name: (len(candidates[name]), name != outcome.config["name"], name))
+    return nearest, candidates[nearest]
+
+
+def command(outcome: Outcome, folder: str) -> str:
+    """Returns the command that makes a table, for a shell.
+
+    Args:
+        outcome: The table.
+        folder: Of its records.
+    """
+    name, changes = base_of(outcome)
+    seeds = 1 + max(seed for row in outcome.run for seed in row.seeds)
+    words = ["python", "-m", "dtrm_jax.experiments", outcome.table, f"--config={name}"]
+    if _needs_source(outcome):
+        words.append("--config.data.source=FOLDER")
+    words += [f"--config.{path}={_word(value)}" for path, value in changes.items()]
+    words.append(f"--seeds={seeds}")
+    if len(outcome.run) < len(outcome.rows):
+        words.append(f"--only={','.join(row.variant for row in outcome.run)}")
+    return _broken([*map(shlex.quote, words), f"--records={shlex.quote(folder)}"])
+
+
+def cost(outcome: Outcome) -> str:
+    """Returns in a sentence how long a run took; empty if none was measured."""
+    if not outcome.costs:
+        return ""
+    seconds = sorted(one["seconds"] for one in outcome.costs)
+    shortest, longest = duration(seconds[0]), duration(seconds[-1])
+    took = shortest if shortest == longest else f"{shortest} to {longest}"
+    machines = {f"{one['machine']}, {one['cores']} cores" for one in outcome.costs if one["machine"]}
+    on = f" ({'; '.join(sorted(machines))})" if machines else ""
+    cut = sum(not one["complete"] for one in outcome.costs)
+    runs = sum(len(row.seeds) for row in outcome.run)
+    of = "" if len(seconds) == runs else f", of {len(seconds)} of {runs} runs that were measured"
+    more = f"; {cut} were interrupted and took longer" if cut else ""
+    return f"A run took {took}{on}{of}, while other programs used the machine, too{more}."
+
+
+def _changes(outcome: Outcome, name: str) -> dict[str, Any]:
+    """Returns the settings of a table that differ from a config's, by path."""
+    base = flat(records.settings_of(config_files.load(name)))
+    found = flat(to_dict(Config())) | flat(outcome.config)
+    if not base["train.select_by"] and found["train.select_by"] in {task.default_metric for task in TASKS.values()}:
+        base["train.select_by"] = found["train.select_by"]
+    return {path: value for path, value in found.items() if path not in _LEFT_OUT and base.get(path) != value}
+
+
+def _needs_source(outcome: Outcome) -> bool:
+    """Whether the data is neither generated nor downloaded."""
+    corpus, modalities = (
+        outcome.config["data"]["name"],
+        {letter for row in outcome.run for letter in _letters(row.variant)},
+    )
+    return corpus != "planted" and (corpus != "meld" or modalities != {"u"})
+
+
+def _letters(variant: str) -> str:
+    first = variant.partition("-")[0]
+    return first if set(first) <= set("uav") else "u"
+
+
+def _word(value: Any) -> str:
+    return f"({','.join(map(str, value))})" if isinstance(value, list) else str(value)
+
+
+def _broken(words: list[str]) -> str:
+    """Returns the words in lines, as a shell takes them."""
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + len(word) < _WIDTH:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f"    {word}")
+    return " \\\n".join(lines)
+
+
+def described(values: Mapping[str, Any]) -> str:
+    """Returns the first line of a config's docstring, as its file has it; empty if the config does not come along."""
+    return config_files.summaries().get(values["name"], "")

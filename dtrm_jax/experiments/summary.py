@@ -1,0 +1,80 @@
+"""The one table of the README: both models of the paper on MELD and IEMOCAP, with encoders of two sizes.
+
+A cell is the row of any table of the records that is of this model, corpus and encoder, end to end and by the paper's
+protocol; of several, that with the most seeds.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dtrm_jax.experiments import pages, rendering
+from dtrm_jax.experiments import variants as v
+from dtrm_jax.experiments.outcome import Outcome, RowOutcome
+from dtrm_jax.experiments.tables import WEIGHTED_F1, table
+
+_CORPORA = ("meld", "iemocap")
+_MODELS = {"u": "DialogueTRM-U, text", "ua": "DialogueTRM-M, text and voice"}
+_ENCODERS = {"minilm": "MiniLM, 22.7M", "mpnet": "MPNet, 109.5M"}
+_PAPER = "the paper, BERT-base, 110M"
+_NOTHING, _OTHER = "-", "*"
+
+
+def main_results(results: Path) -> str:
+    """Returns the table in Markdown, with the protocol; a cell that was not run is "-".
+
+    Args:
+        results: The folder of the folders of records.
+    """
+    lines = [["weighted F1 on test", *_ENCODERS.values(), _PAPER]]
+    found = list(_rows(results))
+    for corpus in _CORPORA:
+        for modalities, shown in _MODELS.items():
+            cells = [_cell(found, corpus, modalities, encoder) for encoder in _ENCODERS]
+            lines.append([f"{corpus.upper()}: {shown}", *cells, _of_paper(corpus, modalities)])
+    return f"{rendering.markdown_table(lines)}\n\n{_protocol(lines)}\n"
+
+
+def _protocol(lines: list[list[str]]) -> str:
+    text = (
+        "Mean ± standard deviation over seeds (how many). Dev chooses the checkpoint, test nothing; every labelled "
+        "turn is scored once, and no future turn is seen."
+    )
+    cells = [cell for line in lines[1:] for cell in line[1:]]
+    text += f" {_OTHER} The paper's model takes the face, too." if any(_OTHER in cell for cell in cells) else ""
+    return text + (f' "{_NOTHING}": not run yet.' if _NOTHING in cells else "")
+
+
+def _rows(results: Path) -> Iterator[tuple[str, Outcome, RowOutcome]]:
+    """Yields the rows that may be a cell: end to end, on the corpus as it is published, without later turns."""
+    for folder in sorted(one for one in results.iterdir() if one.is_dir()):
+        if folder.name.endswith("_best"):  # which is more than the paper's model
+            continue
+        for outcome in pages.outcomes(folder).values():
+            config = outcome.config
+            data, reads_text = config["data"], config["model"]["utterance"] == "encoder"
+            as_published = not data.get("labels") and not data.get("test_session")
+            if reads_text and as_published and config["model"].get("architecture", "dialogue_trm") == "dialogue_trm":
+                yield from ((folder.name, outcome, row) for row in outcome.run if row.causal)
+
+
+def _cell(found: list[tuple[str, Outcome, RowOutcome]], corpus: str, modalities: str, encoder: str) -> str:
+    name = v.full(modalities).name
+    fitting = [
+        row.scores[WEIGHTED_F1.path]
+        for _, outcome, row in found
+        if outcome.corpus == corpus
+        and row.variant == name
+        and encoder in outcome.config["model"]["encoder"]["pretrained"].casefold()
+        and WEIGHTED_F1.path in row.scores
+    ]
+    if not fitting:
+        return _NOTHING
+    scores = max(fitting, key=len)  # the first of equals
+    return f"{rendering.mean(scores, percent=True)} ({len(scores)})"
+
+
+def _of_paper(corpus: str, modalities: str) -> str:
+    row = next(row for row in table("table2", modalities).rows if row.variant == v.full(modalities))
+    number = row.paper[corpus][WEIGHTED_F1.path]
+    taken = row.paper_modalities.get(corpus, modalities)
+    return f"{number:.1f}{_OTHER if taken != modalities else ''}"

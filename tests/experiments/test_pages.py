@@ -1,0 +1,127 @@
+"""A folder of records and ``make tables`` are all that a page needs; the README's table finds its cells itself."""
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+
+from dtrm_jax import config_files
+from dtrm_jax.experiments import again, document, grid, pages, records, summary
+from dtrm_jax.settings import flat
+from tests.runs import ROOT
+
+RESULTS = ROOT / "results"
+TABLE3 = pages.read(RESULTS / "meld_minilm" / "table3.json")
+
+
+def stored():
+    """Every table of the project."""
+    folders = (folder for folder in RESULTS.iterdir() if folder.is_dir())
+    return [outcome for folder in folders for outcome in pages.outcomes(folder).values()]
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project with two pages, one whose name begins with that of the other, and two folders of records."""
+    (tmp_path / "docs/results").mkdir(parents=True)
+    for name in ("meld", "meld_five", "mosi"):
+        text = "by hand\n<!-- all of ../../results -->\n<!-- end -->\nby hand\n"
+        (tmp_path / f"docs/results/{name}.md").write_text(text)
+    for name in ("meld_large", "meld_five_frozen"):
+        shutil.copytree(RESULTS / "meld_minilm", tmp_path / "results" / name, ignore=shutil.ignore_patterns("*.svg"))
+    return tmp_path
+
+
+def test_a_new_folder_comes_onto_the_page_that_fits_best(project):
+    files = {name: project / f"docs/results/{name}.md" for name in ("meld", "meld_five", "mosi")}
+    assert document.main([*map(str, files.values())]) == 0
+    texts = {name: file.read_text() for name, file in files.items()}
+    assert "### meld_large\n" in texts["meld"] and "### meld_five_frozen\n" not in texts["meld"]
+    assert "### meld_five_frozen\n" in texts["meld_five"] and "meld_large" not in texts["meld_five"]
+    assert "Nothing has been run yet." in texts["mosi"]
+    assert all(text.startswith("by hand\n") and text.endswith("by hand\n") for text in texts.values())
+    assert texts["meld"].count("```sh\npython -m dtrm_jax.experiments ") == 4
+    assert "--records=results/meld_large" in texts["meld"] and "DialogueTRM-U. F1 by class: neutral" in texts["meld"]
+    plots = list(project.glob("results/*/*.svg"))
+    assert len(plots) == 8 and f"](../../results/meld_large/{plots[0].name})" in texts["meld"]
+    before = {file: file.read_bytes() for file in (*plots, *files.values())}
+    assert document.main([*map(str, files.values())]) == 0
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_the_command_of_a_table_gives_its_settings():
+    for outcome in stored():
+        name, changes = again.base_of(outcome)
+        values = {path: tuple(value) if isinstance(value, list) else value for path, value in changes.items()}
+        made = flat(records.settings_of(grid.changed(config_files.load(name), values)))
+        made["train.select_by"] = made["train.select_by"] or "weighted_f1"
+        assert {path: value for path, value in flat(outcome.config).items() if made[path] != value} == {}
+        assert name == outcome.config["name"] and not changes
+
+
+def test_the_command_tells_what_was_changed_and_what_was_run():
+    config = json.loads(json.dumps(TABLE3.config))
+    config["name"], config["packing"]["row_lengths"], config["train"]["select_by"] = "mine", [64, 128], "accuracy"
+    rows = [dataclasses.replace(row, seeds=[0, 2] if row.variant == "u" else []) for row in TABLE3.rows]
+    told = again.command(dataclasses.replace(TABLE3, config=config, rows=rows), "results/mine")
+    assert told.replace(" \\\n    ", " ") == (
+        "python -m dtrm_jax.experiments table3 --config=meld_minilm --config.name=mine "
+        "'--config.packing.row_lengths=(64,128)' --config.train.select_by=accuracy --seeds=3 --only=u "
+        "--records=results/mine"
+    )
+    assert max(map(len, told.splitlines())) <= 120
+    with_voice = [dataclasses.replace(row, variant="ua") for row in rows]
+    assert "--config.data.source=FOLDER" in again.command(dataclasses.replace(TABLE3, rows=with_voice), "results/mine")
+
+
+def test_a_cost_is_what_was_measured():
+    assert again.cost(TABLE3) == ""
+    one = {"seconds": 540.0, "complete": True, "machine": "EPYC", "cores": 2}
+    costs = [one, one | {"seconds": 3700.0, "complete": False}]
+    assert again.cost(dataclasses.replace(TABLE3, costs=costs)) == (
+        "A run took 9 min to 1 h 02 min (EPYC, 2 cores), of 2 of 9 runs that were measured, while other programs used "
+        "the machine, too; 1 were interrupted and took longer."
+    )
+
+
+def write(folder, outcome, **config):
+    """Writes an outcome to a new folder of records, with some settings changed by path."""
+    values = json.loads(json.dumps(outcome.to_json()))
+    for path, value in config.items():
+        *sections, name = path.split("__")
+        section = values["config"]
+        for part in sections:
+            section = section[part]
+        section[name] = value
+    folder.mkdir(parents=True)
+    (folder / f"{outcome.table}.json").write_text(json.dumps(values))
+
+
+def test_the_main_table_finds_its_cells(tmp_path):
+    def scored(*scores, variant="u", corpus="meld", causal=True):
+        row = dataclasses.replace(
+            TABLE3.rows[1],
+            variant=variant,
+            scores={"test.weighted_f1": list(scores)},
+            seeds=[*range(len(scores))],
+            causal=causal,
+        )
+        return dataclasses.replace(TABLE3, corpus=corpus, rows=[row])
+
+    write(tmp_path / "meld_minilm", scored(0.61, 0.63))
+    write(tmp_path / "meld_a", scored(0.9))  # fewer seeds
+    write(tmp_path / "meld_best", scored(0.8, 0.9, 0.9), tokens__future=3)  # not the paper's model
+    write(tmp_path / "meld_future", scored(0.8, 0.9, 0.9, causal=False))
+    write(tmp_path / "meld_frozen", scored(0.8, 0.9, 0.9), model__utterance="features")
+    write(tmp_path / "meld_three", scored(0.8, 0.9, 0.9), data__labels="sentiment")
+    write(tmp_path / "iemocap_voice", scored(0.7, variant="ua", corpus="iemocap"))
+    write(tmp_path / "iemocap_mpnet", scored(0.68, corpus="iemocap"), model__encoder__pretrained="all-mpnet-base-v2")
+    lines = summary.main_results(tmp_path).splitlines()
+    assert [[cell.strip() for cell in line.strip("|").split("|")][1:] for line in lines[2:6]] == [
+        ["62.0 ± 1.4 (2)", "-", "63.2"],
+        ["-", "-", "63.5"],
+        ["-", "68.0 (1)", "68.1"],
+        ["70.0 (1)", "-", "69.7*"],
+    ]
+    assert "Dev chooses the checkpoint" in lines[-1] and "not run yet" in lines[-1] and "the face, too" in lines[-1]
