@@ -58,3 +58,41 @@ class DialogueRNNConfig:
     recurrent_dropout: float = setting(0.1, **_SHARE)  # dropout of every new state
     state_dropout: float = setting(0.25, **_SHARE)  # dropout of the emotion states that are read
     dropout: float = setting(0.1, **_SHARE)  # dropout before the outputs
+
+
+@dataclasses.dataclass(kw_only=True)
+class MemoryNetworkConfig:
+    """CMN and ICON (``model.architecture=cmn`` or ``icon``), each of which has a section of its own."""
+
+    width: int = setting(100, **_WIDTH)  # width of queries, memories and GRUs
+    window: int = setting(40, **_TURNS)  # K: how many turns of the past are remembered
+    hops: int = setting(3, low=1, high=100)  # how often the memories are read, and encoded anew
+    # What happens to conversations of more than two speakers: merge (the others are one side) | refuse.
+    more_speakers: str = setting("merge", choices=("merge", "refuse"))
+    dropout: float = setting(0.7, **_SHARE)  # dropout of the states of both sides and of the weights of memories
+
+
+@dataclasses.dataclass(kw_only=True)
+class AGHMNConfig:
+    """AGHMN (``model.architecture=aghmn``)."""
+
+    width: int = setting(100, **_WIDTH)  # width of utterances, memories and GRUs
+    window: int = setting(40, **_TURNS)  # K: how many turns of the past are remembered
+    # The GRU that lets memories know of each other: bif (in both directions) | unif (forward alone).
+    fusion: str = setting("bif", choices=("bif", "unif"))
+    # The attention GRU that sums them up: agru (forward) | biagru (in both directions).
+    summary: str = setting("agru", choices=("agru", "biagru"))
+    hops: int = setting(1, low=1, high=100)  # how often the memories are summed up
+    dropout: float = setting(0.3, **_SHARE)  # dropout of utterances, memories and what is read of them
+
+
+@dataclasses.dataclass(kw_only=True)
+class BiERUConfig:
+    """BiERU (``model.architecture=bieru``)."""
+
+    # The context that an utterance is composed with: local (BiERU-lc, the vector of the turn before it) | global
+    # (BiERU-gc, what the turn before it was composed to).
+    context: str = setting("local", choices=("local", "global"))
+    width: int = setting(100, **_WIDTH)  # width of utterances and of the LSTM; the tensor has four times its cube
+    tensor_dropout: float = setting(0.15, **_SHARE)  # dropout of the entries of the tensor
+    dropout: float = setting(0.8, **_SHARE)  # dropout of what is composed, and before the outputs

@@ -206,11 +206,21 @@ class ModelConfig:
     # The other models, each of which has a section of its own.
     c_lstm: baselines.CLSTMConfig = section(baselines.CLSTMConfig, since="0.3.0")
     dialogue_rnn: baselines.DialogueRNNConfig = section(baselines.DialogueRNNConfig, since="0.3.0")
+    cmn: baselines.MemoryNetworkConfig = section(baselines.MemoryNetworkConfig, since="0.3.0")
+    icon: baselines.MemoryNetworkConfig = section(baselines.MemoryNetworkConfig, since="0.3.0")
+    aghmn: baselines.AGHMNConfig = section(baselines.AGHMNConfig, since="0.3.0")
+    bieru: baselines.BiERUConfig = section(baselines.BiERUConfig, since="0.3.0")
 
     @property
     def reads_text(self) -> bool:
         """Whether the model encodes the utterances' text."""
         return "u" in self.modalities and self.utterance == "encoder"
+
+    @property
+    def most_speakers(self) -> int:
+        """How many speakers a conversation may have at most; 0 if there is no limit."""
+        own = getattr(self, self.architecture, None)
+        return 2 if getattr(own, "more_speakers", "merge") == "refuse" else 0
 
     @property
     def feature_modalities(self) -> tuple[str, ...]:

@@ -62,6 +62,7 @@ class Case:
         return build_model(self.config(), None, len(LABELS), PackShape((), slots, features=features))
 
 
+_MEMORIES = {"width": 6, "window": 9, "dropout": 0.0}
 _C_LSTM = {"layers": 2, "width": 6, "hidden": 9, "dropout": 0.0}
 _DIALOGUE_RNN = {
     "global_width": 6,
@@ -75,6 +76,7 @@ _DIALOGUE_RNN = {
     "dropout": 0.0,
 }
 _ONE_WAY = {"bidirectional": False, "attention": "none"}
+_BIERU = {"width": 6, "tensor_dropout": 0.0, "dropout": 0.0}
 CASES = {
     "c_lstm": Case(architecture="c_lstm", settings=_C_LSTM | {"bidirectional": False}, causal=True, streams=True),
     "c_lstm-both": Case(architecture="c_lstm", settings=_C_LSTM, causal=False),
@@ -104,6 +106,19 @@ CASES = {
     "dialogue_rnn-both": Case(
         architecture="dialogue_rnn", settings=_DIALOGUE_RNN, modalities="ua", causal=False, knows_speakers=True
     ),
+    "cmn": Case(
+        architecture="cmn", settings=_MEMORIES, modalities="ua", causal=True, streams=True, knows_speakers=True
+    ),
+    "icon": Case(architecture="icon", settings=_MEMORIES, causal=True, streams=True, knows_speakers=True),
+    "aghmn-bif": Case(architecture="aghmn", settings=_MEMORIES, causal=True, streams=True),
+    "aghmn-unif": Case(
+        architecture="aghmn",
+        settings=_MEMORIES | {"fusion": "unif", "summary": "biagru", "hops": 2},
+        causal=True,
+        streams=True,
+    ),
+    "bieru-lc": Case(architecture="bieru", settings=_BIERU, causal=False),
+    "bieru-gc": Case(architecture="bieru", settings=_BIERU | {"context": "global"}, modalities="uv", causal=False),
 }
 
 

@@ -10,6 +10,7 @@ from dtrm_jax.conversation import Conversation, LabelSpace, ValueSpace
 from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.tokenize import TokenSequence, tokenize
+from dtrm_jax.errors import InputError
 from dtrm_jax.tasks import task_of
 
 
@@ -60,13 +61,16 @@ def make_examples(
         tokenizer: The encoder's. If None, the model reads no text.
         normalization: Statistics of the features that the model takes.
         config: Window, limits and Table 3's switches.
+
+    Raises:
+        InputError: A conversation has features that do not fit, or more speakers than the model admits.
     """
     if tokenizer is None:
         sequences = [()] * len(conversations)
     else:
         sequences = tokenize(conversations, tokenizer, config.tokens)
     return [
-        _example(conversation, own, labels, normalization, int(config.tokens.segments))
+        _example(conversation, own, labels, normalization, config)
         for conversation, own in zip(conversations, sequences, strict=True)
     ]
 
@@ -76,14 +80,30 @@ def _example(
     sequences: tuple[TokenSequence, ...],
     labels: LabelSpace | ValueSpace,
     normalization: Normalization,
-    context_segment: int,
+    config: Config,
 ) -> Example:
     targets = task_of(labels).targets(conversation)
+    speakers = conversation.speaker_indices()
+    check_speakers(f"conversation {conversation.id}", max(speakers, default=-1) + 1, config)
     return Example(
         sequences=sequences,
-        context_segment=context_segment,
-        speakers=np.array(conversation.speaker_indices(), np.int32),
+        context_segment=int(config.tokens.segments),
+        speakers=np.array(speakers, np.int32),
         labels=targets.labels,
         values=targets.values,
         features=normalization.apply(conversation),
     )
+
+
+def check_speakers(where: str, speakers: int, config: Config) -> None:
+    """Raises InputError if a conversation has more speakers than the model admits.
+
+    Args:
+        where: Names the conversation.
+        speakers: How many it has.
+        config: Of the model.
+    """
+    most = config.model.most_speakers
+    if most and speakers > most:
+        setting = f"config.model.{config.model.architecture}.more_speakers=refuse"
+        raise InputError(f"{where}: expected at most {most} speakers ({setting}), found {speakers}")

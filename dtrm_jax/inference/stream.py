@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dtrm_jax.conversation import Conversation, Turn
-from dtrm_jax.data.examples import Example, make_examples
+from dtrm_jax.data.examples import Example, check_speakers, make_examples
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.data.tokenize import sequence_of, spoken
 from dtrm_jax.errors import InputError
@@ -78,8 +78,8 @@ class Stream:
             id: Of the turn, for its prediction. If None, it is the number of the turn, from 1.
 
         Raises:
-            InputError: The speaker is missing, the text is empty and there are no features instead, a vector has the
-                wrong size, or there are none for a model that reads no text.
+            InputError: The speaker is missing or one too many for the model, the text is empty and there are no
+                features instead, a vector has the wrong size, or there are none for a model that reads no text.
         """
         with self._lock:
             name = str(self._turns + 1) if id is None else id
@@ -91,6 +91,7 @@ class Stream:
                 raise InputError(f"{where}: expected features by modality, found {type(features).__name__}")
             turn = self._wanted.turn(where, speaker, text, features or {})
             number = self._speakers.get(turn.speaker, len(self._speakers))
+            check_speakers(where, number + 1, self._programs.trained.config)
             ids = self._encoded(turn)
             example = self._example(turn, number, ids)
             (length,) = example.lengths

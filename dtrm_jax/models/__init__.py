@@ -3,8 +3,12 @@
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import Config
 from dtrm_jax.errors import chosen
+from dtrm_jax.models.baselines.aghmn import AGHMN
+from dtrm_jax.models.baselines.bieru import BiERU
 from dtrm_jax.models.baselines.c_lstm import CLSTM
+from dtrm_jax.models.baselines.cmn import CMN
 from dtrm_jax.models.baselines.dialogue_rnn import DialogueRNN
+from dtrm_jax.models.baselines.icon import ICON
 from dtrm_jax.models.dialogue_trm.model import DialogueTRM
 from dtrm_jax.models.encoders.family import Encoder
 from dtrm_jax.models.interface import Model
@@ -13,6 +17,10 @@ ARCHITECTURES: dict[str, type[Model]] = {
     "dialogue_trm": DialogueTRM,
     "c_lstm": CLSTM,
     "dialogue_rnn": DialogueRNN,
+    "cmn": CMN,
+    "icon": ICON,
+    "aghmn": AGHMN,
+    "bieru": BiERU,
 }
 
 

@@ -1,15 +1,12 @@
 """Attention over turns that can go on where an earlier pack of the same conversation ended."""
 
-from typing import Any
-
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float, Int
 
 from dtrm_jax.batch import Array
 from dtrm_jax.models.layers.attention import Drop, Turns, attend_turns, banded_attention
-from dtrm_jax.models.layers.memory import MEMORY, goes_on
+from dtrm_jax.models.layers.memory import goes_on, last_turns
 
 
 class WindowedAttention(nn.Module):
@@ -65,22 +62,10 @@ class WindowedAttention(nn.Module):
             "turn": turn_U,
             "seen": used_U if seen_U is None else used_U & seen_U,
         }
-        known = self._remembered(new, jnp.sum(used_U))
+        known = last_turns(self, new, self.window, jnp.sum(used_U))
         queries = Turns(q_UxHxE, conversation_U, turn_U)
         keys = Turns(known["keys"], known["conversation"], known["turn"])
         output, weights = attend_turns(
             queries, keys, known["values"], self.window, drop, distance_bias_HxK1, known["seen"], self.future
         )
         return output, weights[None]
-
-    def _remembered(self, new: dict[str, Array], used: Int[Array, ""]) -> dict[str, Array]:
-        """Returns what is known of the K turns before the pack and of its own, and remembers the last K of all."""
-
-        def nothing() -> dict[str, Any]:
-            return {name: jnp.zeros((self.window, *x.shape[1:]), x.dtype) for name, x in new.items()}
-
-        memory = self.variable(MEMORY, "turns", nothing)
-        known = {name: jnp.concatenate([memory.value[name], x]) for name, x in new.items()}
-        # The used slots of a pack come first.
-        memory.value = {name: jax.lax.dynamic_slice_in_dim(x, used, self.window) for name, x in known.items()}
-        return known

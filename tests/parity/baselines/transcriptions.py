@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tests.baselines import Case
-from tests.parity.baselines import c_lstm, dialogue_rnn
+from tests.parity.baselines import aghmn, bieru, c_lstm, cmn, dialogue_rnn, icon
 from tests.parity.baselines.comparison import ToTorch, Transcription
 
 
@@ -23,4 +23,8 @@ class Transcribed(NamedTuple):
 TRANSCRIPTIONS = {
     "c_lstm": Transcribed(c_lstm.CLSTM, c_lstm.to_torch),
     "dialogue_rnn": Transcribed(dialogue_rnn.DialogueRNN, dialogue_rnn.to_torch),
+    "cmn": Transcribed(cmn.CMN, cmn.to_torch),
+    "icon": Transcribed(icon.ICON, icon.to_torch),
+    "aghmn": Transcribed(aghmn.AGHMN, aghmn.to_torch),
+    "bieru": Transcribed(bieru.BiERU, bieru.to_torch),
 }
