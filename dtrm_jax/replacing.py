@@ -1,7 +1,8 @@
-"""Writing a file so that it appears complete or not at all."""
+"""Writing a file, or a folder of files, so that it appears complete or not at all."""
 
 import contextlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,26 @@ def replacing(path: str | os.PathLike, *, binary: bool = False) -> Iterator[Text
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_beside(folder: Path) -> Iterator[Path]:
+    """Makes a hidden folder beside ``folder``, which vanishes in the end, after Ctrl-C too, with what is still in it.
+
+    Folders above ``folder`` are created.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    with interruption.unfinished(lambda: [beside]):
+        beside.mkdir()
+        try:
+            yield beside
+        finally:
+            if beside.exists():
+                shutil.rmtree(beside)
 
 
 def put_folder(new: Path, folder: Path) -> None:

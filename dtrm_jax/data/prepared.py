@@ -16,7 +16,6 @@ import json
 import os
 import pathlib
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -67,11 +66,9 @@ def write(dataset: Dataset, records: pathlib.Path) -> None:
     records.parent.mkdir(parents=True, exist_ok=True)
     unfinished = records.parents[1] / f"{uuid.uuid4().hex}.tmp"
     try:
-        with (
-            interruption.unfinished(lambda: [unfinished]),
-            _quiet_tfds(),
-            tempfile.TemporaryDirectory() as downloads,  # TFDS needs a download folder; it stays empty
-        ):
+        with interruption.unfinished(lambda: [unfinished]), _quiet_tfds():
+            # TFDS needs a download folder, which stays empty.
+            downloads = unfinished / "downloads"
             _builder_class()(dataset=dataset, data_dir=unfinished).download_and_prepare(download_dir=downloads)
         _write_manifest(records_in(unfinished), _facts(dataset))
         try:
@@ -90,9 +87,10 @@ def discard(records: pathlib.Path) -> None:
         OSError: It cannot be deleted.
     """
     unwanted = records.parents[1] / f"{uuid.uuid4().hex}.tmp"
-    with contextlib.suppress(FileNotFoundError):  # another process was faster
-        os.rename(records, unwanted)
-    shutil.rmtree(unwanted, ignore_errors=True)
+    with interruption.unfinished(lambda: [unwanted]):
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            os.rename(records, unwanted)
+        shutil.rmtree(unwanted, ignore_errors=True)
 
 
 def read(records: pathlib.Path) -> Dataset:

@@ -4,11 +4,13 @@
     model.safetensors          the parameters; names are paths in the tree, joined by dots
     normalization.safetensors  mean and standard deviation of every feature that the model takes, if it takes any
     tokenizer.json             the tokenizer, in the format of Hugging Face tokenizers, if text is encoded
+    SHA256SUMS                 of the files above; older folders have none
     README.md                  the model card (``dtrm_jax.sharing``), which is not read
 
 A folder may come from anyone. Nothing in it is executed, no link leads out of it, and every array is expected.
 """
 
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -20,8 +22,8 @@ import jax
 import numpy as np
 import safetensors.numpy
 
+from dtrm_jax import checksums, tensor_file
 from dtrm_jax import config as config_lib
-from dtrm_jax import tensor_file
 from dtrm_jax.config import Config
 from dtrm_jax.data.encoder_tokenizer import load_tokenizer
 from dtrm_jax.data.features import Normalization
@@ -35,7 +37,7 @@ from dtrm_jax.replacing import naming
 from dtrm_jax.run_directory import Manifest
 from dtrm_jax.user_paths import expanded
 
-CONFIG, WEIGHTS, STATISTICS, TOKENIZER = (
+CONFIG, WEIGHTS, STATISTICS, TOKENIZER = _READ = (
     "config.json",
     "model.safetensors",
     "normalization.safetensors",
@@ -48,7 +50,7 @@ _FORMAT = 1
 _FOLDER = f"a folder that dtrm-export has written, with {CONFIG} and {WEIGHTS}"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 # What a file of another kind may at most have; weights are checked against the model before they are read.
-_LARGEST = {CONFIG: 1 << 24, TOKENIZER: 1 << 29}
+_LARGEST = {CONFIG: 1 << 24, TOKENIZER: 1 << 29, checksums.FILE: 1 << 16}
 # Bounds on what is built before any array is read, far above what has been trained; settings have bounds of their own.
 _MOST_SLOTS = 1 << 24
 _MOST_LAYERS = 1000
@@ -82,8 +84,7 @@ def download(name: str) -> Path | None:
     """
     if not _HUB_NAME.fullmatch(name):
         return None
-    files = (CONFIG, WEIGHTS, STATISTICS, TOKENIZER)
-    return hub.download(name, files, what="model", otherwise=f"a run directory, or {_FOLDER}")
+    return hub.download(name, (*_READ, checksums.FILE), what="model", otherwise=f"a run directory, or {_FOLDER}")
 
 
 def write(trained: Trained, folder: Path, dtype: str) -> None:
@@ -118,6 +119,7 @@ def write(trained: Trained, folder: Path, dtype: str) -> None:
     for name in (WEIGHTS, STATISTICS):  # which safetensors writes for their owner alone
         if (folder / name).exists():
             shutil.copymode(folder / CONFIG, folder / name)
+    checksums.write(folder, [name for name in _READ if (folder / name).exists()])
 
 
 def read(folder: Path) -> Trained:
@@ -128,6 +130,7 @@ def read(folder: Path) -> Trained:
             that ``config.json`` describes; names the file and the array.
     """
     path = _file(folder, CONFIG)
+    _check_content(path)
     values = _header(path)
     config, manifest = _config(path, values["settings"]), _manifest(path, values["run"])
     _check_sizes(path, config, manifest)
@@ -135,7 +138,7 @@ def read(folder: Path) -> Trained:
     params = _read_params(_file(folder, WEIGHTS), _shapes(path, config, manifest), values["dtype"])
     tokenizer = None
     if config.model.reads_text:
-        _file(folder, TOKENIZER)
+        _check_content(_file(folder, TOKENIZER))
         tokenizer = load_tokenizer(folder, manifest.encoder.special, manifest.encoder.vocab_size)
     return Trained(
         name=config.name,
@@ -198,6 +201,16 @@ def _check_bytes(path: Path) -> None:
     size, largest = path.stat().st_size, _LARGEST.get(path.name)
     if largest is not None and size > largest:
         raise InputError(f"{path}: expected at most {largest} bytes, found {size}")
+
+
+def _check_content(path: Path) -> None:
+    """Checks that a file is the one that was exported; of a folder without sums, any is."""
+    folder = path.parent
+    if not os.path.lexists(folder / checksums.FILE):
+        return
+    _file(folder, checksums.FILE)
+    if problem := checksums.problem(folder, [path.name]):
+        raise InputError(f"{problem}; if it was changed on purpose, delete {folder / checksums.FILE}")
 
 
 def _header(path: Path) -> dict[str, Any]:
@@ -282,6 +295,7 @@ def _read_arrays(
 ) -> dict[str, np.ndarray]:
     with tensor_file.opened(path) as file:
         tensor_file.check(path, file, {name: name for name in file.keys()}, expected, holds=holds, types=types)
+        _check_content(path)  # which takes time: before, the file might have been of any size
         return {name: tensor_file.finite(path, name, file.get_tensor(name)) for name in expected}
 
 

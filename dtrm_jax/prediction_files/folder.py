@@ -14,7 +14,7 @@ from dtrm_jax.models import architecture
 from dtrm_jax.prediction_files.destination import Destination
 from dtrm_jax.prediction_files.predicting import Predicting
 from dtrm_jax.prediction_files.writing import FORMATS
-from dtrm_jax.replacing import naming
+from dtrm_jax.replacing import folder_beside, naming
 from dtrm_jax.report import PredictionFacts, write_prediction_report
 
 
@@ -68,9 +68,7 @@ def _facts(predicting: Predicting) -> PredictionFacts:
 @contextlib.contextmanager
 def _staged(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a folder whose files move to ``folder`` when everything is done, and vanish if an exception comes first."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
-        staging = pathlib.Path(name)
+    with folder_beside(folder) as staging:
         yield staging
         folder.mkdir(exist_ok=True)
         for file in sorted(staging.iterdir()):

@@ -124,7 +124,7 @@ def _of_fields(path: pathlib.Path, lines: Lines) -> Rows:
     _, first = next(lines)
     delimiter = csv_file.delimiter_of(first)
     header, _ = csv_file.parse(path, first, delimiter)
-    columns_lib.resolve(path, header, {})
+    csv_file.require_once(path, header)
     for number, text in lines:
         try:
             (cells,) = csv_file.reader([text], delimiter)

@@ -125,8 +125,8 @@ class RunDirectory:
             )
 
     def exists(self) -> bool:
-        """Whether a run was begun here."""
-        return (self.path / _CONFIG).exists()
+        """Whether a run was begun here; its config is there then, unless the folder was damaged."""
+        return any((self.path / name).exists() for name in (_CONFIG, checksums.FILE, "checkpoints"))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ import os
 import shutil
 from pathlib import Path
 
+from dtrm_jax import interruption
 from dtrm_jax.run_directory.checkpoints import Checkpoints
 from dtrm_jax.run_directory.folder import RunDirectory
 
@@ -60,14 +61,15 @@ def _write_best(checkpoints: Checkpoints, unfinished: Path, select_by: str, fini
     best = checkpoints.restore_params(checkpoints.resolve("best"))
     if unfinished.exists():
         shutil.rmtree(unfinished)  # left behind by a pruning that was interrupted
-    new = Checkpoints(unfinished, select_by, read_only=False)
-    try:
-        new.save(best.step, best.state, best.progress, checkpoints.scores(best.step))
-    finally:
-        new.close()
-    if hasattr(os, "sync"):  # Windows has none
-        os.sync()  # before anything is deleted
-    os.replace(unfinished, finished)
+    with interruption.unfinished(lambda: [unfinished]):
+        new = Checkpoints(unfinished, select_by, read_only=False)
+        try:
+            new.save(best.step, best.state, best.progress, checkpoints.scores(best.step))
+        finally:
+            new.close()
+        if hasattr(os, "sync"):  # Windows has none
+            os.sync()  # before anything is deleted
+        os.replace(unfinished, finished)
 
 
 def _bytes(folder: Path) -> int:

@@ -2,15 +2,13 @@
 
 import dataclasses
 import os
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from dtrm_jax.errors import InputError, chosen
 from dtrm_jax.inference import exported
 from dtrm_jax.inference.reading import read_trained
-from dtrm_jax.replacing import put_folder
+from dtrm_jax.replacing import folder_beside, put_folder
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.starts import read_starts
 from dtrm_jax.sharing.evaluations import read_evaluations
@@ -60,11 +58,12 @@ def export(run: RunDirectory, folder: str | os.PathLike[str], *, dtype: str = "f
     trained = read_trained(run)
     rounding = None if dtype == "float32" else measure(run, trained, dtype)
     evaluations = read_evaluations(run, trained.task, trained.step)
-    with _appearing(folder) as unfinished:
+    with folder_beside(folder) as unfinished:
         exported.write(trained, unfinished, dtype)
         starts = read_starts(run.starts_file, damaged=True)
         write_card(unfinished / CARD, trained, evaluations, starts=starts, owner=owner, rounding=rounding)
         sizes = {file.name: file.stat().st_size for file in sorted(unfinished.iterdir())}
+        put_folder(unfinished, folder)
     names = [evaluation.name for evaluation in evaluations]
     return Exported(
         folder=folder,
@@ -81,19 +80,3 @@ def _require_free(folder: Path) -> None:
         raise InputError(f"{folder}: expected a new folder to export to, found a file")
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder}: expected a new or an empty folder to export to, found files, which are kept")
-
-
-@contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """Yields a new folder beside ``folder``, whose name it gets when everything in it is on disk."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
-    unfinished.mkdir()
-    try:
-        yield unfinished
-        put_folder(unfinished, folder)
-    finally:
-        if unfinished.exists():
-            for file in unfinished.iterdir():
-                file.unlink()
-            unfinished.rmdir()

@@ -13,7 +13,7 @@ import hashlib
 import flax.traverse_util
 import numpy as np
 
-from dtrm_jax.config import Config
+from dtrm_jax.config import Config, different_settings
 from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer
 from dtrm_jax.errors import InputError
 from dtrm_jax.inference.reading import read_trained
@@ -78,7 +78,8 @@ def beginning(config: Config, run: RunDirectory | None) -> Beginning | None:
         run: Its run directory. If it was begun there, the other run need not be there any more.
 
     Raises:
-        InputError: There is no such run, or it has no checkpoint.
+        InputError: There is no such run, or it has no checkpoint; or the config reads text, and the run that was begun
+            does not.
     """
     if not config.train.init_from:
         return None
@@ -100,6 +101,14 @@ def _begun(config: Config, run: RunDirectory) -> Beginning | None:
     origin = manifest.init_from
     if origin is None:
         return None
+    if config.model.reads_text and manifest.encoder is None:
+        there, here = (
+            {"model": {"modalities": one.model.modalities, "utterance": one.model.utterance}} for one in (begun, config)
+        )
+        raise InputError(
+            f"{run.manifest_file}: the run begun here reads no text: {different_settings(there, here)}; use "
+            "another --workdir, or repeat the settings it was begun with"
+        )
     there = expanded(config.train.init_from)
     if config.train.init_from != begun.train.init_from and there.exists():
         origin = origin_of(read_trained(there))

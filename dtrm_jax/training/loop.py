@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import time
 from typing import Any
 
@@ -95,6 +96,7 @@ class Trainer:
         self.experiment, self.config, self.run_directory = experiment, config, run
         self.total = len(experiment.plan.steps)
         self.mesh = mesh_of(config.packing.packs_per_step)
+        self._everywhere = NamedSharding(self.mesh, PartitionSpec())
         self.optimizer, train_step = pure_step(experiment)
         self.train_step = parallelise(train_step, self.mesh)
         self.dev = self._evaluator(experiment.dev)
@@ -202,16 +204,13 @@ class Trainer:
 
     def _start(self, checkpoints: Checkpoints) -> tuple[TrainState, Progress, int]:
         """Returns the newest state, progress and step: a checkpoint's, or the initial ones."""
-        everywhere = NamedSharding(self.mesh, PartitionSpec())
-        create = jax.jit(lambda params: initial_state(params, self.optimizer), out_shardings=everywhere)
         for folder in checkpoints.removed:
             self._say(f"{folder}: removed, the rest of a checkpoint whose deletion was interrupted")
         step = checkpoints.latest()
         if step is None:
             rng = np.asarray(jax.random.key_data(self.rng)).tolist()
-            return create(initial_params(self.experiment, self._say)), Progress(rng=rng), 0
-        params = parameter_shapes(self.experiment.model(self.experiment.manifest.shape))
-        restored = checkpoints.restore(step, placed(jax.eval_shape(create, params), everywhere))
+            return self._create(initial_params(self.experiment, self._say)), Progress(rng=rng), 0
+        restored = checkpoints.restore(step, self._saved)
         try:
             progress = Progress.of(restored.progress)
             rng = jax.random.wrap_key_data(np.asarray(progress.rng, np.uint32))
@@ -224,6 +223,16 @@ class Trainer:
         self.rng = rng
         self._say(f"resuming at step {step} of {self.total}")
         return restored.state, progress, step
+
+    def _create(self, params: Any) -> TrainState:
+        """Returns the state before the first step, on all devices."""
+        return jax.jit(lambda params: initial_state(params, self.optimizer), out_shardings=self._everywhere)(params)
+
+    @functools.cached_property
+    def _saved(self) -> TrainState:
+        """The shapes of a saved state, and where its arrays are wanted."""
+        params = parameter_shapes(self.experiment.model(self.experiment.manifest.shape))
+        return placed(jax.eval_shape(self._create, params), self._everywhere)
 
     def _note_start(self, step: int) -> None:
         if self.is_main and (said := add_start(self.run_directory.starts_file, step, provenance())):

@@ -48,7 +48,8 @@ def written(trained, tmp_path_factory):
 
 @pytest.fixture
 def folder(written, tmp_path):
-    return shutil.copytree(written, tmp_path / "folder")
+    """A folder without sums, as those who attack would make sums that fit."""
+    return Path(shutil.copytree(written, tmp_path / "folder", ignore=shutil.ignore_patterns("SHA256SUMS")))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_everything_comes_back_bit_for_bit(settings, labels, tmp_path):
     trained.config.data.source = trained.config.data.cache = ""
     trained.config.model.encoder.pretrained, trained.config.train.init_from = "mpnet", "run"
     assert to_dict(found.config) == to_dict(trained.config) and found.name == trained.config.name
-    files = {"config.json", "model.safetensors"}
+    files = {"config.json", "model.safetensors", "SHA256SUMS"}
     files |= {"tokenizer.json"} if trained.config.model.reads_text else set()
     files |= {"normalization.safetensors"} if trained.normalization.sizes else set()
     assert {file.name for file in tmp_path.iterdir()} == files
@@ -161,7 +162,7 @@ def test_what_the_hub_does_not_have_is_one_line(monkeypatch, tmp_path):
         "model 'ann/moods': no such folder, and the Hugging Face hub did not deliver it (OSError: "
     )
     assert "give a run directory, or a folder that dtrm-export has written" in message and "\n" not in message
-    files = ["config.json", "model.safetensors", "normalization.safetensors", "tokenizer.json"]
+    files = ["config.json", "model.safetensors", "normalization.safetensors", "tokenizer.json", "SHA256SUMS"]
     assert asked == [("ann/moods", files)]
     with pytest.raises(InputError, match=r"/nowhere/at/all/config\.json: expected a run directory"):
         dtrm_jax.load("/nowhere/at/all")
@@ -303,6 +304,33 @@ def test_a_config_that_asks_for_anything_else_is_one_line(folder, path, value, m
     assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("model.safetensors", b"", b""),
+        ("normalization.safetensors", b"", b""),
+        ("tokenizer.json", b'"w7"', b'"w6"'),
+        ("config.json", b'"window": ', b'"window": 1'),
+        ("SHA256SUMS", b"a", b"b"),
+        ("SHA256SUMS", b"model", b"m\xffdel"),
+    ],
+)
+def test_what_is_not_as_it_was_exported_is_never_silent(written, tmp_path, name, old, new):
+    folder = Path(shutil.copytree(written, tmp_path / "folder"))
+    content = (folder / name).read_bytes()
+    # The last bits of an array's numbers, which no other check can know.
+    changed = content.replace(old, new, 1) if old else content[:-4] + bytes([content[-4] ^ 1]) + content[-3:]
+    (folder / name).write_bytes(changed)
+    with pytest.raises(InputError, match=r"SHA256SUMS|the file is damaged") as caught:
+        dtrm_jax.load(folder)
+    assert str(folder / name) in str(caught.value) or name == "SHA256SUMS"
+    assert str(caught.value).endswith(f"delete {folder / 'SHA256SUMS'}")
+    (folder / name).write_bytes(content)
+    dtrm_jax.load(folder)
+    (folder / "SHA256SUMS").unlink()
+    dtrm_jax.load(folder)  # as older folders are
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "normalization.safetensors", "tokenizer.json"])
 def test_no_link_leads_out_of_the_folder(folder, tmp_path, name):
     outside = tmp_path / "outside" / name
@@ -315,6 +343,15 @@ def test_no_link_leads_out_of_the_folder(folder, tmp_path, name):
     outside.rename(folder / f"other-{name}")
     (folder / name).symlink_to(f"other-{name}")
     assert exported.read(folder).manifest.labels == LABELS
+
+
+def test_sums_are_no_link_out_of_the_folder(folder, tmp_path):
+    (folder / "SHA256SUMS").symlink_to(tmp_path / "outside")
+    with pytest.raises(InputError, match="SHA256SUMS: no such file"):
+        exported.read(folder)
+    (tmp_path / "outside").write_text("secret\n")
+    with pytest.raises(InputError, match="SHA256SUMS: expected a file of this folder, found a link to"):
+        exported.read(folder)
 
 
 def test_no_link_leads_out_of_what_looks_like_the_hubs_cache(folder, tmp_path):

@@ -87,6 +87,14 @@ def test_a_table_is_answered_row_by_row(predictor, delimiter):
     check(found, predictor.predict(TALK))
 
 
+def test_of_columns_written_alike_the_one_that_was_named_is_read(predictor):
+    rows = [{"Speaker": speaker, "TEXT": "w31", "Text": text} for speaker, text in TALK]
+    output = io.BytesIO()
+    streams = Streams(input=io.BytesIO(as_csv(rows, ",")), output=output, terminal=False)
+    stream(lambda: predictor, ["-"], streams, kind="", columns="text=Text", format="jsonl")
+    check(list(map(json.loads, output.getvalue().splitlines())), predictor.predict(TALK))
+
+
 def test_a_person_reads_a_line_per_turn(predictor, tmp_path):
     (tmp_path / "talk.txt").write_text("Ann: w7 w9\nBob:  w20\x1b[2J \n")
     streams = Streams(input=io.BytesIO(), output=io.BytesIO(), terminal=True)

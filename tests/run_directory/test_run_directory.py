@@ -100,6 +100,24 @@ def test_a_run_begun_again_keeps_where_its_data_lies_now_and_refuses_other_data(
     assert run.read_config().train.epochs == config.train.epochs - 1
 
 
+@pytest.mark.parametrize("sums", [True, False])
+def test_a_run_whose_config_is_gone_is_not_begun_with_another(tmp_path, sums):
+    run, manifest = RunDirectory(tmp_path), small_manifest(None)
+    run.begin(Config(), manifest, None, Normalization({}, {}))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "config.json").unlink()
+    if not sums:  # as in older runs
+        (tmp_path / "SHA256SUMS").unlink()
+    before = {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+    other = Config()
+    other.optimizer.learning_rate /= 2
+    with pytest.raises(
+        InputError, match=r"config\.json: (expected this file, as SHA256SUMS names it|expected a run directory)"
+    ):
+        run.begin(other, manifest, None, Normalization({}, {}))
+    assert {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
+
+
 def test_a_run_from_before_there_were_encoder_families_is_begun_again(tmp_path):
     run, manifest = (
         RunDirectory(tmp_path),

@@ -54,7 +54,8 @@ def test_the_folder_predicts_what_the_run_does_pruned_or_not(evaluated, tmp_path
     run, conversations = evaluated
     done = export(run, tmp_path / "a/moods", owner=OWNER)
     assert done.folder == tmp_path / "a/moods" and done.step == 7 and done.rounding is None
-    names = ["README.md", "config.json", "model.safetensors", "normalization.safetensors", "tokenizer.json"]
+    names = ["README.md", "SHA256SUMS", "config.json", "model.safetensors", "normalization.safetensors"]
+    names += ["tokenizer.json"]
     assert list(done.sizes) == sorted(file.name for file in done.folder.iterdir()) == names
     assert done.sizes == {file.name: file.stat().st_size for file in done.folder.iterdir()}
     assert [file.name for file in done.folder.parent.iterdir()] == ["moods"]

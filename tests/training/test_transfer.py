@@ -294,6 +294,20 @@ def test_a_run_that_was_begun_otherwise_is_refused(cache, old, table, tmp_path):
             loop.train(config, str(tmp_path / "run"))
 
 
+def test_a_run_without_text_is_not_resumed_with_text(cache, old, tmp_path):
+    config = tiny_run_config(cache)
+    config.model.modalities, config.train.init_from, config.train.epochs = "a", str(old), 1
+    config.model.context.acoustic = "dependent"
+    run = RunDirectory(tmp_path / "run")
+    experiment = prepare(config, run)
+    run.begin(experiment.config, experiment.manifest, experiment.tokenizer, experiment.normalization)
+    assert prepare(config, run).manifest.encoder is None
+    config.model.modalities = "ua"
+    message = r"run\.json: the run begun here reads no text: model\.modalities was 'a', is 'ua'; use another --workdir"
+    with pytest.raises(InputError, match=message):
+        prepare(config, run)
+
+
 def test_an_exported_folder_is_the_run_that_it_was_made_of(old, tmp_path):
     export(RunDirectory(old), tmp_path / "shared", owner=Owner())
     shared, whole = (origin_of(read_trained(path)) for path in (tmp_path / "shared", old))
