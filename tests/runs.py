@@ -45,7 +45,12 @@ def tiny_run_config(cache: Path) -> Config:
 def environment(cache: Path) -> dict[str, str]:
     """Returns the environment of a command that a test runs: its own cache, the suite's compilations."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DTRM_")}
-    return {**kept, "DTRM_CACHE": str(cache), "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache/jax_tests")}
+    compilations = {
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache/jax_tests"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+    }
+    return {**kept, **compilations, "DTRM_CACHE": str(cache)}
 
 
 def records(workdir: Path, split: str = "train") -> list[dict[str, Any]]:

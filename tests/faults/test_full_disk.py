@@ -105,15 +105,3 @@ def test_a_full_disk_behind_standard_output(whole, cache):
         )
     assert done.returncode == 2
     assert done.stderr.splitlines() == ["error: standard output: No space left on device"]
-
-
-def test_a_read_only_place_is_one_line(cache, tmp_path, thorough, count):
-    if not thorough:
-        pytest.skip("make faults has it")
-    with disk(tmp_path / "disk", 10_000) as _:
-        subprocess.run(["mount", "-o", "remount,ro", tmp_path / "disk"], check=True)
-        line = error_of(run(training(tmp_path / "disk" / "run", epochs=1), cache))
-        assert "Read-only file system" in line and str(tmp_path / "disk") in line
-        line = error_of(run(training(tmp_path / "run", epochs=1), tmp_path / "disk" / "cache"))
-        assert "Read-only file system" in line and "prepared data cannot be written" in line
-    count("Read-only places", tried=2, refused=2, lost=0, silent=0, tracebacks=0, hangs=0)

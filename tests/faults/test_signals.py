@@ -1,7 +1,9 @@
 """Ctrl-C and SIGTERM, once and twice, at any time: no traceback, the right status, and the run goes on bit for bit."""
 
+import itertools
+import shutil
 import signal
-import subprocess
+import sys
 import time
 
 import pytest
@@ -10,7 +12,7 @@ from tests.faults.commands import assert_same_run, finish, random_waits, run, st
 
 
 def test_signals_in_training(cache, tmp_path, thorough, count):
-    rounds, epochs = (8, 40) if thorough else (1, 6)
+    rounds, epochs = (7, 100) if thorough else (1, 6)
     workdir, whole = tmp_path / "run", tmp_path / "whole"
     # Most steps are not to be saved, so that a signal comes between records of the log too.
     seldom = ["--config.train.save_every_steps=1000"]
@@ -42,7 +44,7 @@ def test_signals_in_training(cache, tmp_path, thorough, count):
 def test_ctrl_c_during_the_final_save(cache, tmp_path, thorough, count):
     if not thorough:
         pytest.skip("make faults has it")
-    rounds = 10
+    rounds = 8
     whole = tmp_path / "whole"
     settings = ["--config.train.evaluate_every_steps=100"]
     assert run(training(whole, epochs=1, settings=settings), cache)[0] == 0
@@ -63,8 +65,10 @@ def test_ctrl_c_during_the_final_save(cache, tmp_path, thorough, count):
 
 
 def test_ctrl_c_while_importing_and_preparing(cache, tmp_path, thorough, count):
-    tried = 25 if thorough else 1
-    workdir, fresh = tmp_path / "run", tmp_path / "cache"
+    tried = 20 if thorough else 1
+    workdir, fresh, whole = tmp_path / "run", tmp_path / "cache", tmp_path / "whole"
+    if thorough:
+        assert run(training(whole, epochs=1), cache)[0] == 0  # and so everything has been compiled
     for wait in random_waits(4, tried, longest=3.0 if thorough else 2.0):
         process = start(training(workdir, epochs=1), fresh)
         time.sleep(0.5 + wait)  # not in Python's own beginning
@@ -74,34 +78,34 @@ def test_ctrl_c_while_importing_and_preparing(cache, tmp_path, thorough, count):
         assert not list(fresh.rglob("*.tmp"))
     if thorough:
         assert run(training(workdir, epochs=1), fresh)[0] == 0
-        assert run(training(tmp_path / "whole", epochs=1), cache)[0] == 0
-        assert_same_run(workdir, tmp_path / "whole")
+        assert_same_run(workdir, whole)
     count("Ctrl-C while importing and preparing data", tried=tried, survived=tried, lost=0, tracebacks=0, hangs=0)
 
 
-def test_two_trainings_on_one_directory(cache, tmp_path, thorough, count):
+def test_ctrl_c_while_a_folder_is_written(cache, tmp_path, thorough, count):
     if not thorough:
         pytest.skip("make faults has it")
-    workdir, whole = tmp_path / "run", tmp_path / "whole"
-    command = training(workdir, epochs=20)
-    first = start(command, cache)
-    assert until(first, lambda: steps(workdir))
-    status, _, err = run(command, cache)
-    assert status == 2 and "another process is training this run" in err.splitlines()[-1]
-    first.send_signal(signal.SIGTERM)
-    assert finish(first)[0] == 143
-    assert run(training(whole, epochs=20), cache)[0] == run(command, cache)[0] == 0
-    assert_same_run(workdir, whole)
-    count("Two trainings in one directory", tried=1, refused=1, lost=0, silent=0, tracebacks=0, hangs=0)
-
-
-def test_two_trainings_on_one_new_cache(cache, tmp_path, thorough, count):
-    if not thorough:
-        pytest.skip("make faults has it")
-    commands = [training(tmp_path / name, epochs=1) for name in ("a", "b")]
-    together: list[subprocess.Popen] = [start(command, tmp_path / "new") for command in commands]
-    assert [finish(process)[0] for process in together] == [0, 0]
-    assert run(training(tmp_path / "whole", epochs=1), cache)[0] == 0
-    for name in ("a", "b"):
-        assert_same_run(tmp_path / name, tmp_path / "whole")
-    count("Two trainings that prepare the same data", tried=2, survived=2, lost=0, silent=0, tracebacks=0, hangs=0)
+    workdir, place = tmp_path / "run", tmp_path / "place"
+    place.mkdir()
+    (tmp_path / "talk.txt").write_text("Ann: I passed!\nBob: Oh, great.\n")
+    assert run(training(workdir, epochs=1), cache)[0] == 0
+    commands = (
+        [sys.executable, "-m", "dtrm_jax.commands.export", str(workdir), str(place / "shared")],
+        [sys.executable, "predict.py", f"--checkpoint={workdir}", f"--output={place}/folder", f"{tmp_path}/talk.txt"],
+    )
+    interrupted = 0
+    for command, wait in itertools.product(commands, (0, 0.01, 0.05)):
+        process = start(command, cache)
+        until(process, lambda: any(path.name.startswith(".") for path in place.iterdir()), every=0)
+        time.sleep(wait)
+        process.send_signal(signal.SIGINT)
+        status, _, err = finish(process)
+        assert (status, err.splitlines()[-1:]) in ((130, ["interrupted"]), (0, [])), err
+        left = {path.name for path in place.iterdir()}
+        assert left == (set() if status else {command[-1 if "export" in command[2] else 3].rpartition("/")[2]})
+        for path in place.iterdir():
+            shutil.rmtree(path)
+        interrupted += status != 0
+    assert interrupted >= 2
+    title = "Ctrl-C while a model is exported or predictions are written"
+    count(title, tried=6, survived=6, lost=0, silent=0, tracebacks=0, hangs=0)
