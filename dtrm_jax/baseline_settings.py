@@ -96,3 +96,66 @@ class BiERUConfig:
     width: int = setting(100, **_WIDTH)  # width of utterances and of the LSTM; the tensor has four times its cube
     tensor_dropout: float = setting(0.15, **_SHARE)  # dropout of the entries of the tensor
     dropout: float = setting(0.8, **_SHARE)  # dropout of what is composed, and before the outputs
+
+
+@dataclasses.dataclass(kw_only=True)
+class DialogueGCNConfig:
+    """DialogueGCN (``model.architecture=dialogue_gcn``)."""
+
+    recurrence: str = setting("lstm", choices=("lstm", "gru"))  # kind of the recurrent layers below the graph
+    context_layers: int = setting(2, low=1, high=100)  # their number; they go in both directions
+    width: int = setting(100, **_WIDTH)  # width of their state, in each direction
+    past: int = setting(10, low=0, high=10**4)  # how many turns before a turn have an edge to it
+    future: int = setting(10, low=0, high=10**4)  # how many turns after it have one
+    # How many speakers the relations tell apart; all after the last but one are one. There are twice their square.
+    speakers: int = setting(2, low=1, high=100)
+    bases: int = setting(30, low=1, high=1000)  # matrices that those of the relations are composed of
+    hidden: int = setting(100, **_WIDTH)  # width of the graph's vectors and of the layer before the outputs
+    nodal_attention: bool = True  # whether turns attend to all of their conversation above the graph
+    attention_window: int = setting(128, **_TURNS)  # how many turns that attention reaches in both directions
+    dropout: float = setting(0.4, **_SHARE)  # dropout between recurrent layers and before the outputs
+
+
+@dataclasses.dataclass(kw_only=True)
+class MMGCNConfig:
+    """MMGCN (``model.architecture=mmgcn``)."""
+
+    context_layers: int = setting(2, low=1, high=100)  # layers of the LSTM over utterances, in both directions
+    width: int = setting(100, **_WIDTH)  # width of its state, in each direction, and half of every modality's width
+    speaker_width: int = setting(100, **_WIDTH)  # width of the vectors of speakers
+    speakers: int = setting(2, low=1, high=100)  # how many speakers are told apart; all after the last but one are one
+    hidden: int = setting(100, **_WIDTH)  # width of the graph's vectors
+    layers: int = setting(4, low=1, high=1000)  # layers of the graph
+    alpha: float = setting(0.1, low=0, high=1)  # share of the first layer's input in that of every layer
+    eta: float = setting(0.5, low=0, high=100)  # how far layers are from the identity; the deeper, the nearer
+    cross_modal: float = setting(1.0, low=0, high=100)  # gamma: weight of the edges between modalities
+    window: int = setting(128, **_TURNS)  # how many turns the edges of a modality reach in both directions
+    dropout: float = setting(0.4, **_SHARE)  # dropout before every layer
+
+
+@dataclasses.dataclass(kw_only=True)
+class SDTConfig:
+    """SDT (``model.architecture=sdt``)."""
+
+    width: int = setting(1024, **_WIDTH)  # width of the Transformers and of their feed-forward layers
+    heads: int = setting(8, low=1, high=1000)  # attention heads, which must divide the width
+    speakers: int = setting(2, low=1, high=100)  # how many speakers are told apart; all after the last but one are one
+    # The gates of single modalities: learned | fixed (no matrix in them, as the authors have it for MELD).
+    gates: str = setting("learned", choices=("learned", "fixed"))
+    window: int = setting(128, **_TURNS)  # how many turns attention reaches in both directions
+    student_weight: float = setting(1.0, low=0, high=1000)  # gamma_2: weight of the students' losses on the labels
+    # gamma_3: weight of the students' divergence from the whole model.
+    distillation_weight: float = setting(1.0, low=0, high=1000)
+    temperature: float = setting(1.0, low=0.001, high=1000)  # tau of the divergence
+    dropout: float = setting(0.5, **_SHARE)  # dropout inside the Transformers and before the students' outputs
+
+
+@dataclasses.dataclass(kw_only=True)
+class DAGERCConfig:
+    """DAG-ERC (``model.architecture=dag_erc``)."""
+
+    layers: int = setting(4, low=1, high=100)  # layers of the graph
+    width: int = setting(300, **_WIDTH)  # width of all states
+    same_speaker: int = setting(1, **_TURNS)  # omega: a turn's predecessors go back to that turn of its speaker
+    window: int = setting(32, **_TURNS)  # how many turns they go back at most
+    dropout: float = setting(0.2, **_SHARE)  # dropout before the outputs

@@ -210,6 +210,10 @@ class ModelConfig:
     icon: baselines.MemoryNetworkConfig = section(baselines.MemoryNetworkConfig, since="0.3.0")
     aghmn: baselines.AGHMNConfig = section(baselines.AGHMNConfig, since="0.3.0")
     bieru: baselines.BiERUConfig = section(baselines.BiERUConfig, since="0.3.0")
+    dialogue_gcn: baselines.DialogueGCNConfig = section(baselines.DialogueGCNConfig, since="0.3.0")
+    mmgcn: baselines.MMGCNConfig = section(baselines.MMGCNConfig, since="0.3.0")
+    sdt: baselines.SDTConfig = section(baselines.SDTConfig, since="0.3.0")
+    dag_erc: baselines.DAGERCConfig = section(baselines.DAGERCConfig, since="0.3.0")
 
     @property
     def reads_text(self) -> bool:

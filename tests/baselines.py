@@ -41,6 +41,8 @@ class Case:
         causal: Whether no turn sees a later one.
         streams: Whether it can follow a live conversation.
         knows_speakers: Whether it matters who speaks.
+        spread: Of the weights of tests. It is less for a model whose states would grow with the conversation, and
+            roundings with them.
     """
 
     architecture: str
@@ -49,6 +51,7 @@ class Case:
     causal: bool
     streams: bool = False
     knows_speakers: bool = False
+    spread: float = 2.5
 
     def config(self, **settings: Any) -> Config:
         """Returns its config, with further settings."""
@@ -77,6 +80,18 @@ _DIALOGUE_RNN = {
 }
 _ONE_WAY = {"bidirectional": False, "attention": "none"}
 _BIERU = {"width": 6, "tensor_dropout": 0.0, "dropout": 0.0}
+_DIALOGUE_GCN = {
+    "width": 3,
+    "past": 3,
+    "future": 2,
+    "bases": 9,
+    "hidden": 5,
+    "attention_window": 20,
+    "dropout": 0.0,
+}
+_MMGCN = {"width": 3, "speaker_width": 2, "speakers": 3, "hidden": 5, "layers": 2, "window": 20, "dropout": 0.0}
+_MMGCN |= {"context_layers": 1, "cross_modal": 0.7}
+_SDT = {"width": 6, "heads": 2, "speakers": 3, "window": 20, "dropout": 0.0, "temperature": 2.0, "student_weight": 0.5}
 CASES = {
     "c_lstm": Case(architecture="c_lstm", settings=_C_LSTM | {"bidirectional": False}, causal=True, streams=True),
     "c_lstm-both": Case(architecture="c_lstm", settings=_C_LSTM, causal=False),
@@ -119,16 +134,49 @@ CASES = {
     ),
     "bieru-lc": Case(architecture="bieru", settings=_BIERU, causal=False),
     "bieru-gc": Case(architecture="bieru", settings=_BIERU | {"context": "global"}, modalities="uv", causal=False),
+    # Fewer relations than bases, and more of them.
+    "dialogue_gcn": Case(architecture="dialogue_gcn", settings=_DIALOGUE_GCN, causal=False, knows_speakers=True),
+    "dialogue_gcn-bases": Case(
+        architecture="dialogue_gcn",
+        settings=_DIALOGUE_GCN
+        | {"speakers": 3, "recurrence": "gru", "context_layers": 1, "nodal_attention": False, "past": 10},
+        modalities="ua",
+        causal=False,
+        knows_speakers=True,
+    ),
+    "mmgcn": Case(architecture="mmgcn", settings=_MMGCN, modalities="uav", causal=False, knows_speakers=True),
+    "mmgcn-u": Case(architecture="mmgcn", settings=_MMGCN, causal=False, knows_speakers=True),
+    "sdt": Case(architecture="sdt", settings=_SDT, modalities="uav", causal=False, knows_speakers=True),
+    "sdt-fixed": Case(
+        architecture="sdt", settings=_SDT | {"gates": "fixed"}, modalities="ua", causal=False, knows_speakers=True
+    ),
+    "dag_erc": Case(
+        architecture="dag_erc",
+        settings={"layers": 2, "width": 5, "window": 13, "dropout": 0.0},
+        spread=1.2,
+        causal=True,
+        streams=True,
+        knows_speakers=True,
+    ),
+    "dag_erc-farther": Case(
+        architecture="dag_erc",
+        settings={"layers": 1, "width": 5, "same_speaker": 2, "window": 4, "dropout": 0.0},
+        modalities="av",
+        spread=1.2,
+        causal=True,
+        streams=True,
+        knows_speakers=True,
+    ),
 }
 
 
-def explicit_params(model: Model) -> Any:
+def explicit_params(model: Model, spread: float) -> Any:
     """Returns parameters from a formula, of a usual size, so that goldens depend on no random generator."""
     flat = flax.traverse_util.flatten_dict(param_shapes(model), sep="/")
     values = {}
     for salt, (name, leaf) in enumerate(sorted(flat.items())):
         fan_in = np.prod(leaf.shape[:-1]) if len(leaf.shape) > 1 else 11
-        values[name] = np.float32(2.5 * fan_in**-0.5) * explicit.array(leaf.shape, salt)
+        values[name] = np.float32(spread * fan_in**-0.5) * explicit.array(leaf.shape, salt)
     return flax.traverse_util.unflatten_dict(values, sep="/")
 
 
@@ -195,7 +243,7 @@ class Compiled(NamedTuple):
 def compiled(name: str) -> Compiled:
     """Returns the model of a case, compiled."""
     model = CASES[name].model(SLOTS)
-    params = explicit_params(model)
+    params = explicit_params(model, CASES[name].spread)
 
     def outputs(params: Any, features: Any, batch: Batch) -> Array:
         return model.apply({"params": params}, batch.replace(features_UxM=features), deterministic=True)

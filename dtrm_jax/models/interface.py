@@ -94,7 +94,7 @@ class Model(nn.Module):
         sown: Mapping[str, Any],
         output_UxC: Float[Array, "U C"],
         pack: Batch,
-        loss: Callable[[Float[Array, "U C"]], Float[Array, ""]],
+        loss: Callable[[Float[Array, "U C"], Batch], Float[Array, ""]],
     ) -> dict[str, Float[Array, ""]]:
         """Returns what training minimises besides the loss of the outputs.
 
@@ -102,8 +102,8 @@ class Model(nn.Module):
             sown: The collection ``layers.auxiliary.AUXILIARY`` of the step's run; ``sow`` keeps tuples.
             output_UxC: What the same run returned.
             pack: The pack that the model was run on.
-            loss: The task's loss, with its weights of classes and smoothing, of other outputs for the same pack: a sum
-                over the turns that count.
+            loss: The task's loss, with its weights of classes and smoothing, of other outputs for a pack, this one or
+                one whose weights differ: a sum over the turns that count.
 
         Returns:
             Name -> sum over the turns that count, as the task's loss is, so that all are divided by the same weight;

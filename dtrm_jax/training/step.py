@@ -87,14 +87,14 @@ def make_train_step(
     """
 
     def loss_sum(params: Any, pack: Batch, rng: Key[Array, ""]) -> tuple[Array, Sums]:
-        def of_task(output_UxC: Array) -> tuple[Array, Array]:
+        def of_task(output_UxC: Array, pack: Batch) -> tuple[Array, Array]:
             return task.loss(output_UxC, pack, class_weights_C, label_smoothing)
 
         output_UxC, sown = model.apply(
             {"params": params}, pack, deterministic=False, rngs={"dropout": rng}, mutable=[AUXILIARY]
         )
-        loss, weight = of_task(output_UxC)
-        auxiliary = model.auxiliary_losses(sown.get(AUXILIARY, {}), output_UxC, pack, lambda y: of_task(y)[0])
+        loss, weight = of_task(output_UxC, pack)
+        auxiliary = model.auxiliary_losses(sown.get(AUXILIARY, {}), output_UxC, pack, lambda *of: of_task(*of)[0])
         loss = sum(auxiliary.values(), start=loss)
         return loss, Sums(loss, weight, task.hits(output_UxC, pack), jnp.sum(pack.weight_U))
 

@@ -129,7 +129,7 @@ def baseline_golden(name: str) -> dict[str, np.ndarray]:
     """Outputs of a baseline's transcription."""
     case = CASES[name]
     transcription = TRANSCRIPTIONS[case.architecture]
-    params = explicit_params(case.model(SLOTS))
+    params = explicit_params(case.model(SLOTS), case.spread)
     return {"outputs": run(loaded(transcription.module(case), params, transcription.to_torch), case).detach().numpy()}
 
 

@@ -29,7 +29,7 @@ class TwoOutputs(Model):
     def auxiliary_losses(self, sown, output_UxC, pack, loss):
         (second_UxC,) = sown["second_output"]
         penalty = (output_UxC**2 * pack.weight_U[:, None]).sum()
-        return {"second": 0.5 * loss(second_UxC), "penalty": 0.1 * penalty}
+        return {"second": 0.5 * loss(second_UxC, pack), "penalty": 0.1 * penalty}
 
 
 def test_the_step_descends_the_sum_of_all_losses():

@@ -75,7 +75,7 @@ def feed_forward(
 
 
 class TransformerLayer(nn.Module):
-    """One layer: self-attention and feed-forward, each followed by dropout, residual and layer norm."""
+    """One layer: attention and feed-forward, each followed by dropout, residual and layer norm."""
 
     heads: int
     feed_forward: int
@@ -84,12 +84,16 @@ class TransformerLayer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "... X D"], arrangement: Arrangement, deterministic: bool
+        self,
+        x: Float[Array, "... X D"],
+        arrangement: Arrangement,
+        deterministic: bool,
+        source: Float[Array, "... X D"] | None = None,
     ) -> Float[Array, "... X D"]:
-        """Returns the layer's output at every position."""
+        """Returns the layer's output at every position; the arguments are those of ``Attention``."""
         drop = Dropout(self.dropout)
         attention = Attention(heads=self.heads, dropout=self.dropout, dtype=self.dtype, name="attention")
-        attended = attention(x, arrangement, deterministic)
+        attended = attention(x, arrangement, deterministic, source)
         x = nn.LayerNorm(1e-5, dtype=self.dtype, name="norm1")(x + drop(attended, deterministic))
         hidden = feed_forward(x, self.feed_forward, drop, self.dtype, deterministic)
         return nn.LayerNorm(1e-5, dtype=self.dtype, name="norm2")(x + drop(hidden, deterministic))

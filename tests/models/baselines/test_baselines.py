@@ -107,7 +107,7 @@ def test_dropout_is_drawn_anew(name):
     one, other, again = (np.asarray(draw(jax.random.key(seed))) for seed in (0, 1, 0))
     used = batch.conversation_U >= 0
     assert np.isfinite(one).all() and np.array_equal(one, again)
-    assert (np.abs(one - other)[used].max(axis=1) > 0).mean() > 0.8
+    assert (np.abs(one - other)[used].max(axis=1) > 0).mean() > 0.5
 
 
 @pytest.mark.parametrize("speakers", ["ABCDEFGHIJKLMNOPQRSTUVWXYZABZ", "ABBABAABABAB"])

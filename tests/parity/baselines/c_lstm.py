@@ -9,27 +9,28 @@ from tests.parity.baselines.comparison import cell, linear
 
 
 class Direction(nn.Module):
-    """An LSTM over one conversation in one direction."""
+    """An LSTM, or a GRU, over one conversation in one direction."""
 
-    def __init__(self, inputs, width):
+    def __init__(self, inputs, width, kind):
         super().__init__()
-        self.cell = nn.LSTMCell(inputs, width)
+        self.cell = {"lstm": nn.LSTMCell, "gru": nn.GRUCell}[kind](inputs, width)
 
     def forward(self, x, backward):
-        h = c = torch.zeros(1, self.cell.hidden_size)
+        zeros = torch.zeros(1, self.cell.hidden_size)
+        state = (zeros, zeros) if isinstance(self.cell, nn.LSTMCell) else zeros
         turns = range(len(x))
         states = {}
         for t in reversed(turns) if backward else turns:
-            h, c = self.cell(x[t : t + 1], (h, c))
-            states[t] = h[0]
+            state = self.cell(x[t : t + 1], state)
+            states[t] = (state[0] if isinstance(state, tuple) else state)[0]
         return torch.stack([states[t] for t in turns])
 
 
 class Layer(nn.Module):
-    def __init__(self, inputs, width, both):
+    def __init__(self, inputs, width, both, kind="lstm"):
         super().__init__()
-        self.forwards = Direction(inputs, width)
-        self.backwards = Direction(inputs, width) if both else None
+        self.forwards = Direction(inputs, width, kind)
+        self.backwards = Direction(inputs, width, kind) if both else None
 
     def forward(self, x):
         found = [self.forwards(x, False)] + ([] if self.backwards is None else [self.backwards(x, True)])

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from dtrm_jax.conversation import MODALITIES
+from dtrm_jax.models.layers.auxiliary import AUXILIARY
 from tests.baselines import CONVERSATIONS, QUICK_TO_COMPILE, SLOTS, Case, explicit_params, pack
 
 TOLERANCE = 1e-5
@@ -41,17 +42,28 @@ def run(module: Transcription, case: Case) -> torch.Tensor:
 
 
 def assert_equal(case: Case, module: Transcription, to_torch: ToTorch) -> None:
-    """Compares outputs, and the gradients of a weighted sum of their squares in every parameter."""
+    """Compares outputs, and the gradients of a weighted sum of their squares in every parameter.
+
+    A transcription of a model with auxiliary losses has a method ``auxiliary``, which returns them after a run: it
+    takes the outputs of all turns and the weights of the squares.
+    """
     model, batch = case.model(SLOTS), pack(CONVERSATIONS)
-    params = explicit_params(model)
+    params = explicit_params(model, case.spread)
     turns = sum(map(len, CONVERSATIONS))
     theirs = run(loaded(module, params, to_torch), case)
     weights = np.cos(np.arange(theirs.numel(), dtype=np.float32)).reshape(theirs.shape)
-    (theirs**2 * torch.tensor(weights)).sum().backward()
+    total = (theirs**2 * torch.tensor(weights)).sum()
+    if hasattr(module, "auxiliary"):
+        total = total + module.auxiliary(theirs, torch.tensor(weights))
+    total.backward()
+
+    def of_outputs(rows, pack):
+        return (rows[:turns] ** 2 * weights * pack.weight_U[:turns, None]).sum()
 
     def loss(params):
-        rows = model.apply({"params": params}, batch, deterministic=True)[:turns]
-        return (rows**2 * weights).sum(), rows
+        rows, sown = model.apply({"params": params}, batch, deterministic=True, mutable=[AUXILIARY])
+        auxiliary = model.auxiliary_losses(sown.get(AUXILIARY, {}), rows, batch, of_outputs)
+        return of_outputs(rows, batch) + sum(auxiliary.values()), rows[:turns]
 
     compiled = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK_TO_COMPILE)
     (_, rows), gradients = compiled(params)

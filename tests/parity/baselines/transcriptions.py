@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tests.baselines import Case
-from tests.parity.baselines import aghmn, bieru, c_lstm, cmn, dialogue_rnn, icon
+from tests.parity.baselines import aghmn, bieru, c_lstm, cmn, dag_erc, dialogue_gcn, dialogue_rnn, icon, mmgcn, sdt
 from tests.parity.baselines.comparison import ToTorch, Transcription
 
 
@@ -27,4 +27,8 @@ TRANSCRIPTIONS = {
     "icon": Transcribed(icon.ICON, icon.to_torch),
     "aghmn": Transcribed(aghmn.AGHMN, aghmn.to_torch),
     "bieru": Transcribed(bieru.BiERU, bieru.to_torch),
+    "dialogue_gcn": Transcribed(dialogue_gcn.DialogueGCN, dialogue_gcn.to_torch),
+    "mmgcn": Transcribed(mmgcn.MMGCN, mmgcn.to_torch),
+    "sdt": Transcribed(sdt.SDT, sdt.to_torch),
+    "dag_erc": Transcribed(dag_erc.DAGERC, dag_erc.to_torch),
 }
