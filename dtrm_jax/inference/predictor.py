@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -15,12 +14,13 @@ from dtrm_jax.compilation_cache import keep_compilations
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Conversation
 from dtrm_jax.data.examples import Example, make_examples
-from dtrm_jax.data.packing import PlannedPack, build_pack, largest_first, plan_packs
+from dtrm_jax.data.packing import build_pack
 from dtrm_jax.inference import given as given_lib
+from dtrm_jax.inference.next_pack import NextPack, Prepared, next_pack
 from dtrm_jax.inference.prediction import Prediction, predictions_of
 from dtrm_jax.inference.programs import Programs
 from dtrm_jax.inference.reading import Source, read_trained
-from dtrm_jax.inference.shapes import cut, filled, grown, ladder, of_turns, part_of, smallest, starts_in
+from dtrm_jax.inference.shapes import cut, grown, ladder, of_turns, part_of, smallest
 from dtrm_jax.inference.stream import Stream
 from dtrm_jax.inference.trained import Trained
 
@@ -33,6 +33,8 @@ _IN_FLIGHT = 2
 
 # Of some turns: the outputs ``[L, C]``, and the model's summary, name -> ``[L]``.
 _Computed = tuple[np.ndarray, dict[str, np.ndarray]]
+# The conversations of a pack, and what is being computed of its slots.
+_Begun = tuple[Sequence[Prepared], Any]
 
 
 def load(source: Source, *, checkpoint: str = "best") -> "Predictor":
@@ -123,6 +125,37 @@ class Predictor:
         """
         return self._wanted.conversation(conversation, number)
 
+    def prepare(self, conversations: Sequence[Conversation]) -> list[Prepared]:
+        """Returns conversations as they wait to be predicted.
+
+        Args:
+            conversations: From ``checked``.
+        """
+        trained = self.trained
+        examples = make_examples(
+            conversations, trained.manifest.labels, trained.tokenizer, trained.normalization, trained.config
+        )
+        return list(map(Prepared.of, conversations, examples))
+
+    def next_pack(self, waiting: Sequence[Prepared]) -> NextPack:
+        """Chooses which of the conversations that wait are predicted next, together; the first is one of them."""
+        return next_pack(self._ladder, waiting)
+
+    def predict_pack(
+        self, waiting: Sequence[Prepared], pack: NextPack, *, insides: bool = False
+    ) -> list[list[Prediction]]:
+        """Predicts what ``next_pack`` chose, as ``predict`` does.
+
+        Args:
+            waiting: The conversations that it chose from.
+            pack: What it chose.
+            insides: As for ``predict``.
+
+        Returns:
+            A list per conversation, in the order of ``pack.members``.
+        """
+        return list(self._finish(self._begin([waiting[place] for place in pack.members], pack, insides), insides))
+
     def stream(self, conversation: str = "1", *, insides: bool = False) -> Stream:
         """Begins a live conversation, whose turns are predicted as they come.
 
@@ -171,41 +204,41 @@ class Predictor:
     def _predict_block(
         self, conversations: list[Conversation], bar: tqdm.tqdm, insides: bool
     ) -> list[list[Prediction]]:
-        trained, labels = self.trained, self.trained.manifest.labels
-        examples = make_examples(conversations, labels, trained.tokenizer, trained.normalization, trained.config)
+        prepared = self.prepare(conversations)
+        left = sorted(range(len(prepared)), key=lambda index: -prepared[index].size)
         result: list[list[Prediction]] = [[] for _ in conversations]
-        for index, (outputs_LxC, insides_L) in self._outputs(examples, insides):
-            conversation = conversations[index]
-            turns = [turn.id for turn in conversation.turns]
-            result[index] = predictions_of(conversation.id, turns, outputs_LxC, labels, insides_L if insides else None)
-            bar.update()
+        computing: collections.deque[tuple[list[int], _Begun]] = collections.deque()
+        while left or computing:
+            if left:  # a pack is built while others are computed
+                pack = self.next_pack([prepared[index] for index in left])
+                members = [left[place] for place in pack.members]
+                computing.append((members, self._begin([prepared[index] for index in members], pack, insides)))
+                taken = set(members)
+                left = [index for index in left if index not in taken]
+            if not left or len(computing) == _IN_FLIGHT:
+                members, begun = computing.popleft()
+                for index, turns in zip(members, self._finish(begun, insides), strict=True):
+                    result[index] = turns
+                    bar.update()
         return result
 
-    def _outputs(self, examples: Sequence[Example], insides: bool) -> Iterator[tuple[int, _Computed]]:
-        """Yields each conversation's index and what is computed of its turns."""
-        lengths = [example.lengths for example in examples]
-        left = largest_first(lengths)
-        for shape in filled(self._ladder):
-            fitting = [index for index in left if starts_in(shape, [examples[index]]) is not None]
-            yield from self._together(examples, plan_packs(lengths, fitting, shape), insides)
-            left = sorted(set(left) - set(fitting))
-        for index in left:
-            yield index, self._alone(examples[index], insides)
+    def _begin(self, members: Sequence[Prepared], pack: NextPack, insides: bool) -> _Begun:
+        """Begins to compute a pack."""
+        examples = [one.example for one in members]
+        if pack.shape is None:
+            return members, self._alone(examples[0], insides)
+        return members, self._run(pack.shape, build_pack(examples, pack.shape, pack.starts), insides)
 
-    def _together(
-        self, examples: Sequence[Example], packs: Iterable[PlannedPack], insides: bool
-    ) -> Iterator[tuple[int, _Computed]]:
-        """Yields conversations that are packed; a pack is built while others are computed."""
-        computing: collections.deque[tuple[tuple[int, ...], Any]] = collections.deque()
-        for planned in packs:
-            members = [examples[index] for index in planned.members]
-            shape, starts = smallest(self._ladder, members)
-            pack = build_pack(members, shape, starts)
-            computing.append((planned.members, self._run(shape, pack, insides)))
-            if len(computing) == _IN_FLIGHT:
-                yield from _by_conversation(examples, *computing.popleft())
-        for indices, computed in computing:
-            yield from _by_conversation(examples, indices, computed)
+    def _finish(self, begun: _Begun, insides: bool) -> Iterator[list[Prediction]]:
+        """Waits for a pack; yields the predictions of each of its conversations."""
+        members, computed = begun
+        computed, labels = jax.tree.map(np.asarray, computed), self.trained.manifest.labels
+        end = 0
+        for one in members:
+            begin, end = end, end + len(one.lengths)
+            outputs_LxC, insides_L = _cut(computed, begin, end)
+            turns = [turn.id for turn in one.conversation.turns]
+            yield predictions_of(one.conversation.id, turns, outputs_LxC, labels, insides_L if insides else None)
 
     def _run(self, shape: PackShape, pack: Batch, insides: bool) -> Any:
         """Begins to compute a pack; returns the outputs and the summary, which is empty if it is not wanted."""
@@ -248,15 +281,6 @@ def in_blocks(items: Iterable[Item], turns: Callable[[Item], int], limit: int) -
             block, count = [], 0
     if block:
         yield block
-
-
-def _by_conversation(
-    examples: Sequence[Example], members: Sequence[int], computed: Any
-) -> Iterator[tuple[int, _Computed]]:
-    computed = jax.tree.map(np.asarray, computed)
-    ends = list(itertools.accumulate(len(examples[index].labels) for index in members))
-    for index, begin, end in zip(members, [0, *ends], ends, strict=False):
-        yield index, _cut(computed, begin, end)
 
 
 def _cut(computed: Any, begin: int, end: int) -> _Computed:

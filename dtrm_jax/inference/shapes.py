@@ -8,6 +8,7 @@ A turn of a live conversation is a pack of its own, of one row as long as its se
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 
 from dtrm_jax.batch import PackShape
@@ -16,8 +17,8 @@ from dtrm_jax.data.packing.plan import PackFiller
 from dtrm_jax.data.packing.shape import aligned
 from dtrm_jax.inference.trained import Trained
 
-_SMALL = 8  # so many times fewer rows has the pack of a short conversation
-_SMALL_UTTERANCES = 4  # utterance slots are cheap next to token slots
+# The packs of few turns have these parts of the rows of training, and of its utterance slots, which cost little.
+_PARTS = ((1 / 8, 1 / 4), (3 / 8, 1 / 2))
 _STEPS = 8  # the length of a single row is rounded up to one of so many between two powers of two
 
 
@@ -43,25 +44,23 @@ def of_turns(longest: int, features: tuple[tuple[str, int], ...], values: int) -
 def ladder(trained: Trained) -> tuple[PackShape, ...]:
     """Returns the shapes, the smallest first.
 
-    There is one for few turns, that of training, and one with a row for the longest sequence, if training had none.
-    That of training comes twice: at first it finishes the encoder's last layer only for as many own tokens as the packs
-    of training had (``PackShape.own_tokens``).
+    There are two for few turns, that of training, and one with a row for the longest sequence, if training had none.
+    That of training finishes the encoder's last layer only for as many own tokens as the packs of training had
+    (``PackShape.own_tokens``); the last one holds any number of them.
     """
     bounded = trained.manifest.shape
     unbounded = dataclasses.replace(bounded, own_tokens=0)
-    small = dataclasses.replace(
-        unbounded,
-        rows=tuple((length, -(-count // _SMALL)) for length, count in bounded.rows),
-        utterances=min(aligned(-(-bounded.utterances // _SMALL_UTTERANCES)), bounded.utterances),
-    )
+    few = [_part_of(unbounded, *part) for part in _PARTS]
     long = dataclasses.replace(unbounded, rows=_with_longest(trained, bounded.rows))
-    return tuple(dict.fromkeys((small, bounded, unbounded, long)))
+    return tuple(dict.fromkeys((*few, bounded, long)))
 
 
-def filled(shapes: Sequence[PackShape]) -> list[PackShape]:
-    """Returns the shapes of a ladder that conversations are packed into; a pack may then take a smaller one."""
-    unbounded = [shape for shape in shapes if not shape.own_tokens]
-    return unbounded[1:] or unbounded
+def _part_of(shape: PackShape, rows: float, utterances: float) -> PackShape:
+    return dataclasses.replace(
+        shape,
+        rows=tuple((length, math.ceil(rows * count)) for length, count in shape.rows),
+        utterances=min(aligned(math.ceil(utterances * shape.utterances)), shape.utterances),
+    )
 
 
 def _with_longest(trained: Trained, rows: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:

@@ -1,16 +1,18 @@
 """The one thread that computes, so that the loop which answers requests never waits for the model.
 
-Whole conversations that wait are predicted together: they share packs, which short ones do not fill. Turns of sessions
-go first, one after another, in the order in which they came.
+Whole conversations that wait share packs, which short ones do not fill. Each pack is chosen when the one before it is
+done, from all that wait then, and answered by itself. Turns of sessions go between two packs, one after another, in the
+order in which they came.
 """
 
 import asyncio
 import collections
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from dtrm_jax.conversation import Conversation
+from dtrm_jax.inference.next_pack import NextPack, Prepared
 from dtrm_jax.inference.prediction import Prediction
 from dtrm_jax.inference.predictor import Predictor
 from dtrm_jax.serving.limits import Limits, Refused
@@ -26,6 +28,7 @@ class _Job:
     def __init__(self, work: Any):
         self.work, self._loop = work, asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self._loop.create_future()
+        self.found: dict[int, list[Prediction]] = {}  # of conversations, those that are done
 
     def done(self, result: Any, error: BaseException | None = None) -> None:
         """Hands the result, or what went wrong, to whoever waits; nobody does if the client has gone."""
@@ -43,6 +46,14 @@ class _Job:
             self.future.set_result(result)
 
 
+class _Part(NamedTuple):
+    """One of the conversations of a job, ready to be packed."""
+
+    job: _Job
+    number: int
+    prepared: Prepared
+
+
 class Worker:
     """Computes, in one thread, what is handed to it.
 
@@ -55,6 +66,8 @@ class Worker:
         self._predictor, self._limits = predictor, limits
         self._turns: collections.deque[_Job] = collections.deque()
         self._wholes: collections.deque[_Job] = collections.deque()
+        # Of whole conversations, the oldest first. The thread alone changes it, and only as a whole.
+        self._parts: list[_Part] = []
         self._changed, self._ended = threading.Condition(), False
         self._thread = threading.Thread(target=self._run, name="predicting", daemon=True)
         self._thread.start()
@@ -62,7 +75,7 @@ class Worker:
     @property
     def waiting(self) -> int:
         """How many jobs wait."""
-        return len(self._turns) + len(self._wholes)
+        return len(self._turns) + len(self._wholes) + len({part.job for part in self._parts})
 
     async def turn(self, work: Callable[[], Prediction]) -> Prediction:
         """Computes one turn of a session.
@@ -99,34 +112,51 @@ class Worker:
         while not self._ended:
             turns, wholes = self._take()
             for job in turns:
-                self._attempt([job], lambda jobs: [job.work() for job in jobs])
-            self._attempt(wholes, self._together)
+                self._attempt([job], lambda job=job: job.done(job.work()))
+            self._attempt(wholes, lambda wholes=wholes: self._prepare(wholes))
+            self._predict_next()
 
     def _take(self) -> tuple[list[_Job], list[_Job]]:
-        """Waits for jobs; returns all turns and as many whole conversations as one request may have, at least one."""
+        """Waits for something to do; returns the turns and the whole conversations that have come."""
         with self._changed:
             self._changed.wait_for(lambda: self._ended or self.waiting)
-            turns, wholes, count = list(self._turns), [], 0
+            turns, wholes = list(self._turns), list(self._wholes)
             self._turns.clear()
-            while self._wholes and (not wholes or count < self._limits.turns):
-                wholes.append(self._wholes.popleft())
-                count += sum(map(len, wholes[-1].work))
+            self._wholes.clear()
         return turns, wholes
 
-    def _attempt(self, jobs: list[_Job], compute: Callable[[list[_Job]], list[Any]]) -> None:
-        jobs = [job for job in jobs if not job.future.cancelled()]  # whose client has gone
-        if not jobs:
+    def _attempt(self, jobs: list[_Job], compute: Callable[[], None]) -> None:
+        """Computes something of jobs; what goes wrong is theirs, and the service goes on."""
+        if all(job.future.cancelled() for job in jobs):  # whose clients have gone
             return
         try:
-            results = compute(jobs)
-        except Exception as error:  # which is theirs; the service goes on
+            compute()
+        except Exception as error:
             for job in jobs:
                 job.done(None, error)
-            return
-        for job, result in zip(jobs, results, strict=True):
-            job.done(result)
+            self._parts = [part for part in self._parts if part.job not in jobs]
 
-    def _together(self, jobs: list[_Job]) -> list[list[list[Prediction]]]:
-        """Predicts the conversations of all jobs at once."""
-        found = iter(self._predictor.predict([one for job in jobs for one in job.work], insides=True))
-        return [[next(found) for _ in job.work] for job in jobs]
+    def _prepare(self, jobs: list[_Job]) -> None:
+        """Puts the conversations of jobs among those that wait for a pack."""
+        prepared = iter(self._predictor.prepare([one for job in jobs for one in job.work]))
+        parts = [_Part(job, number, next(prepared)) for job in jobs for number in range(len(job.work))]
+        self._parts = [*self._parts, *parts]
+
+    def _predict_next(self) -> None:
+        """Predicts a pack of the conversations that wait, if any do, and answers the jobs that are then complete."""
+        open_parts = [part for part in self._parts if not part.job.future.cancelled()]
+        if not open_parts:
+            self._parts = []
+            return
+        waiting = [part.prepared for part in open_parts]
+        pack = self._predictor.next_pack(waiting)
+        parts = [open_parts[place] for place in pack.members]
+        self._parts = [part for place, part in enumerate(open_parts) if place not in pack.members]
+        self._attempt([part.job for part in parts], lambda: self._answer(parts, waiting, pack))
+
+    def _answer(self, parts: list[_Part], waiting: list[Prepared], pack: NextPack) -> None:
+        found = self._predictor.predict_pack(waiting, pack, insides=True)
+        for part, turns in zip(parts, found, strict=True):
+            part.job.found[part.number] = turns
+            if len(part.job.found) == len(part.job.work):
+                part.job.done([part.job.found[number] for number in range(len(part.job.work))])

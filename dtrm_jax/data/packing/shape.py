@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -105,8 +105,12 @@ def _rows(counts: list[int], row_lengths: list[int]) -> tuple[tuple[int, int], .
 def _cost(counts: list[int], row_lengths: list[int], sample: Sequence[Sequence[int]], order: Sequence[int]) -> float:
     """Returns the relative time of an epoch of the sample: the packs it needs times the time of one."""
     rows = _rows(counts, row_lengths)
-    time = sum(length * count * (1 + length / _ATTENTION_LENGTH) for length, count in rows)
-    return _packs_needed(rows, sample, order) * time
+    return _packs_needed(rows, sample, order) * relative_time(rows)
+
+
+def relative_time(rows: Iterable[tuple[int, int]]) -> float:
+    """Returns about how long a pack with these rows takes, in token slots of very short rows."""
+    return sum(length * count * (1 + length / _ATTENTION_LENGTH) for length, count in rows)
 
 
 def _packs_needed(rows: tuple[tuple[int, int], ...], sample: Sequence[Sequence[int]], order: Sequence[int]) -> int:
