@@ -120,7 +120,7 @@
   function clear() {
     turns = [];
     at("turns").replaceChildren();
-    at("timeline").replaceChildren(element("ol"));
+    at("timeline").replaceChildren(element("div", { className: "names" }), element("ol"));
     at("result").hidden = true;
   }
 
@@ -159,7 +159,8 @@
     const list = element("ul");
     if (turn.values) {
       for (const [name, value] of Object.entries(turn.values)) {
-        list.append(element("li", {}, `${name} `, element("b", { textContent: value.toFixed(2) })));
+        list.append(element("li", {}, element("i", { className: "k" }), `${name} `,
+          element("b", { textContent: value.toFixed(2) })));
       }
     } else {
       result.append(element("p", { className: "v" }, element("b", { textContent: turn.label })));
@@ -211,16 +212,23 @@
   function repaint() {
     const COLOURS = 11;
     const rows = [...at("timeline").querySelectorAll(".cells")];
-    Object.keys(turns[0].values).forEach((name, row) => {
+    const chips = [...at("turns").querySelectorAll(".r")].map((one) => one.querySelectorAll(".k"));
+    const names = Object.keys(turns[0].values);
+    at("timeline").querySelector(".names").replaceChildren(...names.map((name) => element("span", { textContent: name })));
+    at("ranges").replaceChildren(...names.map((name, row) => {
       const values = turns.map((turn) => turn.values[name]);
       const [least, most] = [Math.min(...values), Math.max(...values)];
       const far = Math.max(-least, most);
       const [low, high, letter] = least < 0 && most > 0 ? [-far, far, "d"] : [least, most > least ? most : least + 1, "q"];
+      const colour = (value) =>
+        `${letter}${Math.min(Math.max(Math.floor(((value - low) / (high - low)) * COLOURS), 0), COLOURS - 1)}`;
       values.forEach((value, index) => {
-        const step = Math.min(Math.max(Math.floor(((value - low) / (high - low)) * COLOURS), 0), COLOURS - 1);
-        rows[index].children[row].className = `${letter}${step}`;
+        rows[index].children[row].className = colour(value);
+        chips[index][row].className = `k ${colour(value)}`;
       });
-    });
+      const end = (value) => [element("i", { className: `k ${colour(value)}` }), ` ${value.toFixed(2)}`];
+      return element("li", {}, `${name}: `, ...end(least), " to ", ...end(most));
+    }));
   }
 
   // What people do. One thing at a time: while it is asked, the buttons rest.
