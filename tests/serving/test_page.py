@@ -174,11 +174,18 @@ def test_real_values_are_shown_with_their_colours(browser):
             "[...document.querySelectorAll('#timeline .cells')].map((one) => [...one.children].map((i) => i.className))"
         )
         paint = browser.run("getComputedStyle(document.querySelector('#timeline .cells i')).getPropertyValue('--e')")
+        rows = browser.run("[...document.querySelectorAll('#timeline .names span')].map((one) => one.textContent)")
+        ranges = browser.run("[...document.querySelectorAll('#ranges li')].map((one) => one.textContent)")
+        chips = browser.run(
+            "[...document.querySelectorAll('#turns ul')].map((u) => [...u.children].map((i) => i.firstChild.className))"
+        )
     expected = [turn.values for turn in predictor.predict(turns)]
     assert found == [[f"{name} {value:.2f}" for name, value in values.items()] for values in expected]
-    assert paint.startswith("#")
+    assert paint.startswith("#") and rows == list(labels.names)
+    assert chips == [[f"k {colour}" for colour in cell] for cell in cells]
     for row, name in enumerate(labels.names):
         values = [one[name] for one in expected]
+        assert ranges[row] == f"{name}:  {min(values):.2f} to  {max(values):.2f}"
         scale = Scale.over(min(values), max(values))
         assert [cell[row] for cell in cells] == [f"{scale.kind}{scale.step(value)}" for value in values]
 
