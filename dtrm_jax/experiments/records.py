@@ -10,6 +10,7 @@
 Records of several machines are put together by copying the files into one folder.
 """
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -90,10 +91,15 @@ def settings_of(config: Config) -> dict[str, Any]:
 
     Of an absolute path to an encoder, or to a run to begin with, the last part is left.
     """
-    settings = config_lib.to_dict(config)
-    settings["data"] |= {"source": "", "cache": ""}
-    for section, name in ((settings["model"]["encoder"], "pretrained"), (settings["train"], "init_from")):
-        path = expanded(section[name])
+    return _without_places(config_lib.to_dict(config))
+
+
+def _without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
+    settings = copy.deepcopy(dict(settings))
+    settings.get("data", {}).update(source="", cache="")
+    encoder, train = settings.get("model", {}).get("encoder", {}), settings.get("train", {})
+    for section, name in ((encoder, "pretrained"), (train, "init_from")):
+        path = expanded(section.get(name, ""))
         if path.is_absolute():
             section[name] = path.name
     return settings
@@ -126,7 +132,7 @@ def read(folder: Path, variant: Variant, seed: int, config: Config | None = None
         raise InputError(f"{file}: expected the record of a run: {error}") from error
     if config is None:
         return record
-    if changes := different_settings(record.config, settings_of(config), config_lib.to_dict(Config())):
+    if changes := different_settings(_without_places(record.config), settings_of(config), config_lib.to_dict(Config())):
         raise InputError(f"{file}: the run of this table differs: {changes}; use another --records or --workdir")
     return record
 

@@ -4,17 +4,20 @@ import csv
 import dataclasses
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dtrm_jax.config import to_dict
 from dtrm_jax.conversation import Dataset, ValueSpace
 from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.experiments import grid, outcome, records, rectified, rendering, tables
 from dtrm_jax.experiments import variants as v
 from dtrm_jax.experiments.outcome import Outcome, RowOutcome
 from dtrm_jax.experiments.records import Record
+from dtrm_jax.json_file import write_json
 from dtrm_jax.tasks import Classes, ClassTurn, Values
 from tests.factories import LABELS, random_conversation, tiny_config
 from tests.runs import ROOT
@@ -210,6 +213,11 @@ def test_no_path_of_one_machine_is_kept(tmp_path):
     config = tiny_config(model__encoder__pretrained=str(tmp_path / "mpnet"), train__init_from="runs/meld/u-seed0")
     kept = records.settings_of(config)
     assert kept["model"]["encoder"]["pretrained"] == "mpnet" and kept["train"]["init_from"] == "runs/meld/u-seed0"
+    # A record that has it all the same is that of the same run.
+    one = dataclasses.replace(record(v.U, 0, 0.5), config=json.loads(json.dumps(to_dict(config))))
+    write_json(records.file_of(tmp_path, v.U, 0), one.to_json())
+    config.model.encoder.pretrained = "/elsewhere/mpnet"
+    assert records.read(tmp_path, v.U, 0, config) == one
 
 
 def test_a_table_of_last_checkpoints_says_that_dev_chose_nothing(found):
@@ -344,6 +352,8 @@ def test_the_stored_records_are_read():
     for file in files:
         written = json.loads(file.read_text(encoding="utf-8"))
         assert Record.from_json(written).to_json() == written
+        places = (written["config"]["model"]["encoder"]["pretrained"], written["config"]["train"].get("init_from", ""))
+        assert not any(map(os.path.isabs, places)), f"{file}: leave the last part of the path"
 
 
 def test_every_column_has_the_scale_of_its_own_metric():
