@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from dtrm_jax.batch import Array, Batch
-from dtrm_jax.models.layers.lanes import Lanes, NotingStep, Step, in_lanes, last_state, recur, recur_noting
+from dtrm_jax.models.layers.lanes import Lanes, NotingStep, Step, enough, in_lanes, last_state, recur, recur_noting
 from dtrm_jax.models.layers.memory import MEMORY, goes_on
 
 
@@ -244,8 +244,9 @@ def ways(batch: Batch, *, both: bool) -> Ways:
         batch: The pack. Its first turn may be a later one of its conversation, if the pack goes on.
         both: Whether both directions are needed.
     """
-    forward = in_lanes(batch.conversation_U, earlier=jnp.asarray(batch.turn_U)[0])
-    return Ways(forward, in_lanes(batch.conversation_U[::-1]) if both else forward)
+    lanes = enough(batch.turn_U.shape[0])
+    forward = in_lanes(batch.conversation_U, lanes, earlier=jnp.asarray(batch.turn_U)[0])
+    return Ways(forward, in_lanes(batch.conversation_U[::-1], lanes) if both else forward)
 
 
 class Bidirectional(nn.Module):

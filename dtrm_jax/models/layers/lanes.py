@@ -23,9 +23,6 @@ from jaxtyping import Bool, Float, Int
 
 from dtrm_jax.batch import Array
 
-# Turns that are computed in one step. Fewer would leave a CPU's matrix products too thin, more would only lie idle in
-# packs of a few long conversations; benchmarks/recurrent.py measures it.
-LANES = 8
 _BLOCK = 64  # turns whose windows of the past are in memory together, in the backward pass
 
 
@@ -68,12 +65,21 @@ Step = Callable[[Any, Any, Any], Any]
 NotingStep = Callable[[Any, Any, Any, Past], tuple[Any, Array]]
 
 
-def in_lanes(conversation_U: Int[Array, " U"], lanes: int = LANES, *, earlier: Int[Array, ""] | int = 0) -> Lanes:
+def enough(slots: int) -> int:
+    """Returns how many lanes a pack is worth.
+
+    Fewer than four leave a CPU's matrix products too thin; more than one for 128 turns mostly lie idle where
+    conversations are long (``benchmarks/recurrent.py``).
+    """
+    return min(max(slots // 128, 4), 16)
+
+
+def in_lanes(conversation_U: Int[Array, " U"], lanes: int, *, earlier: Int[Array, ""] | int = 0) -> Lanes:
     """Lays the conversations of a pack into lanes.
 
     Args:
         conversation_U: Conversation ids, -1 in unused slots. The turns of a conversation lie side by side.
-        lanes: G.
+        lanes: G, as many as there are slots at most.
         earlier: How many turns of the conversation earlier packs had, for a pack that goes on.
     """
     slots = conversation_U.shape[0]

@@ -120,7 +120,7 @@ def test_every_turn_is_computed_once_and_in_order(name, lanes):
 
 def test_a_recurrence_without_notes():
     conversation_U = conversation_of(PACKS["uneven"])
-    lanes = in_lanes(conversation_U)
+    lanes = in_lanes(conversation_U, 4)
     found = jax.jit(lambda w, x: recur(step, w, x, lanes, INITIAL))(WEIGHTS, X)
     slot = 0
     for turns in PACKS["uneven"]:
@@ -136,7 +136,7 @@ def test_a_recurrence_without_notes():
 def test_a_turn_may_go_on_from_another_than_the_one_before():
     """Every turn goes on from the last but one: two recurrences in each conversation."""
     conversation_U = conversation_of(PACKS["uneven"])
-    lanes = in_lanes(conversation_U)
+    lanes = in_lanes(conversation_U, 4)
     skipping = lanes._replace(previous_U=jnp.where(lanes.position_U > 1, jnp.arange(SLOTS) - 2, -1))
     before = jnp.zeros((WINDOW, WIDTH))
     found, _ = jax.jit(lambda w, x: recur_noting(noting_step, w, x, skipping, INITIAL, before))(WEIGHTS, X)
@@ -147,7 +147,7 @@ def test_a_turn_may_go_on_from_another_than_the_one_before():
 
 @pytest.mark.parametrize("turns", [0, 7])
 def test_the_last_state_is_that_of_the_last_turn(turns):
-    lanes = in_lanes(conversation_of((turns,) if turns else ()))
+    lanes = in_lanes(conversation_of((turns,) if turns else ()), 4)
     states = recur(step, WEIGHTS, X, lanes, INITIAL)
     expected = INITIAL if not turns else jax.tree.map(lambda a: a[turns - 1], states)
     for one, other in zip(last_state(states, lanes, INITIAL), expected, strict=True):
