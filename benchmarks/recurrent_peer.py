@@ -1,4 +1,4 @@
-"""The recurrent baselines in plain PyTorch, as their authors train them: conversations padded to the longest of a batch.
+"""The recurrent baselines in plain PyTorch, as their authors train them: conversations padded to a batch's longest.
 
 One step of a loop over turns computes the same turn of every conversation. The speaker's state alone is computed, not
 that of every party, which is less work than in the authors' code.

@@ -8,8 +8,8 @@ import statistics
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 
+from dtrm_jax.experiments.layout import Column
 from dtrm_jax.experiments.outcome import Outcome, RowOutcome
-from dtrm_jax.experiments.tables import Column
 from dtrm_jax.report.plot import ticks
 from dtrm_jax.tasks import METRICS
 

@@ -14,11 +14,13 @@ from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.experiments import grid, records, rectified
+from dtrm_jax.experiments.layout import Column, Row, Table
 from dtrm_jax.experiments.records import Record
-from dtrm_jax.experiments.tables import Column, Row, Table, columns_of
+from dtrm_jax.experiments.tables import columns_of
 from dtrm_jax.experiments.variants import Variant
 from dtrm_jax.models import architecture
 from dtrm_jax.models.dialogue_trm.fusions import FUSIONS
+from dtrm_jax.models.dialogue_trm.model import DialogueTRM
 from dtrm_jax.planted import Information, optimal_accuracy
 from dtrm_jax.tasks import task_of
 
@@ -277,10 +279,12 @@ def _optimum(config: Config, row: Row) -> float | None:
     """Returns the best possible accuracy on planted conversations for all that a row's model may know of the past."""
     if not _is_causal(config, row):
         return None
-    model = grid.changed(config, row.variant.changes).model
+    its_config = grid.changed(config, row.variant.changes)
+    model = its_config.model
     context = {"u": model.context.utterance, "a": model.context.acoustic, "v": model.context.visual}
     remembered = "".join(letter for letter in model.modalities if context[letter] == "dependent")
-    if len(model.modalities) > 1 and FUSIONS[model.fusion.kind].sees_other_turns:
+    joins_turns = len(model.modalities) > 1 and FUSIONS[model.fusion.kind].sees_other_turns
+    if joins_turns or architecture(its_config) is not DialogueTRM:  # the others have no context settings
         remembered = model.modalities
     information = Information(model.modalities, remembered)
     test = corpus.load(config.data).splits["test"]  # with all features, whatever the model takes

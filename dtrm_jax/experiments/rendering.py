@@ -8,8 +8,8 @@ from typing import Any
 
 from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.experiments import rectified
+from dtrm_jax.experiments.layout import Column
 from dtrm_jax.experiments.outcome import Outcome, RowOutcome
-from dtrm_jax.experiments.tables import Column
 from dtrm_jax.experiments.variants import spelled
 from dtrm_jax.tasks import METRICS, Metric
 

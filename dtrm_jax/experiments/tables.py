@@ -1,72 +1,14 @@
 """The paper's tables: their rows, what is measured, and the paper's own numbers."""
 
-import dataclasses
 import itertools
 from collections.abc import Mapping
 
-from dtrm_jax.data.readers import avec
 from dtrm_jax.evaluation.analysis.groups import SCORED, STUDIED
+from dtrm_jax.experiments import baselines
 from dtrm_jax.experiments import variants as v
-from dtrm_jax.experiments.variants import Variant
-from dtrm_jax.tasks import METRICS, Task, task_of
+from dtrm_jax.experiments.layout import ACCURACY, M_PAPER, M_TAKES, U_PAPER, WEIGHTED_F1, Column, Row, Table, both
+from dtrm_jax.tasks import METRICS, Task
 
-
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """A score of a table.
-
-    Attributes:
-        path: Where it stands in a run's record (``records``), with dots.
-        title: Its heading.
-    """
-
-    path: str
-    title: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """A row of a table.
-
-    Attributes:
-        variant: What is run.
-        shown: What this table calls it.
-        paper: Corpus -> column path -> the paper's number, as printed there.
-        paper_modalities: Corpus -> modalities of the paper's row, where a row of other modalities stands beside it.
-    """
-
-    variant: Variant
-    shown: str
-    paper: Mapping[str, Mapping[str, float]]
-    paper_modalities: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table.
-
-    Attributes:
-        name: For the command and the files.
-        title: What it shows.
-        rows: In order.
-        references: Variants that the others are compared with: the first of them that was run.
-        columns: Scores of classes; empty for the scores of all turns that papers report (``Task.reported``).
-        detailed: Whether ``Task.detailed`` is shown in place of ``Task.reported``.
-        needs: Corpora it can be made of; all if empty.
-        rectified: The two models of which the second rectifies turns of the first; None if that is not asked.
-    """
-
-    name: str
-    title: str
-    rows: tuple[Row, ...]
-    references: tuple[Variant, ...]
-    columns: tuple[Column, ...] = ()
-    detailed: bool = False
-    needs: tuple[str, ...] = ()
-    rectified: tuple[Variant, Variant] | None = None
-
-
-ACCURACY, WEIGHTED_F1 = (Column(f"test.{name}", METRICS[name].title) for name in SCORED)
 SHIFTS = tuple(
     Column(f"shifts.{group}.{score}", f"{shown} {title}")
     for group, shown in (("all", "all"), ("intra", "Intra-ES"), ("inter", "Inter-ES"))
@@ -89,37 +31,29 @@ def columns_of(table: Table, task: Task, select_by: str) -> tuple[Column, ...]:
     return (*columns, Column(f"test.{select_by}", METRICS[select_by].title))
 
 
-def table(name: str, modalities: str) -> Table:
-    """Returns one of ``NAMES`` for conversations that have these modalities, letters as ``config.model.modalities``.
+def table(name: str, modalities: str, corpus: str = "") -> Table:
+    """Returns one of ``NAMES`` for conversations that have these modalities.
 
     It has no rows if none can be made of them: fusions need two modalities or more, steps of the text's context text.
+
+    Args:
+        name: Of the table.
+        modalities: Letters, as ``config.model.modalities``.
+        corpus: ``config.data.name``, for which other models' authors may have published settings.
     """
+    if name in baselines.NAMES:
+        return baselines.table(name, modalities, corpus)
     return _TABLES[name](name, modalities)
 
 
-def _both(accuracy: float, f1: float) -> dict[str, float]:
-    return {ACCURACY.path: accuracy, WEIGHTED_F1.path: f1}
-
-
-def _avec(*correlations: float) -> dict[str, float]:
-    reported = task_of(avec.VALUES).reported
-    return {f"test.{path}": value for (path, _), value in zip(reported, correlations, strict=True)}
-
-
 def _iemocap(accuracy: float, f1: float) -> dict[str, dict[str, float]]:
-    return {"iemocap": _both(accuracy, f1)}
-
-
-# DialogueTRM-U, the same run in several tables.
-_U = {"iemocap": _both(68.2, 68.1), "meld": _both(64.6, 63.2)}
-# What DialogueTRM-M takes in the paper: on MELD there are no faces.
-_M_TAKES = {"iemocap": "uav", "meld": "ua", "avec": "uav"}
+    return {"iemocap": both(accuracy, f1)}
 
 
 def _full(modalities: str, shown: str = "", **paper: Mapping[str, float]) -> Row:
     """Returns the row of the full model, with the paper's numbers of DialogueTRM-M by corpus if it is one."""
     variant, is_m = v.full(modalities), "u" in modalities and len(modalities) > 1
-    return Row(variant, shown or variant.shown, paper if is_m else {}, _M_TAKES)
+    return Row(variant, shown or variant.shown, paper if is_m else {}, M_TAKES)
 
 
 def _beside_full(modalities: str, full: Row, *others: Row) -> tuple[Row, ...]:
@@ -128,9 +62,7 @@ def _beside_full(modalities: str, full: Row, *others: Row) -> tuple[Row, ...]:
 
 
 def _table2(name: str, modalities: str) -> Table:
-    u = _U | {"avec": _avec(0.73, 0.44, 0.38, 0.32)}
-    m = {"iemocap": _both(69.5, 69.7), "meld": _both(65.7, 63.5), "avec": _avec(0.76, 0.52, 0.40, 0.40)}
-    rows = _beside_full(modalities, _full(modalities, **m), Row(v.U, v.U.shown, u))
+    rows = _beside_full(modalities, _full(modalities, **M_PAPER), Row(v.U, v.U.shown, U_PAPER))
     title = "DialogueTRM-U and DialogueTRM-M (the paper's Table 2)"
     return Table(name=name, title=title, rows=rows, references=(v.full(modalities), v.U))
 
@@ -138,7 +70,7 @@ def _table2(name: str, modalities: str) -> Table:
 def _table3(name: str, modalities: str) -> Table:
     rows = (
         Row(v.BERT, "BERT alone", _iemocap(56.7, 56.4)),
-        Row(v.U, "DialogueTRM-U", _U),
+        Row(v.U, "DialogueTRM-U", U_PAPER),
         Row(v.WITHOUT_TRANSFORMER, "remove transformer", _iemocap(67.4, 67.4)),
         Row(v.WITHOUT_SEGMENTS, "then remove segment embedding", _iemocap(65.8, 65.7)),
         Row(v.WITHOUT_SEPARATOR, "then remove [SEP] tokens", _iemocap(65.3, 65.2)),
@@ -175,9 +107,8 @@ def _table4(name: str, modalities: str) -> Table:
         taken = modalities if is_whole else letters
         dependent = "".join(letter for letter in taken if letter in with_context)
         whose = {"u": " (ours)", "uav": " (others')"}.get(with_context, "") if is_whole else ""
-        scores = {path: number for path, number in _both(*numbers).items() if number is not None}
         shown = v.contexts_of(taken, dependent) + whose
-        rows.append(Row(v.in_context(taken, dependent), shown, {"iemocap": scores}, {"iemocap": letters}))
+        rows.append(Row(v.in_context(taken, dependent), shown, {"iemocap": both(*numbers)}, {"iemocap": letters}))
     title = "Context settings of (u)tterance, (a)coustic and (v)isual: free or dependent (the paper's Table 4)"
     return Table(name=name, title=title, rows=tuple(rows), references=(v.full(modalities), v.U))
 
@@ -267,4 +198,4 @@ _TABLES = {
     "modalities": _modalities,
     "planted": _planted,
 }
-NAMES = tuple(_TABLES)
+NAMES = (*_TABLES, *baselines.NAMES)

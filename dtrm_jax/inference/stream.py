@@ -39,9 +39,9 @@ class Stream:
     def __init__(self, programs: Programs, wanted: Wanted, conversation: str, *, insides: bool = False):
         config = programs.trained.config
         if not programs.trained.is_causal:
+            why = f" (config.tokens.future is {config.tokens.future})" if config.tokens.future else ""
             raise InputError(
-                f"{programs.trained.name}: a live conversation needs a causal model, this one looks at later turns "
-                f"(config.tokens.future is {config.tokens.future})"
+                f"{programs.trained.name}: a live conversation needs a causal model, this one looks at later turns{why}"
             )
         if not programs.streams:
             raise InputError(

@@ -15,6 +15,7 @@ from dtrm_jax.conversation import Dataset, ValueSpace
 from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.experiments import grid, outcome, records, rectified, rendering, tables
 from dtrm_jax.experiments import variants as v
+from dtrm_jax.experiments.layout import Column
 from dtrm_jax.experiments.outcome import Outcome, RowOutcome
 from dtrm_jax.experiments.records import Record
 from dtrm_jax.json_file import write_json
@@ -358,7 +359,7 @@ def test_the_stored_records_are_read():
 
 def test_every_column_has_the_scale_of_its_own_metric():
     """Selected by a score that is no percentage, percentages are shown as such, beside the paper's."""
-    columns = [tables.Column("test.accuracy", "accuracy"), tables.Column("test.pearson_r", "Pearson r")]
+    columns = [Column("test.accuracy", "accuracy"), Column("test.pearson_r", "Pearson r")]
     row = RowOutcome(
         variant="u",
         shown="U",
