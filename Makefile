@@ -24,7 +24,7 @@ help:
 	@echo "make test-newest  the same with the newest"
 	@echo "make audit    known vulnerabilities of the packages in constraints.txt"
 	@echo "make minilm   install the small pretrained encoder that the *_minilm configs use"
-	@echo "make tables   write the results in README.md, docs/ and results/ anew, their plots, and the page of settings"
+	@echo "make tables   write the results in README.md, docs/ and results/ anew, their plots, and the pages of settings and baselines"
 	@echo "make parity   compare with PyTorch and transformers, live (installs PyTorch for the CPU)"
 	@echo "make notebook run the Colab notebook in a new environment of its own"
 	@echo "make goldens  make the stored outputs anew that make test compares with"
@@ -70,6 +70,7 @@ audit: $(VENV)/.installed-supply
 tables: $(VENV)/.installed
 	$(BIN)/python -m dtrm_jax.experiments.document README.md docs/results.md docs/results/*.md results/README.md
 	$(BIN)/python docs/make_settings.py
+	$(BIN)/python docs/make_baselines.py
 	$(BIN)/python docs/make_reliability.py
 
 parity: $(VENV)/.installed-parity

@@ -1,0 +1,114 @@
+"""Writes ``docs/baselines.md`` from the models of ``dtrm_jax/models/baselines/``: ``python docs/make_baselines.py``.
+
+What it says of each model is the docstring of the model's file, and what its authors trained it with its ``published``.
+"""
+
+import inspect
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import jax  # noqa: E402
+
+from dtrm_jax.batch import PackShape  # noqa: E402
+from dtrm_jax.config import Config  # noqa: E402
+from dtrm_jax.conversation import MODALITIES  # noqa: E402
+from dtrm_jax.data.packing import build_pack  # noqa: E402
+from dtrm_jax.models import ARCHITECTURES  # noqa: E402
+from dtrm_jax.models.baselines.baseline import Baseline  # noqa: E402
+
+PAGE = Path(__file__).with_name("baselines.md")
+MODELS = {name: model for name, model in ARCHITECTURES.items() if issubclass(model, Baseline)}
+CLASSES, NUMBERS = 6, 100  # what parameters are counted for
+_OPENING = f"""# The models that DialogueTRM is compared with
+
+One file each in `dtrm_jax/models/baselines/`, chosen by `config.model.architecture`. They take the same
+conversations, packs, features, seeds and splits as DialogueTRM, are selected by the same dev split, and have the
+same checkpoints, reports and commands:
+
+```sh
+dtrm-train --config features --config.data.source=FOLDER --config.model.architecture=dialogue_gcn
+```
+
+An utterance is a vector from the data (`model.utterance=features`), as their authors have it, or what a text
+encoder reads, which is then trained end to end. A turn that lacks a modality has zeros there. Unlabelled turns are
+context. A model sees later turns or does not, as the table says of its defaults; of one that does, every table and
+report says that it is not causal.
+
+What all of them have otherwise than their authors: AdamW with a rate that falls to zero, where they used Adam with
+L2 in the loss and a constant rate; a batch is so many turns in whole conversations, not so many conversations;
+speakers are numbered in the order in which they first speak; and no test split selects anything. Each equals a
+transcription in PyTorch that is written from the equations, outputs and gradients (`make parity`; stored outputs
+are in `make test`).
+
+This page is written from the models' files by `make tables`. Parameters are counted with the defaults, for
+{CLASSES} classes and vectors of {NUMBERS} numbers, of utterances alone (u) and of all three modalities (uav).
+
+| model | `config.model.architecture` | sees later turns | follows live ones | parameters, u | parameters, uav |
+|---|---|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """Returns the text of the page."""
+    return _OPENING + "".join(map(_row, MODELS)) + "".join(map(_model, MODELS))
+
+
+def parameters(name: str, modalities: str) -> int:
+    """Returns how many numbers a model learns with its defaults."""
+    config = Config()
+    config.model.architecture, config.model.modalities, config.model.utterance = name, modalities, "features"
+    shape = PackShape((), 8, features=tuple((MODALITIES[letter], NUMBERS) for letter in modalities))
+    model = MODELS[name].build(config, encoder=None, outputs=CLASSES, shape=shape)
+    pack = build_pack([], shape)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), pack, deterministic=True)["params"])
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+
+
+def _row(name: str) -> str:
+    model, config = MODELS[name], Config()
+    config.model.utterance = "features"
+    causal = model.is_causal(config)
+    counts = " | ".join(f"{parameters(name, modalities):,}" for modalities in ("u", "uav"))
+    streams = "yes" if causal and model.streams else "no"
+    return f"| [{model.title}](#{name}) | `{name}` | {'no' if causal else 'yes'} | {streams} | {counts} |\n"
+
+
+def _model(name: str) -> str:
+    """Returns the section of a model."""
+    rows = [
+        f"| {corpus or 'all'} | `{path}` | `{value}` |\n"
+        for corpus, values in MODELS[name].published.items()
+        for path, value in values.items()
+    ]
+    file = Path(inspect.getfile(MODELS[name])).relative_to(ROOT)
+    published = "".join(rows)
+    return f"""
+## {name}
+
+{_markdown(inspect.getdoc(inspect.getmodule(MODELS[name])))}
+
+What its authors trained it with, besides the defaults of [its settings](settings.md):
+
+| corpus | setting | value |
+|---|---|---|
+{published}
+The file: [{file}](../{file}).
+"""
+
+
+def _markdown(docstring: str) -> str:
+    """Returns a docstring as Markdown: equations are blocks, names in single backticks."""
+    text = re.sub(r"``(.+?)``", r"`\1`", docstring + "\n", flags=re.DOTALL)
+    return re.sub(r"::\n\n((?:    .*\n|\n)+)(?=\S|\Z)", _block, text).strip()
+
+
+def _block(found: re.Match) -> str:
+    return f":\n\n```text\n{inspect.cleandoc(found[1])}\n```\n\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
