@@ -1,4 +1,4 @@
-"""From the speech of two voices to scores: forty clips, of which one is broken, one empty and one of ten minutes."""
+"""From speech to scores and a service: forty clips of two voices, one of them broken, one empty, one of ten minutes."""
 
 import csv
 import shutil
@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from dtrm_jax import api
+from dtrm_jax.inference.predictor import load
 from tests.extraction import killing
 from tests.extraction.recordings import tone, write_table, write_wav
 from tests.runs import tiny_run_config
+from tests.serving.conftest import serving
 
 opensmile = pytest.importorskip("opensmile", reason="needs openSMILE: pip install -r requirements-audio.txt")
 soundfile = pytest.importorskip("soundfile", reason="needs soundfile: pip install -r requirements-audio.txt")
@@ -43,7 +45,7 @@ def talk(tmp_path_factory):
     return folder
 
 
-def test_from_recordings_to_scores(talk, tmp_path):
+def test_from_recordings_to_a_service(talk, tmp_path):
     out = tmp_path / "heard"
     arguments = ("audio", talk, "--output", out, "--workers", 2)
     done = killing.kill_after(tmp_path, tmp_path / "heard.unfinished", 5, *arguments)
@@ -68,3 +70,20 @@ def test_from_recordings_to_scores(talk, tmp_path):
     config.model.modalities, config.model.fusion.kind, config.train.epochs = "ua", "concat", 1
     scores = api.evaluate(api.train(config, tmp_path / "run"), split="dev")
     assert scores["n"] == 8 and 0 <= scores["weighted_f1"] <= 1
+    assert_served(load(tmp_path / "run"), acoustic)
+
+
+def assert_served(predictor, acoustic):
+    """What was heard of the second conversation, in which a clip has no features, is sent to a service and answered."""
+    heard = [None if np.isnan(vector).all() else vector.tolist() for vector in acoustic[8:16]]
+    assert [place for place, vector in enumerate(heard, start=8) if vector is None] == [EMPTY]
+    turns = [{"speaker": "Ann", "text": TEXTS["joy"][0], "acoustic": vector} for vector in heard]
+    with serving(predictor) as service:
+        found = service.ask("POST", "/v1/predict", {"turns": turns}).json["turns"]
+        deaf = service.ask("POST", "/v1/predict", {"turns": [turn | {"acoustic": None} for turn in turns]}).json[
+            "turns"
+        ]
+    expected = predictor.predict(turns)
+    shares, others = ([list(turn["probabilities"].values()) for turn in some] for some in (found, deaf))
+    np.testing.assert_allclose(shares, [list(turn.probabilities.values()) for turn in expected], rtol=0, atol=1e-5)
+    assert np.abs(np.subtract(shares, others)).max() > 1e-4, "what was heard matters"
