@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.graph_peer import DialogueGCN
 from dtrm_jax.baseline_settings import CLSTMConfig, DialogueRNNConfig
 from dtrm_jax.data.examples import Example
 from dtrm_jax.training.setup import Experiment
@@ -94,7 +95,7 @@ class CLSTM(nn.Module):
         return self.output(self.dropout(torch.relu(self.hidden(h))))
 
 
-MODELS = {"c_lstm": CLSTM, "dialogue_rnn": DialogueRNN}
+MODELS = {"c_lstm": CLSTM, "dialogue_rnn": DialogueRNN, "dialogue_gcn": DialogueGCN}
 
 
 class RecurrentPeer:
