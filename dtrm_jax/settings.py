@@ -14,6 +14,7 @@ from dtrm_jax.errors import InputError, did_you_mean
 
 _ADMITS = "admits"
 _SINCE = "since"
+_BEFORE = "before"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,7 @@ def setting(
     below: float = math.inf,
     increasing: bool = False,
     since: str = "",
+    before: Any = None,
 ) -> Any:
     """Declares a field of a section.
 
@@ -80,6 +82,7 @@ def setting(
         increasing: As in ``Admitted``.
         since: The version of the package that introduced it. A file of an older version lacks the setting, and it then
             has its default, which must be what the older version did.
+        before: What an older version did, if that is not the default.
 
     Raises:
         TypeError: It is a number, or a list of numbers, without a finite lower or upper end.
@@ -87,7 +90,7 @@ def setting(
     admitted = Admitted(choices=choices, or_empty=or_empty, low=low, high=high, below=below, increasing=increasing)
     if isinstance(default, int | float | tuple) and not isinstance(default, bool) and not admitted.bounded:
         raise TypeError(f"a setting with the default {default} must state both ends")
-    return dataclasses.field(default=default, metadata={_ADMITS: admitted, _SINCE: since})
+    return dataclasses.field(default=default, metadata={_ADMITS: admitted, _SINCE: since, _BEFORE: before})
 
 
 def section(kind: type, *, since: str = "") -> Any:
@@ -186,6 +189,8 @@ def from_dict(values: Any, kind: type, path: str = "config") -> Any:
         name, hint = field.name, hints[field.name]
         if name not in values:
             if field.metadata.get(_SINCE):
+                if (before := field.metadata.get(_BEFORE)) is not None:
+                    arguments[name] = before
                 continue
             raise InputError(f"{path}.{name}: setting is missing")
         value = values[name]

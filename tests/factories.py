@@ -78,7 +78,7 @@ def text_examples(
     conversations: Sequence[Conversation], config: Config, tokenizer: EncoderTokenizer | None = None
 ) -> list[Example]:
     """Returns conversations labelled with ``LABELS`` as the packer takes them, by default with ``make_tokenizer``'s."""
-    return make_examples(conversations, LABELS, tokenizer or make_tokenizer(), Normalization({}, {}), config)
+    return make_examples(conversations, LABELS, tokenizer or make_tokenizer(), Normalization({}, {}, bound=0.0), config)
 
 
 def random_examples(seed: int, turns: Sequence[int], config: Config, **settings) -> list[Example]:

@@ -194,6 +194,7 @@ RANGES = {
     "data.validation_share": SHARE,
     "data.validation_seed": SEED,
     "data.text_layer": (0, 4),
+    "data.feature_bound": (0, 1e6),
     "data.planted.train": (0, 10**7),
     "data.planted.dev": (0, 10**7),
     "data.planted.test": (0, 10**7),
@@ -446,13 +447,24 @@ def came_later(kind, prefix=""):
 
 
 LATER = tuple(came_later(Config))
+# What older versions did, where that is not the default.
+DONE_BEFORE = {"data.feature_bound": 0.0}
+
+
+def as_before(*paths):
+    """Returns a config whose settings at the paths are as they were before there were these settings."""
+    values = to_dict(Config())
+    for path in paths:
+        if path in DONE_BEFORE:
+            set_path(values, path, DONE_BEFORE[path])
+    return from_dict(values)
 
 
 @pytest.mark.parametrize("path", LATER)
-def test_a_file_of_an_older_version_has_the_default_of_what_came_later(path):
+def test_a_file_of_an_older_version_means_what_it_meant_then(path):
     values = to_dict(Config())
     delete_path(values, path)
-    assert from_dict(values) == Config()
+    assert from_dict(values) == as_before(path)
 
 
 def test_a_file_of_the_first_version_lacks_all_that_came_later():
@@ -460,7 +472,8 @@ def test_a_file_of_the_first_version_lacks_all_that_came_later():
     values = to_dict(Config())
     for path in sorted(LATER, key=len, reverse=True):  # what a section holds before the section
         delete_path(values, path)
-    assert from_dict(values) == Config()
+    assert from_dict(values) == as_before(*LATER)
+    assert {path for path in DONE_BEFORE if as_before(path) != Config()} == set(DONE_BEFORE)
 
 
 def test_a_section_may_have_come_later_as_well():

@@ -50,7 +50,7 @@ FLOORS = {
 # The floors inside the rooms that have several; what is not named stands above all that is.
 ROOMS = {
     "models": ("layers", "encoders", "interface", "dialogue_trm", "baselines"),
-    "data": ("encoder_tokenizer", "tokenize", "features", "examples", "packing", "plans", "pipeline"),
+    "data": ("encoder_tokenizer", "tokenize", "outliers", "features", "examples", "packing", "plans", "pipeline"),
     "evaluation": ("aligned", "files", "analysis", "evaluator", "destination", "run"),
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

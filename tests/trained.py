@@ -43,6 +43,7 @@ def random_trained(
     normalization = Normalization(
         {name: random.normal(3, 1, SIZES[name]).astype(np.float32) for name in names},
         {name: random.uniform(1, 2, SIZES[name]).astype(np.float32) for name in names},
+        bound=config.data.feature_bound,
     )
     text = config.model.reads_text
     encoder = tiny_encoder(config) if text else None

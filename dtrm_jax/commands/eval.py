@@ -3,10 +3,13 @@
 In a checkout, ``python eval.py`` is the same command.
 """
 
+import sys
+
 from absl import flags
 
 from dtrm_jax import command_line
 from dtrm_jax.conversation import SPLITS
+from dtrm_jax.errors import printable
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "The run directory of training, wherever it lies now.")
 _SPLIT = flags.DEFINE_enum("split", "test", SPLITS, "What to score.")
@@ -28,6 +31,8 @@ def main() -> int:
     run = RunDirectory(_CHECKPOINT.value)
     evaluation = evaluate_run(run, split=_SPLIT.value, checkpoint=_STEP.value, source=_SOURCE.value, name=_NAME.value)
     report = write_report(run, evaluation.folder.name)
+    for note in evaluation.notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
     print(format_evaluation(evaluation))
     print(f"\nwritten to {evaluation.folder}; to read: {report}")
     return 0

@@ -39,6 +39,7 @@ class RestoredRun:
         data: ``fingerprint`` of the dataset.
         source: Name of the dataset's source if it is not what the run was trained on, else None.
         causal: Whether no turn sees a later one.
+        notes: What people should know of the split, a line each.
     """
 
     corpus: str
@@ -52,6 +53,7 @@ class RestoredRun:
     data: dict[str, str]
     source: str | None
     causal: bool
+    notes: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +65,14 @@ class Evaluation:
         metrics: The content of ``metrics.json``.
         analysis: The content of ``analysis.json``. If None, the task has none.
         folder: Where both are, with ``predictions.csv``.
+        notes: What people should know of the split, a line each.
     """
 
     task: Task
     metrics: dict[str, Any]
     analysis: dict[str, Any] | None
     folder: Path
+    notes: tuple[str, ...]
 
 
 def evaluate_run(
@@ -111,7 +115,7 @@ def evaluate_run(
         analysis = analyse(turns, task)
         write_json(folder / "analysis.json", analysis)
     write_json(folder / METRICS_FILE, metrics)
-    return Evaluation(task, metrics, analysis, folder)
+    return Evaluation(task, metrics, analysis, folder, restored.notes)
 
 
 def restore_run(
@@ -147,6 +151,7 @@ def restore_run(
         data=data,
         source=other_source(config.data, trained.manifest.data, data, source),
         causal=trained.is_causal,
+        notes=tuple(trained.normalization.describe_far({split: dataset.splits[split]})),
     )
 
 

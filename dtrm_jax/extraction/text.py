@@ -112,7 +112,7 @@ def _vectors(
 ) -> dict[str, list[np.ndarray]]:
     """Returns float32 ``[L, D]`` of every conversation; NaN where a turn has no text."""
     conversations = [conversation for split in splits.values() for conversation in split]
-    examples = make_examples(conversations, labels, trained.tokenizer, Normalization({}, {}), trained.config)
+    examples = make_examples(conversations, labels, trained.tokenizer, Normalization({}, {}, bound=0.0), trained.config)
     plan = plan_evaluation(examples, trained.config)
     program = make_utterance_vectors(trained, plan.shape)
     with tqdm.tqdm(total=len(plan.packs), unit="pack", desc="encoding", mininterval=1) as bar:

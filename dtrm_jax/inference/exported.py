@@ -2,7 +2,7 @@
 
     config.json                the settings, the emotions, the encoder's sizes, the type of the weights, the step
     model.safetensors          the parameters; names are paths in the tree, joined by dots
-    normalization.safetensors  mean and standard deviation of every feature that the model takes, if it takes any
+    normalization.safetensors  mean and standard deviation of the features that the model takes, if any, and their bound
     tokenizer.json             the tokenizer, in the format of Hugging Face tokenizers, if text is encoded
     SHA256SUMS                 of the files above; older folders have none
     README.md                  the model card (``dtrm_jax.sharing``), which is not read
@@ -45,6 +45,7 @@ CONFIG, WEIGHTS, STATISTICS, TOKENIZER = _READ = (
 )
 DTYPES = {"float32": "F32", "float16": "F16"}
 
+_BOUND = "bound"  # of the features, in the file of statistics
 _MODEL_TYPE = "dtrm_jax"
 _FORMAT = 1
 _FOLDER = f"a folder that dtrm-export has written, with {CONFIG} and {WEIGHTS}"
@@ -134,7 +135,7 @@ def read(folder: Path) -> Trained:
     values = _header(path)
     config, manifest = _config(path, values["settings"]), _manifest(path, values["run"])
     _check_sizes(path, config, manifest)
-    normalization = _read_statistics(folder, dict(manifest.shape.features))
+    normalization = _read_statistics(folder, dict(manifest.shape.features), config.data.feature_bound)
     params = _read_params(_file(folder, WEIGHTS), _shapes(path, config, manifest), values["dtype"])
     tokenizer = None
     if config.model.reads_text:
@@ -168,7 +169,8 @@ def _stored(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
 
 def _statistics(normalization: Normalization) -> dict[str, np.ndarray]:
     kinds = {"mean": normalization.mean, "std": normalization.std}
-    return {f"{name}.{kind}": values[name] for kind, values in kinds.items() for name in values}
+    bound = {_BOUND: np.float32([normalization.bound])} if normalization.bound else {}
+    return {f"{name}.{kind}": values[name] for kind, values in kinds.items() for name in values} | bound
 
 
 def _without_places(config: Config) -> Config:
@@ -280,14 +282,18 @@ def _read_params(path: Path, shapes: Mapping[str, Any], dtype: str) -> dict[str,
     return jax.device_put(tree, jax.local_devices()[0])
 
 
-def _read_statistics(folder: Path, sizes: Mapping[str, int]) -> Normalization:
+def _read_statistics(folder: Path, sizes: Mapping[str, int], bound: float) -> Normalization:
     if not sizes:
-        return Normalization({}, {})
+        return Normalization({}, {}, bound)
     expected = {f"{name}.{kind}": (size,) for name, size in sizes.items() for kind in ("mean", "std")}
+    expected |= {_BOUND: (1,)} if bound else {}
     holds = f"the statistics of the features of {CONFIG}"
-    arrays = _read_arrays(_file(folder, STATISTICS), expected, holds=holds, types=("F32",))
+    path = _file(folder, STATISTICS)
+    arrays = _read_arrays(path, expected, holds=holds, types=("F32",))
+    if bound and not arrays[_BOUND][0] > 0:
+        raise InputError(f"{path}: {_BOUND}: expected a number above 0, found {arrays[_BOUND][0]:g}")
     mean, std = ({name: arrays[f"{name}.{kind}"] for name in sizes} for kind in ("mean", "std"))
-    return Normalization(mean, std)
+    return Normalization(mean, std, float(arrays[_BOUND][0]) if bound else 0.0)
 
 
 def _read_arrays(

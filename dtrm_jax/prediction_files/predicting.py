@@ -58,6 +58,9 @@ class Predicting:
             found |= dict.fromkeys([*self._added(talks), *talks.table.keys])
             if source.kind != table_files.TRANSCRIPT:  # whose form has no columns that could be missing
                 notes |= dict.fromkeys(table_rows.said([talks.table]))
+            if talks.conversations[0].features:
+                far = predictor.trained.normalization.describe_far({source.path.name: talks.conversations})
+                notes |= dict.fromkeys(far)
             self._count += len(talks.conversations)
             if taken := [name for name in talks.table.keys if name in self.predicted]:
                 raise InputError(

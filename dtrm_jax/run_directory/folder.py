@@ -3,7 +3,8 @@
     config.json        the resolved config
     run.json           the rest that the model is rebuilt from: label names, encoder sizes, the packs' shape and planner
     tokenizer.json     the tokenizer, in the format of Hugging Face tokenizers, if text is encoded
-    normalization.npz  mean and standard deviation of every acoustic, visual or utterance feature in the training split
+    normalization.npz  mean and standard deviation of every acoustic, visual or utterance feature in the training split,
+                       and how many deviations from the mean a feature may lie
     provenance.json    what each start of the training ran on: command, code, versions, machine
     metrics.jsonl      one JSON object per line
     tensorboard/       the same as event files
@@ -260,11 +261,14 @@ class RunDirectory:
     def _as_of_now(self, config: Config, manifest: Manifest) -> tuple[Config, Manifest]:
         """Returns config and manifest as the run was begun, apart from what may have changed since.
 
-        That is the folder that another run's parameters lay in, which the manifest tells by their content, and the
-        length, if the newer manifest has an extension that the run does not have yet.
+        That is the folder that another run's parameters lay in, which the manifest tells by their content, the length,
+        if the newer manifest has an extension that the run does not have yet, and the bound of features that there are
+        none of, which runs of older versions do not have.
         """
         begun, before = self.read_config(), self.read_manifest()
-        train = begun.train
+        train, data = begun.train, begun.data
+        if not config.model.feature_modalities:
+            data = dataclasses.replace(data, feature_bound=config.data.feature_bound)
         if config.train.init_from and train.init_from:
             train = dataclasses.replace(train, init_from=config.train.init_from)
         if manifest.extensions:
@@ -273,7 +277,7 @@ class RunDirectory:
                 before = dataclasses.replace(before, extensions=manifest.extensions, total_steps=longer.steps)
             if train.epochs == longer.epochs_before:
                 train = dataclasses.replace(train, epochs=longer.epochs)
-        return dataclasses.replace(begun, train=train), before
+        return dataclasses.replace(begun, train=train, data=data), before
 
     def _check_same(self, name: str, there: dict[str, Any], here: dict[str, Any]) -> None:
         if changes := different_settings(there, here):

@@ -39,6 +39,7 @@ from dtrm_jax.training.progress import Progress
 from dtrm_jax.training.setup import Experiment, initial_params, prepare, pure_step
 from dtrm_jax.training.signals import Interrupted, collected_signals
 from dtrm_jax.training.step import AXIS, TrainState, initial_state, parallelise
+from dtrm_jax.training.suspicion import suspicion
 
 PREFETCH = 4  # batches; one takes a millisecond to build
 
@@ -103,6 +104,7 @@ class Trainer:
         self.test = self._evaluator(experiment.test) if config.train.score_test else None
         self.rng = jax.random.fold_in(jax.random.key(config.train.seed), 1)
         self.is_main = jax.process_index() == 0
+        self.suspected = False
 
     def describe(self) -> None:
         """Prints what is about to be trained, in a few lines."""
@@ -260,6 +262,9 @@ class Trainer:
         shown = "  ".join(f"{metric.title} {metric.shown(scores[metric.name])}" for metric in ranked)
         best = "  (best)" if better and not self.config.train.select_last else ""
         self._say(f"step {step:>6}  epoch {epoch:>3}  dev {shown}  loss {scores['loss']:.4f}{best}")
+        if not self.suspected and (said := suspicion(self.experiment, scores, epoch)):
+            self.suspected = True
+            self._say(said)
         return scores
 
     def _score(

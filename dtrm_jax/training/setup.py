@@ -100,9 +100,12 @@ def prepare(config: Config, run: RunDirectory | None = None) -> Experiment:
     config = with_metric(config, task_of(dataset.labels, config.data.neutral), dataset.name)
     tokenizer, encoder = encoder_of(config, dataset, begun) if config.model.reads_text else (None, None)
     try:
-        normalization = Normalization.fit(dataset.splits["train"], config.model.feature_modalities)
+        normalization = Normalization.fit(
+            dataset.splits["train"], config.model.feature_modalities, config.data.feature_bound
+        )
     except InputError as error:
         raise InputError(f"{dataset.name}: {error}") from error
+    dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *normalization.describe_far(dataset.splits)))
     prepared = {split: _examples(dataset, split, tokenizer, normalization, config) for split in used}
     for split, examples in prepared.items():
         if not any((example.labels >= 0).any() or np.isfinite(example.values).any() for example in examples):

@@ -95,12 +95,12 @@ def test_turns_that_are_cut_are_counted():
     config.tokens.max_length = 7
     tokenizer = word_tokenizer(["a b c d e f g h"])
     prepared = {
-        split: make_examples(conversations, CLASSES, tokenizer, Normalization.fit(conversations, ()), config)
+        split: make_examples(conversations, CLASSES, tokenizer, Normalization.fit(conversations, (), bound=0.0), config)
         for split, conversations in one.splits.items()
     }
     assert "turns are cut at config.tokens.max_length: 3 of train" in overview.accidents(one, prepared)
     config.tokens.max_length = 10
     prepared["train"] = make_examples(
-        one.splits["train"], CLASSES, tokenizer, Normalization.fit(one.splits["train"], ()), config
+        one.splits["train"], CLASSES, tokenizer, Normalization.fit(one.splits["train"], (), bound=0.0), config
     )
     assert not any("cut" in line for line in overview.accidents(one, prepared))

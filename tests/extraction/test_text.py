@@ -31,7 +31,7 @@ def alone(trained: Trained, conversation) -> np.ndarray:
     bare = dataclasses.replace(
         conversation, turns=tuple(dataclasses.replace(turn, label=None) for turn in conversation.turns)
     )
-    (example,) = make_examples([bare], manifest.labels, trained.tokenizer, Normalization({}, {}), config)
+    (example,) = make_examples([bare], manifest.labels, trained.tokenizer, Normalization({}, {}, bound=0.0), config)
     shape = PackShape(((48, 16),), 16)  # a row for each turn
     pack = build_pack([example], shape)
     module = manifest.encoder.module(jnp.float32, remat=False, name=None)

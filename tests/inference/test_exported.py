@@ -77,6 +77,7 @@ def test_everything_comes_back_bit_for_bit(settings, labels, tmp_path):
     for kind in ("mean", "std"):
         for name, vector in getattr(trained.normalization, kind).items():
             np.testing.assert_array_equal(getattr(found.normalization, kind)[name], vector)
+    assert found.normalization.bound == trained.normalization.bound == 10.0
     assert "/home/me" not in (tmp_path / "config.json").read_text()
     assert str(Path.home()) not in (tmp_path / "config.json").read_text()
     trained.config.data.source = trained.config.data.cache = ""
@@ -235,6 +236,11 @@ BIAS, PATH = "discriminator__output__bias", r"discriminator\.output\.bias"
         (changed("model.safetensors", **{BIAS: np.float16}), rf"expected F32 in 1 array: {PATH} \(F16\)"),
         (changed("model.safetensors", **{BIAS: np.int32}), rf"expected F32 in 1 array: {PATH} \(I32\)"),
         (changed("normalization.safetensors", visual__std=None), r"missing 1 array: visual\.std"),
+        (changed("normalization.safetensors", bound=None), "missing 1 array: bound"),
+        (
+            changed("normalization.safetensors", bound=lambda x: -x),
+            r"normalization\.safetensors: bound: expected a number",
+        ),
         (changed("normalization.safetensors", visual__mean=lambda x: x[1:]), r"wrong shape of 1 array: visual\.mean"),
         (lambda folder: (folder / "normalization.safetensors").unlink(), r"normalization\.safetensors: no such file"),
         (

@@ -55,7 +55,7 @@ def model_and_pack(config):
     random = np.random.default_rng(1)
     sizes = {"acoustic": 5, "visual": 3}
     split = [with_features(random, random_conversation(random, turns), sizes, [(1, "visual")]) for turns in (6, 3)]
-    normalization = Normalization.fit(split, config.model.feature_modalities)
+    normalization = Normalization.fit(split, config.model.feature_modalities, bound=0.0)
     examples = make_examples(split, LABELS, make_tokenizer(), normalization, config)
     shape = pack_shape(examples, config)
     return build_model(config, tiny_encoder(config, layers=1), len(LABELS), shape), build_pack(examples, shape)

@@ -89,7 +89,7 @@ def sizes(config):
 @pytest.fixture(scope="module")
 def tokenized(config):
     tokenizer = load_tokenizer(hub.locate("minilm"), BERT_TOKENS, 30522)
-    return make_examples(CONVERSATIONS, meld.LABELS, tokenizer, Normalization({}, {}), config)
+    return make_examples(CONVERSATIONS, meld.LABELS, tokenizer, Normalization({}, {}, bound=0.0), config)
 
 
 @pytest.fixture(scope="module")

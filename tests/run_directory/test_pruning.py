@@ -33,7 +33,7 @@ def run(tmp_path):
     """The best checkpoint, of step 4, is not the latest."""
     run, config = RunDirectory(tmp_path / "run"), Config()
     config.train.select_by = "weighted_f1"
-    run.begin(config, small_manifest(None), None, Normalization({}, {}))
+    run.begin(config, small_manifest(None), None, Normalization({}, {}, bound=0.0))
     checkpoints = run.checkpoints("weighted_f1")
     for step, score in {2: 0.3, 4: 0.7, 6: 0.5}.items():
         checkpoints.save(step, _state(step), {"note": step}, {"weighted_f1": score, "accuracy": 0.1})

@@ -77,26 +77,29 @@ def test_the_manifest_of_a_run_comes_back(tmp_path, labels, encoder):
     shape = PackShape(((64, 3), (96, 2)), 48, values=2, features=(("acoustic", 5), ("visual", 3)))
     manifest = Manifest(corpus="avec", labels=labels, encoder=encoder, shape=shape, total_steps=17, notes=("a", "b"))
     run = RunDirectory(tmp_path)
-    normalization = Normalization({"acoustic": np.zeros(5, np.float32)}, {"acoustic": np.ones(5, np.float32)})
+    normalization = Normalization(
+        {"acoustic": np.zeros(5, np.float32)}, {"acoustic": np.ones(5, np.float32)}, bound=2.5
+    )
     run.begin(Config(), manifest, None, normalization)
     assert run.read_manifest() == manifest and run.read_normalization().sizes == (("acoustic", 5),)
+    assert run.read_normalization().bound == 2.5
     assert not (tmp_path / "tokenizer.json").exists()
 
 
 def test_a_run_begun_again_keeps_where_its_data_lies_now_and_refuses_other_data(tmp_path):
     run, config = RunDirectory(tmp_path), Config()
     manifest = small_manifest(None, data={"conversations": "1a"})
-    run.begin(config, manifest, None, Normalization({}, {}))
+    run.begin(config, manifest, None, Normalization({}, {}, bound=0.0))
     config.data.source = "/moved"
-    run.begin(config, manifest, None, Normalization({}, {}))
+    run.begin(config, manifest, None, Normalization({}, {}, bound=0.0))
     assert run.read_config().data.source == "/moved"
-    run.begin(config, dataclasses.replace(manifest, notes=("/moved: said",)), None, Normalization({}, {}))
+    run.begin(config, dataclasses.replace(manifest, notes=("/moved: said",)), None, Normalization({}, {}, bound=0.0))
     other = dataclasses.replace(manifest, data={"conversations": "2b"})
     with pytest.raises(InputError, match=r"run\.json: .* data\.conversations was '1a', is '2b'"):
-        run.begin(config, other, None, Normalization({}, {}))
+        run.begin(config, other, None, Normalization({}, {}, bound=0.0))
     config.train.epochs += 1
     with pytest.raises(InputError, match=r"config\.json: .* train\.epochs was"):
-        run.begin(config, manifest, None, Normalization({}, {}))
+        run.begin(config, manifest, None, Normalization({}, {}, bound=0.0))
     assert run.read_config().train.epochs == config.train.epochs - 1
 
 
@@ -123,21 +126,40 @@ def test_a_run_from_before_there_were_encoder_families_is_begun_again(tmp_path):
         RunDirectory(tmp_path),
         small_manifest(tiny_encoder(Config())),
     )
-    run.begin(Config(), manifest, None, Normalization({}, {}))
+    run.begin(Config(), manifest, None, Normalization({}, {}, bound=0.0))
     values = json.loads((tmp_path / "run.json").read_text())
     for key in ("family", "learned_segments", "first_position", "embedding_size", "relative_buckets"):
         del values["encoder"][key]
     (tmp_path / "run.json").write_text(json.dumps(values))
     (tmp_path / "SHA256SUMS").unlink()
-    run.begin(Config(), manifest, None, Normalization({}, {}))
+    run.begin(Config(), manifest, None, Normalization({}, {}, bound=0.0))
     assert run.read_manifest() == manifest
+
+
+@pytest.mark.parametrize("modalities", ["u", "ua"])
+def test_a_run_from_before_features_had_a_bound_has_none(tmp_path, modalities):
+    run, manifest, config = RunDirectory(tmp_path), small_manifest(None), Config()
+    config.model.modalities = modalities
+    run.begin(config, manifest, None, Normalization({}, {}, bound=0.0))
+    values = json.loads((tmp_path / "config.json").read_text())
+    del values["data"]["feature_bound"]
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    (tmp_path / "SHA256SUMS").unlink()
+    begun = run.read_config()
+    assert begun.data.feature_bound == 0 != config.data.feature_bound
+    run.begin(begun, manifest, None, Normalization({}, {}, bound=0.0))
+    if modalities == "u":  # whose outcome it does not touch
+        run.begin(config, manifest, None, Normalization({}, {}, bound=0.0))
+    else:
+        with pytest.raises(InputError, match=r"data\.feature_bound was 0\.0, is 10\.0"):
+            run.begin(config, manifest, None, Normalization({}, {}, bound=0.0))
 
 
 def test_a_run_of_another_planner_is_not_trained_on(tmp_path):
     run, manifest = RunDirectory(tmp_path), small_manifest(None, planner=2)
-    run.begin(Config(), manifest, None, Normalization({}, {}))
+    run.begin(Config(), manifest, None, Normalization({}, {}, bound=0.0))
     assert run.read_manifest().planner == 2
-    run.begin(Config(), manifest, None, Normalization({}, {}))
+    run.begin(Config(), manifest, None, Normalization({}, {}, bound=0.0))
     values = json.loads((tmp_path / "run.json").read_text())
     del values["planner"]  # as in runs from before it was kept
     values["total_steps"] = 18
@@ -147,7 +169,7 @@ def test_a_run_of_another_planner_is_not_trained_on(tmp_path):
     assert run.read_manifest().planner == 1
     message = "version 2 of the planner, found version 1, with which other packs would follow"
     with pytest.raises(InputError, match=rf"run\.json: expected a run whose packs were planned by {message}") as error:
-        run.begin(Config(), manifest, None, Normalization({}, {}))
+        run.begin(Config(), manifest, None, Normalization({}, {}, bound=0.0))
     assert "\n" not in str(error.value) and (tmp_path / "run.json").read_text() == before
 
 

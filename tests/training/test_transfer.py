@@ -37,7 +37,7 @@ def _trained(config, labels=THERE, **sizes):
         config=config,
         manifest=manifest,
         tokenizer=None,
-        normalization=Normalization({}, {}),
+        normalization=Normalization({}, {}, bound=0.0),
         params=random_params(build_model(config, encoder, len(labels), SHAPE), seed=1),
         step=9,
     )

@@ -50,7 +50,7 @@ def prepared(config):
     split = [random_conversation(random, turns) for turns in TURNS]
     split = [with_features(random, c, SIZES, [x[1:] for x in ABSENT if x[0] == n]) for n, c in enumerate(split)]
     names = [name for name in SIZES if name[0] in config.model.modalities]
-    normalization = Normalization.fit(split, names)
+    normalization = Normalization.fit(split, names, bound=0.0)
     examples = make_examples(split, LABELS, None, normalization, config)
     return build_model(config, None, len(LABELS), pack_shape(examples, config)), examples
 

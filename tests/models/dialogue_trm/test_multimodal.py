@@ -57,7 +57,7 @@ def prepared(config, absent=(), chosen=(0, 1, 2)):
     names = [name for name in SIZES if name[0] in config.model.modalities and name != "utterance"]
     if config.model.utterance == "features" and "u" in config.model.modalities:
         names.insert(0, "utterance")
-    normalization = Normalization.fit(split, names)
+    normalization = Normalization.fit(split, names, bound=0.0)
     reads_text = config.model.utterance == "encoder" and "u" in config.model.modalities
     tokenizer, encoder = (make_tokenizer(), tiny_encoder(config, layers=1)) if reads_text else (None, None)
     examples = make_examples(split, LABELS, tokenizer, normalization, config)
