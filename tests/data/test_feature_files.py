@@ -1,10 +1,13 @@
 """The field's feature files: every published layout, joins to transcripts, and what does not fit."""
 
 import csv
+import json
 import os
 import pickle
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dtrm_jax import safe_pickle
@@ -232,11 +235,156 @@ def test_the_authors_audio_is_joined_by_utterance_and_may_be_absent(tmp_path):
     assert absent == 2
 
 
+def clips(part, form):
+    """Returns the vectors of a split under other names, and empties it."""
+    named = {form.format(key): vector for key, vector in part.items()}
+    part.clear()
+    return named
+
+
+def test_clips_that_no_turn_has_are_counted_and_left_out(tmp_path):
+    made = made_meld(MELD_DEV)
+    write_csvs(tmp_path, made)
+    vectors = vectors_by_utterance(made, left_out={("test", 1160, 0), ("dev", 1040, 0)})
+    vectors["dev"] |= {"66_9": np.ones(13), "110_7": np.ones(13), "final_videos": np.ones(13)}
+    field_files.meld_vectors(tmp_path / "audio.pkl", vectors)
+    turns = sum(map(len, made.labels.values()))
+    assert meld.read(tmp_path).notes == (
+        f"audio.pkl: acoustic features of {turns - 2} of {turns} turns (missing: 1 of dev, 1 of test); 3 clips are of "
+        "no turn and left out, such as final_videos",
+    )
+
+
+FORMS = ("dia{}_utt{}", "{}_{}", "dia{}_utt{}.wav", "DIA{}_UTT{}.MP4")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("split_said", ["", "{}_", "{}/", "{}_splits/"])
+def test_an_utterance_may_be_called_in_many_ways(tmp_path, form, split_said):
+    made = made_meld(MELD_DEV)
+    write_csvs(tmp_path, made)
+    vectors = vectors_by_utterance(made)
+    field_files.meld_vectors(tmp_path / "audio.pkl", vectors)
+    expected = meld.read(tmp_path)
+    named = {
+        split: {split_said.format(split) + form.format(*key.split("_")): vector for key, vector in part.items()}
+        for split, part in vectors.items()
+    }
+    whole = {key: vector for part in named.values() for key, vector in part.items()} if split_said else named
+    field_files.dump(tmp_path / "audio.pkl", whole)
+    found = meld.read(tmp_path)
+    assert found == expected and features_of(found) == features_of(expected)
+
+
+def features_of(dataset):
+    """Returns the features of every conversation as lists."""
+    return [
+        {name: matrix.tolist() for name, matrix in one.features.items()}
+        for split in dataset.splits.values()
+        for one in split
+    ]
+
+
+def test_dialogues_of_no_split_are_refused(tmp_path):
+    write_csvs(tmp_path, made_meld(MELD_DEV))
+    field_files.dump(tmp_path / "audio.pkl", {"dia2_utt0": np.ones(3), "dia2_utt2": np.ones(3)})
+    assert "audio.pkl, utterance dia2_utt0: expected the split too, as in train_dia0_utt0" in fails(meld, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "json", "parquet", "npz", "npz by clip"])
+def test_a_table_of_any_kind_is_joined_by_utterance(tmp_path, kind):
+    made = made_meld(MELD_DEV)
+    write_csvs(tmp_path, made)
+    vectors = vectors_by_utterance(made, size=3)
+    field_files.meld_vectors(tmp_path / "audio.pkl", vectors)
+    expected = meld.read(tmp_path)
+    (tmp_path / "audio.pkl").unlink()
+    named = {f"{split}_{key}": x.tolist() for split, part in vectors.items() for key, x in part.items()}
+    named["train_99_0"] = [1.0, 2.0, 3.0]
+    write_vectors(tmp_path / f"acoustic.{kind.split()[0]}", named, by_clip=kind.endswith("clip"))
+    found = meld.read(tmp_path)
+    assert features_of(found) == features_of(expected)
+    (note,) = found.notes
+    assert note.endswith("; 1 clip is of no turn and left out, such as train_99_0")
+
+
+def write_vectors(path, named, by_clip=False):
+    """Writes vectors by the names of their clips into a file of the kind that its ending says."""
+    ids, rows = list(named), list(named.values())
+    if path.suffix == ".npz":
+        return np.savez(path, **(named if by_clip else {"id": np.array(ids), "acoustic": np.array(rows)}))
+    if path.suffix == ".parquet":
+        return pq.write_table(pa.table({"text": ["x"] * len(ids), "id": ids, "acoustic": rows}), path)
+    if path.suffix in (".json", ".jsonl"):
+        objects = [{"id": id, "acoustic": row} for id, row in named.items()]
+        lines = "\n".join(map(json.dumps, objects)) if path.suffix == ".jsonl" else json.dumps(objects)
+        return path.write_text(lines)
+    comma = "\t" if path.suffix == ".tsv" else ";"
+    lines = [["file", "start", "end", "f1", "f2", "f3", "label"]]
+    lines += [[id, "0 days", "0 days", *map(repr, row), "joy"] for id, row in named.items()]
+    return path.write_text("\n".join(map(comma.join, lines)) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("id,a,b\ntrain_2_0,1,2\ntrain_2_2,1,\n", "utterance train_2_2: expected 2 finite numbers, found others"),
+        ("id,a\ntrain_2_0,1\ntrain_2_2,loud\n", "line 3: expected features, numbers alone, found 'loud' in column a"),
+        ("id,a\ntrain_2_0,1\n,2\n", "line 3: expected the name of a clip in column id, found nothing"),
+        (
+            "id,split,a\n2_0,train,1\n2_2,tune,2\n",
+            "line 3: expected one of train, dev, val, valid, validation, test as",
+        ),
+        ("id,a,a\ntrain_2_0,1,2\n", "expected each column once, missing or repeated: a"),
+        ("id,label\ntrain_2_0,1\n", "expected columns of features besides id, label, found none"),
+        ("id,a\n", "expected vectors, found none"),
+    ],
+)
+def test_a_table_by_utterance_that_is_malformed_is_named(tmp_path, content, words):
+    write_csvs(tmp_path, made_meld(MELD_DEV))
+    (tmp_path / "acoustic.csv").write_text(content)
+    line = fails(meld, tmp_path)
+    assert words in line and str(tmp_path / "acoustic.csv") in line
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        (
+            {"id": np.array(["train_2_0"]), "a": np.ones((2, 3))},
+            "expected one array with a row for each of 1 id, found a",
+        ),
+        ({"id": np.array(["train_2_0"])}, "expected one array with a row for each of 1 id, found none"),
+        ({"id": np.array([b"x"])}, "id: expected names of clips or numbers, found"),
+        ({"train_2_0": np.ones((2, 3))}, "utterance train_2_0: expected a vector of numbers, found ndarray"),
+    ],
+)
+def test_an_npz_file_by_utterance_that_is_malformed_is_named(tmp_path, arrays, words):
+    write_csvs(tmp_path, made_meld(MELD_DEV))
+    np.savez(tmp_path / "acoustic.npz", **arrays)
+    line = fails(meld, tmp_path)
+    assert words in line and str(tmp_path / "acoustic.npz") in line
+
+
 @pytest.mark.parametrize(
     ("name", "damage", "words"),
     [
-        ("embeddings.pkl", None, "expected a name that starts with audio or text, which says what it holds"),
-        ("audio.pkl", lambda v: v["dev"].update({"77_0": np.ones(13)}), "dev utterance 77_0: the CSV file has no such"),
+        ("embeddings.pkl", None, "expected a name that begins with acoustic or audio or voice or visual or video or f"),
+        (
+            "audio.pkl",
+            lambda v: v["dev"].update({"dia1_utt0": np.ones(13)}),
+            "utterance dia1_utt0: expected each turn once, found '1_0' too",
+        ),
+        (
+            "audio.pkl",
+            lambda v: v["dev"].update({"test_dia1_utt4": np.ones(13)}),
+            "utterance test_dia1_utt4: expected a clip of dev, among which it is, found one of test",
+        ),
+        (
+            "audio.pkl",
+            lambda v: [part.update(clips(part, "99{}")) for part in v.values()],
+            "expected the names of turns, found others, such as '992_0'",
+        ),
         (
             "audio.pkl",
             lambda v: v["test"].update({"0_0": np.ones(4)}),

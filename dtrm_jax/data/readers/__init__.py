@@ -9,7 +9,7 @@ from dtrm_jax.errors import chosen
 
 READERS: dict[str, Files | Generated] = {
     "meld": Files(
-        version=2,
+        version=3,
         module="dtrm_jax.data.readers.meld",
         needs="train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv (declare-lab/MELD) are",
         downloads=True,

@@ -4,6 +4,10 @@ With COSMIC's ``iemocap.pkl`` (conv-emotion, ``COSMIC/feature-extraction``) its 
 conversations are used, and the features of other files in the folder are joined to it. A feature file alone brings its
 own transcripts and its split of 120 and 31, without a dev split.
 
+A file of IEMOCAP's own names of turns in the folder (``iemocap_turns``) ties clips to turns: features in tables or
+``.npz`` files by utterance (``utterance_vectors``) are then joined, and a table of all turns brings back those that the
+field leaves out, as context.
+
 Studies of speech learn four classes, most of them with excited counted as happy, and leave out one of the five sessions
 (ten speakers in pairs) at a time: ``data.labels`` and ``data.test_session``.
 """
@@ -13,8 +17,9 @@ import pathlib
 import re
 from collections.abc import Mapping
 
-from dtrm_jax.conversation import Conversation, Dataset, LabelSpace
-from dtrm_jax.data.readers import feature_files, joining
+from dtrm_jax import safe_pickle
+from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn
+from dtrm_jax.data.readers import by_utterance, feature_files, iemocap_turns, joining, utterance_vectors
 from dtrm_jax.errors import InputError, chosen
 
 LABELS = LabelSpace(("happy", "sad", "neutral", "angry", "excited", "frustrated"))
@@ -27,6 +32,7 @@ FOUR = {
 FILE = "iemocap.pkl"
 
 _SESSION = re.compile(r"Ses0([1-5])")
+_CLIP = re.compile(r"([^/\\]+?)(?:\.\w{2,4})?$")
 
 
 def files(source: pathlib.Path) -> tuple[pathlib.Path, ...]:
@@ -41,14 +47,14 @@ def files(source: pathlib.Path) -> tuple[pathlib.Path, ...]:
             f"{source}: no pickle found, expected {FILE} of conv-emotion's COSMIC or a feature file of IEMOCAP, or "
             "a folder that has them"
         )
-    return paths
+    return (*paths, *iemocap_turns.files(source), *utterance_vectors.candidates(source))
 
 
 def read(source: pathlib.Path, *, labels: str = "", test_session: int = 0) -> Dataset:
     """Reads IEMOCAP's conversations, in ascending order of their ids in each split.
 
     Args:
-        source: A pickle, or a folder of them.
+        source: A pickle, or a folder of them and of what is joined to them.
         labels: ``four`` or ``four_without_excited``, see ``FOUR``; empty for the six classes.
         test_session: The session that is the test split; all others are for training, without a dev split. 0 for the
             splits of the files.
@@ -58,12 +64,48 @@ def read(source: pathlib.Path, *, labels: str = "", test_session: int = 0) -> Da
             the conversation.
     """
     kept = chosen(FOUR | {"": {}}, labels, "config.data.labels")
-    corpora = [feature_files.read(path) for path in files(source)]
+    paths, beside = files(source), iemocap_turns.files(source)
+    pickled = {path: safe_pickle.load(path) for path in paths if path.suffix in feature_files.SUFFIXES}
+    vectors = [utterance_vectors.parse(*one) for one in pickled.items() if utterance_vectors.is_pickled(one[1])]
+    taken = {one.path for one in vectors}
+    corpora = [feature_files.parse(path, content) for path, content in pickled.items() if path not in taken]
+    vectors += [utterance_vectors.read(path) for path in paths if path not in (*pickled, *beside)]
+    if not corpora:
+        raise InputError(f"{source}: expected {FILE} beside the features by utterance")
+    if vectors and not beside:
+        names = f"the names of turns beside it, {iemocap_turns.NAMES}"
+        raise InputError(f"{vectors[0].path}: needs {names}, as {corpora[0].path.name} has none")
     conversations, ids = joining.transcribed(corpora, LABELS)
+    conversations, notes = _as_named(conversations, beside)
     splits = {split: tuple(conversations[id] for id in names) for split, names in ids.items()}
-    dataset = Dataset("iemocap", LABELS, splits)
+    splits, joined = by_utterance.with_vectors(splits, vectors, turn_of=_turn_of, name_of=_name_of)
+    dataset = Dataset("iemocap", LABELS, splits, notes=(*notes, *joined))
     dataset = _leave_out(dataset, source, test_session) if test_session else dataset
     return _with_classes(dataset, kept) if kept else dataset
+
+
+def _as_named(
+    conversations: dict[str, Conversation], beside: tuple[pathlib.Path, ...]
+) -> tuple[dict[str, Conversation], list[str]]:
+    """Gives turns IEMOCAP's own names, and adds those that are left out, if there are the files for it; says so."""
+    notes: list[str] = []
+    for path in beside:
+        if path.suffix == ".json" and path.match(iemocap_turns.NAMES):
+            conversations = iemocap_turns.named(path, conversations)
+        else:
+            conversations, said = iemocap_turns.with_all_turns(path, conversations)
+            notes += [f"iemocap: {line}" for line in said]
+    return conversations, notes
+
+
+def _turn_of(split: str, clip: str) -> str | None:
+    """Returns the turn of a clip, whose name may be that of a file: ``wav/Ses01F_impro01_F000.wav``."""
+    found = _CLIP.search(clip.strip())
+    return found[1] if found else None
+
+
+def _name_of(split: str, conversation: Conversation, turn: Turn) -> str:
+    return turn.id
 
 
 def _leave_out(dataset: Dataset, source: pathlib.Path, session: int) -> Dataset:
@@ -94,7 +136,7 @@ def _with_classes(dataset: Dataset, kept: Mapping[str, str]) -> Dataset:
         changed = []
         for conversation in conversations:
             turns = tuple(dataclasses.replace(turn, label=kept.get(turn.label or "")) for turn in conversation.turns)
-            lost += sum(turn.label is None for turn in turns)
+            lost += sum(turn.label is not None and turn.label not in kept for turn in conversation.turns)
             changed.append(dataclasses.replace(conversation, turns=turns))
         splits[split] = tuple(changed)
     merged = [f"{name} counts as {other}" for name, other in kept.items() if name != other]

@@ -2,8 +2,8 @@
 
 With the CSV files (declare-lab/MELD, ``data/MELD``) their text, labels and splits are used, and the features of pickles
 in the folder are joined to them: by the number that the dialogue has over all splits (train as in the CSV file, dev
-from 1039, test from 1153 on), or, for the authors' own pickles, by split, dialogue and utterance. A feature file
-alone brings its own transcripts.
+from 1039, test from 1153 on), or, for files of vectors by utterance, such as the authors' own pickles, by split,
+dialogue and utterance. A feature file alone brings its own transcripts.
 
 Each turn of the CSV files has an emotion and a sentiment; ``data.labels`` chooses. The dyadic variant
 (``data/MELD_Dyadic``) has files of its own, in which a stretch between two speakers is a conversation.
@@ -12,16 +12,12 @@ Each turn of the CSV files has an emotion and a sentiment; ``data.labels`` choos
 import dataclasses
 import pathlib
 import re
-from typing import Any
-
-import numpy as np
 
 from dtrm_jax import safe_pickle
 from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn
 from dtrm_jax.data import download as official
-from dtrm_jax.data.readers import csv_file, feature_files, joining
+from dtrm_jax.data.readers import by_utterance, csv_file, feature_files, joining, utterance_vectors
 from dtrm_jax.data.readers.feature_files import PickledCorpus
-from dtrm_jax.data.readers.feature_layouts import is_vector
 from dtrm_jax.errors import InputError, chosen
 
 LABELS = LabelSpace(("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"))
@@ -35,13 +31,17 @@ COLUMNS = ("Utterance", "Speaker", "Dialogue_ID", "Utterance_ID")
 OFFSETS = {"train": 0, "dev": 1039, "test": 1153}
 
 _ID = re.compile(r"\d{1,9}", re.ASCII)
-_UTTERANCE_KEY = re.compile(r"(\d{1,9})_(\d{1,9})", re.ASCII)
+# The clip of an utterance, as files by utterance call it: 0_7, dia0_utt7, train_dia0_utt7, train_splits/dia0_utt7.mp4.
+_CLIP = re.compile(
+    r"(?:(?:output_repeated_splits_)?(?P<split>train|dev|val|valid|validation|test)(?:_splits?(?:_complete)?)?[_/\\-])?"
+    r"(?:dia)?(?P<dialogue>\d{1,9})_(?:utt)?(?P<utterance>\d{1,9})(?:\.\w{2,4})?",
+    re.ASCII | re.IGNORECASE,
+)
+_SPLIT_OF = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 # Older copies carry bytes of Windows-1252 (curly quotes, dashes) as the control characters of the same number.
 _REPAIR = {
     byte: character for byte in range(0x80, 0xA0) if (character := bytes([byte]).decode("cp1252", errors="ignore"))
 }
-# The features that the authors' own vectors are, by the start of the file name.
-_AUTHORS = {"audio": "acoustic", "text": "utterance"}
 
 
 def download(folder: pathlib.Path) -> pathlib.Path:
@@ -57,11 +57,12 @@ def files(source: pathlib.Path) -> tuple[pathlib.Path, ...]:
             variant, whose conversations are others.
     """
     pickled = feature_files.candidates(source)
+    vectors = utterance_vectors.candidates(source)
     dyadic = [source / name for name in DYADIC.values() if (source / name).is_file()]
     missing = [name for name in FILES.values() if not (source / name).is_file()]
     if len(missing) == len(FILES) and len(dyadic) == len(DYADIC):
-        if pickled:
-            raise InputError(f"{pickled[0]}: feature files belong to MELD's own dialogues, not to the dyadic variant")
+        for path in (*pickled, *vectors):
+            raise InputError(f"{path}: feature files belong to MELD's own dialogues, not to the dyadic variant")
         return tuple(dyadic)
     if len(missing) == len(FILES) and pickled:
         return pickled
@@ -72,7 +73,7 @@ def files(source: pathlib.Path) -> tuple[pathlib.Path, ...]:
             f"{source}: {', '.join(missing)} not found, expected a folder with {', '.join(FILES.values())} (or the "
             "same with _dya)"
         )
-    return (*(source / name for name in FILES.values()), *pickled)
+    return (*(source / name for name in FILES.values()), *pickled, *vectors)
 
 
 def read(source: pathlib.Path, *, labels: str = "") -> Dataset:
@@ -94,29 +95,37 @@ def read(source: pathlib.Path, *, labels: str = "") -> Dataset:
     column, space = chosen(ANNOTATIONS, labels, "config.data.labels")
     paths = files(source)
     pickled = {path: safe_pickle.load(path) for path in paths if path.suffix in feature_files.SUFFIXES}
-    by_utterance = {path: content for path, content in pickled.items() if _is_by_utterance(content)}
-    corpora = [feature_files.parse(path, content) for path, content in pickled.items() if path not in by_utterance]
-    tables = [path for path in paths if path.suffix == ".csv" and path != source]
+    vectors = [utterance_vectors.parse(*one) for one in pickled.items() if utterance_vectors.is_pickled(one[1])]
+    taken = {one.path for one in vectors}
+    corpora = [feature_files.parse(path, content) for path, content in pickled.items() if path not in taken]
+    tables = [path for path in paths if path.name in (*FILES.values(), *DYADIC.values()) and path != source]
     if not tables:
         if labels:
             raise InputError(f"config.data.labels: {labels} needs MELD's CSV files; {source} has feature files alone")
         return _without_csv(source, corpora)
+    vectors += [utterance_vectors.read(path) for path in paths if path not in (*tables, *pickled)]
     splits = {split: _read_split(path, column, space) for split, path in zip(FILES, tables, strict=True)}
-    if not pickled:
-        dyadic = tables[0].name == DYADIC["train"]
+    if tables[0].name == DYADIC["train"]:
         note = "meld: the dyadic variant, in which a turn may be in several conversations"
-        return Dataset("meld", space, splits, notes=(note,) if dyadic else ())
+        return Dataset("meld", space, splits, notes=(note,))
+    if corpora:
+        splits = _with_features(splits, corpora, None if labels else LABELS)  # the files' labels are emotions
+    splits, notes = by_utterance.with_vectors(splits, vectors, turn_of=_turn_of, name_of=_name_of)
+    return Dataset("meld", space, splits, notes=tuple(notes))
+
+
+def _with_features(
+    splits: dict[str, tuple[Conversation, ...]], corpora: list[PickledCorpus], labels: LabelSpace | None
+) -> dict[str, tuple[Conversation, ...]]:
+    """Joins the features of files by the numbers that dialogues have over all splits."""
     joined = {
         (split, conversation.id): str(int(conversation.id) + OFFSETS[split])
         for split, conversations in splits.items()
         for conversation in conversations
     }
     flat = {joined[split, c.id]: c for split, conversations in splits.items() for c in conversations}
-    flat = joining.with_features(flat, corpora, None if labels else LABELS)  # the files' labels are emotions
-    splits = {split: tuple(flat[joined[split, c.id]] for c in conversations) for split, conversations in splits.items()}
-    for path, content in by_utterance.items():
-        splits = _with_utterance_vectors(path, content, splits)
-    return Dataset("meld", space, splits)
+    flat = joining.with_features(flat, corpora, labels)
+    return {split: tuple(flat[joined[split, c.id]] for c in conversations) for split, conversations in splits.items()}
 
 
 def _without_csv(source: pathlib.Path, corpora: list[PickledCorpus]) -> Dataset:
@@ -146,66 +155,21 @@ def _repaired(conversation: Conversation) -> Conversation:
     return dataclasses.replace(conversation, turns=tuple(turns))
 
 
-def _is_by_utterance(content: Any) -> bool:
-    """Whether a pickle is one of the authors' own: a dict ``dialogue_utterance`` -> vector for each split."""
-    if type(content) not in (list, tuple) or len(content) != len(FILES):
-        return False
-    return all(
-        type(part) is dict and all(type(key) is str and _UTTERANCE_KEY.fullmatch(key) for key in part)
-        for part in content
-    )
+def _turn_of(split: str, clip: str) -> str | None:
+    """Returns the turn of a clip of a file by utterance, as ``_name_of`` calls it; None for another name."""
+    found = _CLIP.fullmatch(clip.strip())
+    if found is None:
+        return None
+    said = _SPLIT_OF.get((found["split"] or "").lower(), "")
+    if split and said and split != said:
+        raise ValueError(f"expected a clip of {split}, among which it is, found one of {said}")
+    if not (split or said):
+        raise ValueError("expected the split too, as in train_dia0_utt0, since dialogues of each split count from 0")
+    return f"{split or said} {int(found['dialogue'])}_{int(found['utterance'])}"
 
 
-def _with_utterance_vectors(
-    path: pathlib.Path, content: Any, splits: dict[str, tuple[Conversation, ...]]
-) -> dict[str, tuple[Conversation, ...]]:
-    """Joins the authors' own vectors, in the order train, dev, test; an utterance that is not there lacks the modality.
-
-    The content does not say of which modality they are: the name does, ``audio...`` or ``text...``.
-    """
-    feature = next((name for start, name in _AUTHORS.items() if path.name.startswith(start)), None)
-    if feature is None:
-        raise InputError(f"{path}: expected a name that starts with {' or '.join(_AUTHORS)}, which says what it holds")
-    size, result = None, {}
-    for (split, conversations), vectors in zip(splits.items(), content, strict=True):
-        known = {f"{c.id}_{turn.id}" for c in conversations for turn in c.turns}
-        result[split] = {}
-        for key, vector in vectors.items():
-            where = f"{path}, {split} utterance {key}"
-            if key not in known:
-                raise InputError(f"{where}: the CSV file has no such utterance")
-            if not is_vector(vector) or size not in (None, len(vector)):
-                raise InputError(f"{where}: expected {size or 'a vector of'} numbers, found {_described(vector)}")
-            size = len(vector)
-            result[split][key] = _in_single_precision(vector)
-            if not np.isfinite(result[split][key]).all():
-                raise InputError(f"{where}: expected {size} finite numbers, found others among them")
-    if size is None:
-        raise InputError(f"{path}: expected vectors, found none")
-    return {
-        split: tuple(_with_vectors(path, c, feature, result[split], size) for c in conversations)
-        for split, conversations in splits.items()
-    }
-
-
-def _in_single_precision(vector: Any) -> np.ndarray:
-    with np.errstate(over="ignore"):  # what is then not finite is refused
-        return np.asarray(vector, np.float64).astype(np.float32)
-
-
-def _described(vector: Any) -> str:
-    return f"{len(vector)}" if is_vector(vector) else type(vector).__name__
-
-
-def _with_vectors(
-    path: pathlib.Path, conversation: Conversation, feature: str, vectors: dict[str, np.ndarray], size: int
-) -> Conversation:
-    if feature in conversation.features:
-        raise InputError(f"{path}: another file of the folder has {feature} features too; leave one of them out")
-    absent = np.full(size, np.nan)
-    rows = [vectors.get(f"{conversation.id}_{turn.id}", absent) for turn in conversation.turns]
-    features = {**conversation.features, feature: np.array(rows, np.float32)}
-    return dataclasses.replace(conversation, features=features)
+def _name_of(split: str, conversation: Conversation, turn: Turn) -> str:
+    return f"{split} {conversation.id}_{turn.id}"
 
 
 def _read_split(path: pathlib.Path, column: str, labels: LabelSpace) -> tuple[Conversation, ...]:
