@@ -43,13 +43,17 @@ def analyse(turns: Sequence[ClassTurn], task: Classes) -> dict[str, Any]:
 def compare(first: Sequence[ClassTurn], second: Sequence[ClassTurn], task: Classes) -> dict[str, Any]:
     """Returns what changes from the first predictions to the second, of plain Python types.
 
+    If only one has turns without a label, as context that the other lacks, the labelled turns alone are compared.
+
     Returns:
         ``n`` (labelled turns), ``differences`` (``bootstrap.differences``, with how they were drawn), ``shifts``
         (``first`` and ``second``, as in ``analyse``) and ``cases`` (``paired.rectified_cases``).
 
     Raises:
-        InputError: The two are not over the same turns, or no turn has a label.
+        InputError: The two are not over the same labelled turns, or no turn has a label.
     """
+    if {turn.key for turn in first} != {turn.key for turn in second}:
+        first, second = labelled(first), labelled(second)
     second = matched(first, second)
     return {
         "n": len(labelled(first)),
