@@ -1,5 +1,6 @@
 """Grids on frozen utterance vectors, voice and face: a small DialogueTRM that reads no text, a minute or so a run.
 
+    python train.py --config configs/features.py --config.data.source=FOLDER
     python -m dtrm_jax.experiments table4 --config configs/features.py --config.data.source=FOLDER --seeds 3
 
 ``FOLDER`` holds tables with features (docs/own-data.md), the vectors of the utterances among them; ``dtrm-extract

@@ -35,16 +35,18 @@ class Normalization:
 
     mean: dict[str, np.ndarray]
     std: dict[str, np.ndarray]
-    bound: float
+    bound: float = 0.0
 
     @classmethod
-    def fit(cls, conversations: Sequence[Conversation], modalities: Iterable[str], bound: float) -> "Normalization":
+    def fit(
+        cls, conversations: Sequence[Conversation], modalities: Iterable[str], bound: float = 0.0
+    ) -> "Normalization":
         """Measures mean and standard deviation over all turns that have the modality.
 
         Args:
             conversations: The training split.
             modalities: Those to measure.
-            bound: ``config.data.feature_bound``; values that are far out count as that far from the middle.
+            bound: ``config.data.feature_bound``; values that are far out count as that far from the middle. 0 for none.
 
         Raises:
             InputError: No turn has it.
