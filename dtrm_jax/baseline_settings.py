@@ -61,6 +61,33 @@ class DialogueRNNConfig:
 
 
 @dataclasses.dataclass(kw_only=True)
+class COSMICConfig:
+    """COSMIC (``model.architecture=cosmic``)."""
+
+    # Whether it reads the turns' "commonsense" features (docs/baselines.md); without them it is an ablation.
+    commonsense: bool = True
+    # Whether all states are computed from the last turn, too. Then it is not causal.
+    bidirectional: bool = True
+    # Attention to earlier global states: general2 (asked by the turn) | simple (the same for every turn).
+    context: str = setting("general2", choices=("general2", "simple"))
+    # How many global states it reaches back; IEMOCAP's longest conversation has 110.
+    window: int = setting(128, **_TURNS)
+    active_listener: bool = True  # whether internal and external states of parties who listen change, too
+    # States of parties. If a conversation has more speakers, those who are the last to speak up share one.
+    parties: int = setting(9, low=1, high=1000)
+    # Attention over the emotion states of the whole conversation: none | general2 (matching attention). With it, the
+    # model is not causal.
+    attention: str = setting("general2", choices=("none", "general2"))
+    attention_window: int = setting(128, **_TURNS)  # how many turns that attention reaches in both directions
+    global_width: int = setting(150, **_WIDTH)  # width of the global state
+    party_width: int = setting(150, **_WIDTH)  # width of a party's internal, external and intent state, each
+    emotion_width: int = setting(450, **_WIDTH)  # width of the emotion state, in each direction
+    hidden: int = setting(100, **_WIDTH)  # width of utterances and of the layer before the outputs
+    recurrent_dropout: float = setting(0.1, **_SHARE)  # dropout of every new state, and of the emotion states again
+    dropout: float = setting(0.25, **_SHARE)  # dropout before the outputs
+
+
+@dataclasses.dataclass(kw_only=True)
 class MemoryNetworkConfig:
     """CMN and ICON (``model.architecture=cmn`` or ``icon``), each of which has a section of its own."""
 
@@ -159,3 +186,13 @@ class DAGERCConfig:
     same_speaker: int = setting(1, **_TURNS)  # omega: a turn's predecessors go back to that turn of its speaker
     window: int = setting(32, **_TURNS)  # how many turns they go back at most
     dropout: float = setting(0.2, **_SHARE)  # dropout before the outputs
+
+
+@dataclasses.dataclass(kw_only=True)
+class TLERCConfig:
+    """TL-ERC and the generative model that it may begin with (``model.architecture=tl_erc`` or ``hred``)."""
+
+    width: int = setting(256, **_WIDTH)  # width of the GRU over turns, and of the decoder
+    dropout: float = setting(0.0, **_SHARE)  # dropout of the GRU's states
+    embedding: int = setting(300, **_WIDTH)  # width of the decoder's word vectors (hred alone)
+    tokens: int = setting(30, low=1, high=2**17)  # how many tokens of what is said next are generated (hred alone)

@@ -9,7 +9,7 @@ from typing import Any
 
 from dtrm_jax import baseline_settings as baselines
 from dtrm_jax import settings
-from dtrm_jax.conversation import MODALITIES
+from dtrm_jax.conversation import COMMONSENSE, MODALITIES
 from dtrm_jax.errors import InputError
 from dtrm_jax.settings import section, setting
 from dtrm_jax.tasks.metrics import METRICS
@@ -59,9 +59,9 @@ class DataConfig:
     # "conversation=Dialogue_ID,text=Utterance,label=Emotion".
     columns: str = setting("", since="0.3.0")
     # The classes. For your own tables, their names in order, such as "neutral,joy,anger"; whole-number labels are
-    # positions in them, from 0. For meld and emorynlp: sentiment, in place of emotions. For iemocap: four (happy, which
-    # takes in excited, sad, neutral and angry) or four_without_excited; turns of other emotions are context alone. If
-    # it is empty, all that the data has.
+    # positions in them, from 0; "none" reads tables without labels, for models that need none. For meld and emorynlp:
+    # sentiment, in place of emotions. For iemocap: four (happy, which takes in excited, sad, neutral and angry) or
+    # four_without_excited; turns of other emotions are context alone. If it is empty, all that the data has.
     labels: str = setting("", since="0.3.0")
     # The session of IEMOCAP, 1 to 5, that is the test split; dev is drawn from the four others. 0 takes the splits as
     # they are published.
@@ -210,10 +210,12 @@ class ModelConfig:
     # The other models, each of which has a section of its own.
     c_lstm: baselines.CLSTMConfig = section(baselines.CLSTMConfig, since="0.3.0")
     dialogue_rnn: baselines.DialogueRNNConfig = section(baselines.DialogueRNNConfig, since="0.3.0")
+    cosmic: baselines.COSMICConfig = section(baselines.COSMICConfig, since="0.3.0")
     cmn: baselines.MemoryNetworkConfig = section(baselines.MemoryNetworkConfig, since="0.3.0")
     icon: baselines.MemoryNetworkConfig = section(baselines.MemoryNetworkConfig, since="0.3.0")
     aghmn: baselines.AGHMNConfig = section(baselines.AGHMNConfig, since="0.3.0")
     bieru: baselines.BiERUConfig = section(baselines.BiERUConfig, since="0.3.0")
+    tl_erc: baselines.TLERCConfig = section(baselines.TLERCConfig, since="0.3.0")
     dialogue_gcn: baselines.DialogueGCNConfig = section(baselines.DialogueGCNConfig, since="0.3.0")
     mmgcn: baselines.MMGCNConfig = section(baselines.MMGCNConfig, since="0.3.0")
     sdt: baselines.SDTConfig = section(baselines.SDTConfig, since="0.3.0")
@@ -232,9 +234,10 @@ class ModelConfig:
 
     @property
     def feature_modalities(self) -> tuple[str, ...]:
-        """The modalities that the model takes as features, in their fixed order."""
+        """The modalities that the model takes as features, in their fixed order, and common sense after them."""
         names = [MODALITIES[letter] for letter in self.modalities]
-        return tuple(name for name in names if name != "utterance" or self.utterance == "features")
+        more = (COMMONSENSE,) if self.architecture == "cosmic" and self.cosmic.commonsense else ()
+        return (*(name for name in names if name != "utterance" or self.utterance == "features"), *more)
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -11,6 +11,12 @@ import numpy as np
 
 # The modalities by the letters of the paper's Table 4.
 MODALITIES = {"u": "utterance", "a": "acoustic", "v": "visual"}
+# The vectors that turns may come with: those of the modalities, and what a model of common sense makes of what is said,
+# which COSMIC reads.
+COMMONSENSE = "commonsense"
+FEATURES = (*MODALITIES.values(), COMMONSENSE)
+# What ``config.data.labels`` says of conversations without labels, or with none that matter; then the one class.
+NO_LABELS = "none"
 # The parts of a corpus that models are trained on, chosen by and scored on.
 SPLITS = ("train", "dev", "test")
 # The largest real-valued emotion. Single precision holds the squares of such numbers, of the gradients that follow from
@@ -47,7 +53,7 @@ class Conversation:
         turns: At least one turn; turn ids are pairwise distinct.
         features: Feature name -> float32 ``[L, M]``, one row per turn. A turn that lacks the feature has a row of NaN;
             every other row is finite. The names are "utterance" (pre-extracted text vectors; "utterance2" and so on
-            where a file has several), "acoustic" and "visual". Not part of a comparison with ``==``.
+            where a file has several), "acoustic", "visual" and "commonsense". Not part of a comparison with ``==``.
     """
 
     id: str

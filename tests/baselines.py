@@ -15,14 +15,13 @@ import numpy as np
 
 from dtrm_jax.batch import Array, Batch, PackShape
 from dtrm_jax.config import Config
-from dtrm_jax.conversation import MODALITIES
 from dtrm_jax.models import build_model
 from dtrm_jax.models.interface import Model
 from tests.factories import LABELS, param_shapes, tiny_config
 from tests.golden import explicit
 
 # Dimensions of the features, pairwise distinct.
-SIZES = {"utterance": 7, "acoustic": 5, "visual": 3}
+SIZES = {"utterance": 7, "acoustic": 5, "visual": 3, "commonsense": 10}
 # Conversations of uneven lengths, as the speakers of their turns: two, five or three of them, or a single turn.
 CONVERSATIONS = ("ABABBAB", "A", "ABCADEBCEDAAB", "ABBAABBBABA", "ABC")
 SLOTS = 48  # of most packs
@@ -61,8 +60,9 @@ class Case:
 
     def model(self, slots: int) -> Model:
         """Returns the model for packs of features with so many slots."""
-        features = tuple((MODALITIES[letter], SIZES[MODALITIES[letter]]) for letter in self.modalities)
-        return build_model(self.config(), None, len(LABELS), PackShape((), slots, features=features))
+        config = self.config()
+        features = tuple((name, SIZES[name]) for name in config.model.feature_modalities)
+        return build_model(config, None, len(LABELS), PackShape((), slots, features=features))
 
 
 _MEMORIES = {"width": 6, "window": 9, "dropout": 0.0}
@@ -76,6 +76,16 @@ _DIALOGUE_RNN = {
     "attention_window": 20,
     "recurrent_dropout": 0.0,
     "state_dropout": 0.0,
+    "dropout": 0.0,
+}
+_COSMIC = {
+    "global_width": 6,
+    "party_width": 5,
+    "emotion_width": 4,
+    "hidden": 8,
+    "window": 20,
+    "attention_window": 20,
+    "recurrent_dropout": 0.0,
     "dropout": 0.0,
 }
 _ONE_WAY = {"bidirectional": False, "attention": "none"}
@@ -120,6 +130,30 @@ CASES = {
     ),
     "dialogue_rnn-both": Case(
         architecture="dialogue_rnn", settings=_DIALOGUE_RNN, modalities="ua", causal=False, knows_speakers=True
+    ),
+    "tl_erc": Case(
+        architecture="tl_erc", settings={"width": 6, "dropout": 0.0}, modalities="ua", causal=True, streams=True
+    ),
+    "cosmic": Case(
+        architecture="cosmic",
+        settings=_COSMIC | _ONE_WAY | {"active_listener": False, "context": "simple"},
+        causal=True,
+        streams=True,
+        knows_speakers=True,
+    ),
+    "cosmic-both": Case(
+        architecture="cosmic",
+        settings=_COSMIC | {"window": 5, "parties": 3},
+        modalities="ua",
+        causal=False,
+        knows_speakers=True,
+    ),
+    "cosmic-ablation": Case(
+        architecture="cosmic",
+        settings=_COSMIC | _ONE_WAY | {"commonsense": False},
+        causal=True,
+        streams=True,
+        knows_speakers=True,
     ),
     "cmn": Case(
         architecture="cmn", settings=_MEMORIES, modalities="ua", causal=True, streams=True, knows_speakers=True

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dtrm_jax.conversation import MODALITIES, Conversation, Turn
+from dtrm_jax.conversation import FEATURES, Conversation, Turn
 from dtrm_jax.data.protocol import text_layers
 from dtrm_jax.errors import InputError
 from dtrm_jax.inference.trained import Trained
 
-_KEYS = ("speaker", "text", "id", *MODALITIES.values())
+_KEYS = ("speaker", "text", "id", *FEATURES)
 _IGNORED = ("label",)
 
 # One feature vector per modality; None where the turn lacks it.
@@ -195,7 +195,7 @@ def _parts(where: str, given: Any, place: int) -> tuple[str, Any, Any, Mapping[s
         id = given.get("id", place)
         if isinstance(id, bool) or not isinstance(id, str | int) or id == "":
             raise InputError(f"{where}: expected a name or a whole number as id, found {_shown(id)}")
-        vectors = {name: given[name] for name in MODALITIES.values() if name in given}
+        vectors = {name: given[name] for name in FEATURES if name in given}
         return str(id), given.get("speaker"), given.get("text", ""), vectors
     if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 2:
         raise InputError(f"{where}: expected a pair of speaker and text, or a dict, found {_shown(given)}")

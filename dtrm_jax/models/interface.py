@@ -25,10 +25,13 @@ class Model(nn.Module):
             conversation may go on where an earlier pack ended. What the model must know of earlier turns, it keeps in
             variables of the collection ``layers.memory.MEMORY``, which begin as zeros, where ``layers.memory.goes_on``
             says so. A model that sees no other turn need only say True.
+        shares: Another architecture -> the parts of this one that mean the same there, besides the encoder. Training
+            that begins with the parameters of a run of it takes them over by name.
     """
 
     encoder_parts: ClassVar[frozenset[str]] = frozenset({"encoder"})
     streams: ClassVar[bool] = False
+    shares: ClassVar[Mapping[str, frozenset[str]]] = {}
 
     shape: PackShape
 

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dtrm_jax.conversation import MODALITIES
+from dtrm_jax.conversation import FEATURES
 from dtrm_jax.data.readers import columns as columns_lib
 from dtrm_jax.data.readers import csv_file, table_files
 from dtrm_jax.errors import InputError
@@ -43,7 +43,7 @@ def answers(predictor: Predictor, path: pathlib.Path, file: BinaryIO, kind: str,
         if name not in streams:
             streams[name] = predictor.stream(name or path.stem)
         speaker, text = turn.get("speaker"), turn.get("text") or ""
-        features = {modality: turn[modality] for modality in MODALITIES.values() if modality in turn}
+        features = {modality: turn[modality] for modality in FEATURES if modality in turn}
         try:
             prediction = streams[name].add(speaker, text, features or None)
         except InputError as error:

@@ -5,14 +5,14 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from dtrm_jax.conversation import MODALITIES, Conversation
+from dtrm_jax.conversation import FEATURES, Conversation
 from dtrm_jax.data.readers.table_files import transcript_row
 from dtrm_jax.errors import InputError, printable
 from dtrm_jax.inference.predictor import Predictor
 from dtrm_jax.serving.limits import Limits, Refused
 
 _TRANSCRIPT = pathlib.Path("transcript")  # its name in messages
-_TURN = ("speaker", "text", *MODALITIES.values())  # in a session, which numbers its turns
+_TURN = ("speaker", "text", *FEATURES)  # in a session, which numbers its turns
 
 
 def parse(body: bytes) -> dict[str, Any]:

@@ -109,9 +109,10 @@ def _unlike(model: Model, there: Config, here: Config, parts: set[str]) -> Mappi
     """Returns the parts that start anew whatever their shapes are, and why."""
     if there.model.architecture == here.model.architecture:
         return model.unlike(there, here)
-    # Models of different kinds share their encoders alone.
+    # Models of different kinds share their encoders, and what they say that they share.
     why = f"{here.model.architecture} here, {there.model.architecture} there"
-    return dict.fromkeys(parts - model.encoder_parts, why)
+    shared = model.shares.get(there.model.architecture, frozenset())
+    return dict.fromkeys(parts - model.encoder_parts - shared, why)
 
 
 def _places(there: Labels, here: Labels) -> list[int] | str:

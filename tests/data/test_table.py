@@ -130,6 +130,22 @@ def test_labels_txt_fixes_the_order_and_admits_classes_without_turns(tmp_path):
     assert "labels.txt: expected labels, each once" in fails(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_labels_are_not_needed_where_none_are_wanted(tmp_path, kind):
+    """Nor do those matter that are there, real values among them."""
+    for split, rows in (("train", ROWS), ("test", VALUED), ("dev", [{**row} for row in ROWS])):
+        for row in rows if split == "dev" else ():
+            del row["label"]
+        write(tmp_path, split, rows, kind)
+    dataset = table.read(tmp_path, labels="none")
+    assert dataset.labels == LabelSpace(("none",))
+    assert {turn[3] for split in plain(dataset).values() for _, turns in split for turn in turns} == {"none"}
+    assert [turn[2] for _, turns in plain(dataset)["train"] for turn in turns] == [
+        ROWS[i]["text"] for i in (0, 1, 3, 2)
+    ]
+    assert "column label" in fails(tmp_path)
+
+
 def changed(index, **values):
     rows = [dict(row) for row in ROWS]
     rows[index].update(values)

@@ -323,3 +323,13 @@ def test_what_cannot_be_begun_with_is_one_line(cache, old, table, tmp_path):
     config.train.init_from = str(tmp_path / "none")
     with pytest.raises(InputError, match="none/config.json: expected a run directory"):
         prepare(config)
+
+
+def test_what_a_generative_model_shares_is_taken():
+    settings = {"model__tl_erc__width": 6, "model__tl_erc__embedding": 4}
+    generative = {"model__architecture": "hred", "data__labels": "none", "train__select_last": True}
+    source = _trained(_config(**generative, **settings), LabelSpace(("none",)))
+    taken, _, after, said = _transferred(source, _config(model__architecture="tl_erc", **settings), THERE)
+    assert {path[0] for path in taken} == {"encoder", "context", "to_decoder"}
+    assert {path[0] for path in after.keys() - taken} == {"output"}
+    assert said[-1].startswith("  left behind: decoder")

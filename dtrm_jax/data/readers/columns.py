@@ -10,12 +10,11 @@ import pathlib
 import re
 from collections.abc import Collection, Mapping, Sequence
 
-from dtrm_jax.conversation import MODALITIES
+from dtrm_jax.conversation import FEATURES
 from dtrm_jax.data.readers import csv_file
 from dtrm_jax.errors import InputError, did_you_mean
 
 VALUE_PREFIX = "value_"
-FEATURES = tuple(MODALITIES.values())
 # The columns of a table that may bear a forgivingly written name.
 PLAIN = ("conversation", "turn", "speaker", "text", "label")
 # Where the recording of a turn is, for tables that acoustic features are extracted for; others ignore these columns.

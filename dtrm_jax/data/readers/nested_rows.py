@@ -10,7 +10,8 @@ import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from dtrm_jax.data.readers.columns import FEATURES, PLAIN, TURNS, VALUE_PREFIX, shown
+from dtrm_jax.conversation import FEATURES
+from dtrm_jax.data.readers.columns import PLAIN, TURNS, VALUE_PREFIX, shown
 from dtrm_jax.data.readers.table_files import File
 from dtrm_jax.errors import InputError, did_you_mean
 

@@ -5,16 +5,17 @@ are columns of lists (jsonl, json, parquet) or arrays in ``<split>.npz``, one ro
 ``labels.txt`` may list the classes in order.
 """
 
+import dataclasses
 import pathlib
 import unicodedata
 
 import numpy as np
 
 from dtrm_jax import npz_file
-from dtrm_jax.conversation import SPLITS, Dataset, LabelSpace, ValueSpace
+from dtrm_jax.conversation import FEATURES, NO_LABELS, SPLITS, Conversation, Dataset, LabelSpace, ValueSpace
 from dtrm_jax.data.readers import columns as columns_lib
 from dtrm_jax.data.readers import csv_file, table_rows, table_turns
-from dtrm_jax.data.readers.columns import FEATURES, VALUE_PREFIX
+from dtrm_jax.data.readers.columns import VALUE_PREFIX
 from dtrm_jax.data.readers.table_files import LOADERS
 from dtrm_jax.data.readers.table_rows import Table
 from dtrm_jax.data.readers.table_turns import WHOLE, is_number
@@ -42,19 +43,30 @@ def read(source: pathlib.Path, *, columns: str = "", labels: str = "") -> Datase
     Args:
         source: The folder of the tables, or one file, which is the training table.
         columns: The setting ``data.columns``: how the files call their columns, if not as the project does.
-        labels: The setting ``data.labels``: the classes in order, in place of ``labels.txt``.
+        labels: The setting ``data.labels``: the classes in order, in place of ``labels.txt``; or "none" for tables
+            whose turns have no labels, or none that matter: then all turns are of one class of this name.
 
     Raises:
         InputError: A file is missing or malformed; names the file and the row.
     """
     paths = tables_of(source)
-    tables = {split: _load(path, columns) for split, path in paths.items()}
-    space, notes = _label_space(labels, tables)
+    labelled = labels.strip() != NO_LABELS
+    tables = {split: _load(path, columns, labelled=labelled) for split, path in paths.items()}
+    space, notes = _label_space(labels, tables) if labelled else (None, [])
     features = {split: features_of(table) for split, table in tables.items()}
     _check_sizes(tables, features)
     splits = {split: table_turns.conversations(table, space, features[split]) for split, table in tables.items()}
     called = [f"{path.name}: is read as the {split} split" for split, path in paths.items() if path.stem != split]
-    return Dataset("table", space, splits, notes=(*called, *table_rows.said(tables.values()), *notes))
+    notes = [*called, *table_rows.said(tables.values()), *notes]
+    if space is None:
+        space = LabelSpace((NO_LABELS,))
+        splits = {split: tuple(map(_of_one_class, conversations)) for split, conversations in splits.items()}
+    return Dataset("table", space, splits, notes=tuple(notes))
+
+
+def _of_one_class(conversation: Conversation) -> Conversation:
+    turns = tuple(dataclasses.replace(turn, label=NO_LABELS) for turn in conversation.turns)
+    return dataclasses.replace(conversation, turns=turns)
 
 
 def tables_of(source: pathlib.Path) -> dict[str, pathlib.Path]:
@@ -82,9 +94,9 @@ def tables_of(source: pathlib.Path) -> dict[str, pathlib.Path]:
     return found
 
 
-def _load(path: pathlib.Path, columns: str) -> Table:
+def _load(path: pathlib.Path, columns: str, *, labelled: bool) -> Table:
     table = table_rows.load(path, columns, text_needed=not path.with_suffix(".npz").is_file())
-    if ("label" in table.columns) == bool(table.value_names()):
+    if labelled and ("label" in table.columns) == bool(table.value_names()):
         near = columns_lib.nearest("label", [name for name, key in table.keys.items() if key not in table.columns])
         hint = f"; name yours, as in --config.data.columns=label={near}" if near and not table.value_names() else ""
         raise InputError(

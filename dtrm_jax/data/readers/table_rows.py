@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from dtrm_jax.conversation import FEATURES
 from dtrm_jax.data.readers import columns as columns_lib
 from dtrm_jax.data.readers import nested_rows, table_files
-from dtrm_jax.data.readers.columns import FEATURES, VALUE_PREFIX
+from dtrm_jax.data.readers.columns import VALUE_PREFIX
 from dtrm_jax.data.readers.nested_rows import Number
 from dtrm_jax.errors import InputError
 

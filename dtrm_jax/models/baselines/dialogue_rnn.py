@@ -37,8 +37,10 @@ from jaxtyping import Float, Int
 from dtrm_jax.baseline_settings import DialogueRNNConfig
 from dtrm_jax.batch import Array, Batch
 from dtrm_jax.config import ModelConfig
+from dtrm_jax.models.baselines import parties
 from dtrm_jax.models.baselines.baseline import Baseline
 from dtrm_jax.models.baselines.inputs import joined
+from dtrm_jax.models.baselines.parties import split_gru
 from dtrm_jax.models.layers.cells import Affine, GRUCell, follow, follow_noting, gru, uniform, ways
 from dtrm_jax.models.layers.dropout import Dropout
 from dtrm_jax.models.layers.lanes import Lanes, Past
@@ -184,23 +186,24 @@ class EmotionStates(nn.Module):
         zeros = (jnp.zeros(config.global_width), jnp.zeros((config.parties, config.party_width)))
         before_KxD = jnp.zeros((config.window, config.global_width))
         _, q_UxPxD = follow_noting(self, _step, weights, turns, lanes, zeros, before_KxD)
-        q_UxD = _of_speaker(q_UxPxD, turns.speaks)
+        q_UxD = parties.of_speaker(q_UxPxD, turns.speaks)
         cell = GRUCell(config.emotion_width, name="emotion")(config.party_width)
-        keep = self._keep(deterministic, len(u_UxM), config.emotion_width)
+        keep = parties.keep(config.recurrent_dropout, deterministic, len(u_UxM), config.emotion_width)
+        turns = (cell.inputs(q_UxD), keep)
         zeros = jnp.zeros(config.emotion_width)
-        return follow(self, _emotion_step, cell.hidden, (cell.inputs(q_UxD), keep), lanes, zeros, name="emotion_state")
+        return follow(self, parties.dropped_gru, cell.hidden, turns, lanes, zeros, name="emotion_state")
 
     @nn.nowrap
     def _prepared(self, u_UxM: Array, speaker_U: Array, deterministic: bool) -> tuple[_Weights, _Turn]:
         """Returns the weights of the loop and what it reads of the turns: all products with ``u_t`` are here."""
         config = self.config
-        keep = functools.partial(self._keep, deterministic, len(u_UxM))
-        to_global, from_party, global_ = self._cell("global", u_UxM, config.global_width, config.party_width)
-        to_party, from_context, party = self._cell("party", u_UxM, config.party_width, config.global_width)
+        keep = functools.partial(parties.keep, config.recurrent_dropout, deterministic, len(u_UxM))
+        to_global, (from_party,), global_ = split_gru("global", u_UxM, config.global_width, [config.party_width])
+        to_party, (from_context,), party = split_gru("party", u_UxM, config.party_width, [config.global_width])
         to_listener = from_speaker = listener = keep_listener = query = score_D = None
         if config.active_listener:
             width = config.party_width
-            to_listener, from_speaker, listener = self._cell("listener", u_UxM, width, width)
+            to_listener, (from_speaker,), listener = split_gru("listener", u_UxM, width, [width])
             keep_listener = keep(config.parties, width)
         if config.context == "general":
             query = nn.Dense(config.global_width, use_bias=False, name="query")(u_UxM)
@@ -211,54 +214,22 @@ class EmotionStates(nn.Module):
         kept = keep(config.global_width), keep(config.party_width), keep_listener
         return weights, _Turn(query, to_global, to_party, to_listener, speaks, *kept)
 
-    @nn.nowrap
-    def _cell(self, name: str, u_UxM: Array, width: int, states: int) -> tuple[Array, Array, Affine]:
-        """Makes a GRU on ``[u_t; state]``; returns the product with ``u_t``, and the weights of both states."""
-        inputs = u_UxM.shape[-1]
-        cell = GRUCell(width, name=name)(inputs + states)
-        of_u, of_state = jnp.split(cell.inputs.kernel_IxY, [inputs])
-        return Affine(of_u, cell.inputs.bias_Y)(u_UxM), of_state, cell.hidden
-
-    @nn.nowrap
-    def _keep(self, deterministic: bool, *shape: int) -> Array | None:
-        """Returns the factors of dropout, or None if there is none."""
-        if deterministic or not self.config.recurrent_dropout:
-            return None
-        return Dropout(self.config.recurrent_dropout)(jnp.ones(shape), deterministic)
-
 
 def _step(weights: _Weights, state: tuple[Array, Array], turn: _Turn, past: Past) -> tuple[tuple[Array, Array], Array]:
     """Computes global and party states after a turn; the global state is its note."""
     g_NxD, q_NxPxD = state
-    own_NxD = _of_speaker(q_NxPxD, turn.speaks)
-    g_NxD = _kept(gru(weights.global_, g_NxD, turn.to_global + own_NxD @ weights.party_to_global), turn.keep_global)
+    own_NxD = parties.of_speaker(q_NxPxD, turn.speaks)
+    to_global_NxY = turn.to_global + own_NxD @ weights.party_to_global
+    g_NxD = parties.kept(gru(weights.global_, g_NxD, to_global_NxY), turn.keep_global)
     if turn.query is None:
         scores_NxK = past.notes_NxKxD @ weights.score_D
     else:
         scores_NxK = jnp.einsum("nkd,nd->nk", past.notes_NxKxD, turn.query)
-    alpha_NxK = jax.nn.softmax(jnp.where(past.seen_NxK, scores_NxK, jnp.finfo(jnp.float32).min), axis=-1)
-    # Zeros where there is nothing to see: notes that are not there are zeros.
-    c_NxD = jnp.einsum("nk,nkd->nd", alpha_NxK, past.notes_NxKxD)
+    c_NxD = parties.attended(past, scores_NxK)
     speaker_NxD = gru(weights.party, own_NxD, turn.to_party + c_NxD @ weights.context_to_party)
-    speaker_NxD = _kept(speaker_NxD, turn.keep_party)
+    speaker_NxD = parties.kept(speaker_NxD, turn.keep_party)
     others_NxPxD = q_NxPxD
     if weights.listener is not None:
         heard_NxY = turn.to_listener + speaker_NxD @ weights.speaker_to_listener
-        others_NxPxD = _kept(gru(weights.listener, q_NxPxD, heard_NxY[:, None]), turn.keep_listener)
-    speaks_NxPx1 = turn.speaks[:, :, None]
-    q_NxPxD = speaks_NxPx1 * speaker_NxD[:, None] + (1 - speaks_NxPx1) * others_NxPxD
-    return (g_NxD, q_NxPxD), g_NxD
-
-
-def _emotion_step(hidden: Affine, e_NxD: Array, turn: tuple[Array, Array | None]) -> Array:
-    """Computes the emotion state after a turn."""
-    projected, keep = turn
-    return _kept(gru(hidden, e_NxD, projected), keep)
-
-
-def _of_speaker(q_NxPxD: Array, speaks_NxP: Array) -> Array:
-    return jnp.einsum("npd,np->nd", q_NxPxD, speaks_NxP)
-
-
-def _kept(x: Array, keep: Array | None) -> Array:
-    return x if keep is None else x * keep
+        others_NxPxD = parties.kept(gru(weights.listener, q_NxPxD, heard_NxY[:, None]), turn.keep_listener)
+    return (g_NxD, parties.replaced(speaker_NxD, others_NxPxD, turn.speaks)), g_NxD

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 import torch
 
-from dtrm_jax.conversation import MODALITIES
 from dtrm_jax.models.layers.auxiliary import AUXILIARY
 from tests.baselines import CONVERSATIONS, QUICK_TO_COMPILE, SLOTS, Case, explicit_params, pack
 
@@ -33,7 +32,7 @@ def loaded(module: Transcription, params: Any, to_torch: ToTorch) -> Transcripti
 def run(module: Transcription, case: Case) -> torch.Tensor:
     """Returns the outputs of every turn of ``CONVERSATIONS``, conversation by conversation."""
     batch, rows = pack(CONVERSATIONS), []
-    names = [MODALITIES[letter] for letter in case.modalities]
+    names = case.config().model.feature_modalities
     for number in range(len(CONVERSATIONS)):
         own = batch.conversation_U == number
         vectors = {name: torch.tensor(batch.features_UxM[name][own]) for name in names}

@@ -4,7 +4,20 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tests.baselines import Case
-from tests.parity.baselines import aghmn, bieru, c_lstm, cmn, dag_erc, dialogue_gcn, dialogue_rnn, icon, mmgcn, sdt
+from tests.parity.baselines import (
+    aghmn,
+    bieru,
+    c_lstm,
+    cmn,
+    cosmic,
+    dag_erc,
+    dialogue_gcn,
+    dialogue_rnn,
+    icon,
+    mmgcn,
+    sdt,
+    tl_erc,
+)
 from tests.parity.baselines.comparison import ToTorch, Transcription
 
 
@@ -23,6 +36,8 @@ class Transcribed(NamedTuple):
 TRANSCRIPTIONS = {
     "c_lstm": Transcribed(c_lstm.CLSTM, c_lstm.to_torch),
     "dialogue_rnn": Transcribed(dialogue_rnn.DialogueRNN, dialogue_rnn.to_torch),
+    "tl_erc": Transcribed(tl_erc.TLERC, tl_erc.to_torch),
+    "cosmic": Transcribed(cosmic.COSMIC, cosmic.to_torch),
     "cmn": Transcribed(cmn.CMN, cmn.to_torch),
     "icon": Transcribed(icon.ICON, icon.to_torch),
     "aghmn": Transcribed(aghmn.AGHMN, aghmn.to_torch),
