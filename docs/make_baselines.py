@@ -15,7 +15,6 @@ import jax  # noqa: E402
 
 from dtrm_jax.batch import PackShape  # noqa: E402
 from dtrm_jax.config import Config  # noqa: E402
-from dtrm_jax.conversation import MODALITIES  # noqa: E402
 from dtrm_jax.data.packing import build_pack  # noqa: E402
 from dtrm_jax.models import ARCHITECTURES  # noqa: E402
 from dtrm_jax.models.baselines.baseline import Baseline  # noqa: E402
@@ -61,7 +60,7 @@ def parameters(name: str, modalities: str) -> int:
     """Returns how many numbers a model learns with its defaults."""
     config = Config()
     config.model.architecture, config.model.modalities, config.model.utterance = name, modalities, "features"
-    shape = PackShape((), 8, features=tuple((MODALITIES[letter], NUMBERS) for letter in modalities))
+    shape = PackShape((), 8, features=tuple((name, NUMBERS) for name in config.model.feature_modalities))
     model = MODELS[name].build(config, encoder=None, outputs=CLASSES, shape=shape)
     pack = build_pack([], shape)
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), pack, deterministic=True)["params"])

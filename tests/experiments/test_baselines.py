@@ -36,7 +36,8 @@ def value(config, path):
 def test_every_model_has_a_row_of_its_own(name, modalities):
     found = configs(name, modalities)
     assert len(found) == len(tables.table(name, modalities).rows)
-    assert {config.model.architecture for config in found.values()} == set(ARCHITECTURES)
+    predicting = set(ARCHITECTURES) - {"hred"}
+    assert {config.model.architecture for config in found.values()} == predicting
     for config in found.values():
         architecture(config)
         assert all(value(config, path) == value(Config(), path) for path in PROTOCOL)
