@@ -49,11 +49,39 @@ This page is written from the models' files by `make tables`. Parameters are cou
 | model | `config.model.architecture` | sees later turns | follows live ones | parameters, u | parameters, uav |
 |---|---|---|---|---|---|
 """
+_AFTER_THE_TABLE = """
+c-LSTM and DialogueRNN see no later turns, and follow live conversations, with `bidirectional=false` and `attention=none`.
+
+## One table of all
+
+```sh
+python -m dtrm_jax.experiments baselines --config configs/features.py --config.data.source=FOLDER --seeds 3
+```
+
+It has the rows of the paper's Tables 2 and 3, with the paper's number beside each, and the difference from DialogueTRM
+with its interval and p-value. A row of `-U` takes the utterance alone, one of `-M` all modalities that there are. Each
+model is trained as its authors published it for the corpus, as far as settings can say it; `config.data.name` says
+which corpus it is, and where nothing was published for it, the settings are those for IEMOCAP. DialogueTRM is trained
+as the config says.
+
+`baselines_same_training` keeps the published sizes and takes everything else from the config, so that rates, batches
+and epochs are the same for all. Like every table, both resume, and are shared among machines by `--only` and
+`--only_seeds` ([reproducing.md](reproducing.md#3-run-a-table)).
+
+## How recurrence is computed
+
+Padded to the longest conversation of a batch, much of a recurrent step's work is on turns that are not there. Here the
+conversations of a pack are laid end to end in a few lanes, each into the lane that is shortest so far. One step of a
+loop computes the next turn of every lane, and begins anew where a conversation begins (`dtrm_jax/models/layers/lanes.py`).
+The loop ends with the fullest lane, so that its cost is linear in turns, whatever the pack holds. What a turn's own
+vector contributes is computed for all turns at once, before the loop, and the gradients of the weights after it.
+`benchmarks/recurrent.py` ([benchmarks/](../benchmarks/README.md)) compares with plain PyTorch.
+"""
 
 
 def page() -> str:
     """Returns the text of the page."""
-    return _OPENING + "".join(map(_row, MODELS)) + "".join(map(_model, MODELS))
+    return _OPENING + "".join(map(_row, MODELS)) + _AFTER_THE_TABLE + "".join(map(_model, MODELS))
 
 
 def parameters(name: str, modalities: str) -> int:
