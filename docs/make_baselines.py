@@ -50,7 +50,8 @@ This page is written from the models' files by `make tables`. Parameters are cou
 |---|---|---|---|---|---|
 """
 _AFTER_THE_TABLE = """
-c-LSTM and DialogueRNN see no later turns, and follow live conversations, with `bidirectional=false` and `attention=none`.
+c-LSTM and DialogueRNN see no later turns, and follow live conversations, with `bidirectional=false` and
+`attention=none`.
 
 ## One table of all
 
@@ -72,9 +73,10 @@ and epochs are the same for all. Like every table, both resume, and are shared a
 
 Padded to the longest conversation of a batch, much of a recurrent step's work is on turns that are not there. Here the
 conversations of a pack are laid end to end in a few lanes, each into the lane that is shortest so far. One step of a
-loop computes the next turn of every lane, and begins anew where a conversation begins (`dtrm_jax/models/layers/lanes.py`).
-The loop ends with the fullest lane, so that its cost is linear in turns, whatever the pack holds. What a turn's own
-vector contributes is computed for all turns at once, before the loop, and the gradients of the weights after it.
+loop computes the next turn of every lane, and begins anew where a conversation begins
+(`dtrm_jax/models/layers/lanes.py`). The loop ends with the fullest lane, so that its cost is linear in turns, whatever
+the pack holds. What a turn's own vector contributes is computed for all turns at once, before the loop, and the
+gradients of the weights after it.
 `benchmarks/recurrent.py` ([benchmarks/](../benchmarks/README.md)) compares with plain PyTorch.
 """
 
