@@ -68,7 +68,8 @@ def _facts(predicting: Predicting) -> PredictionFacts:
 @contextlib.contextmanager
 def _staged(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a folder whose files move to ``folder`` when everything is done, and vanish if an exception comes first."""
-    with folder_beside(folder) as staging:
+    # A folder that is there may be a disk of its own, onto which nothing can be moved from beside it.
+    with folder_beside(folder / "predictions" if folder.is_dir() else folder) as staging:
         yield staging
         folder.mkdir(exist_ok=True)
         for file in sorted(staging.iterdir()):

@@ -114,7 +114,7 @@ def test_spaces_around_names_are_left_out_and_counted(tmp_path):
 
 def test_an_exact_name_comes_before_one_that_is_alike(tmp_path):
     text = PLAIN.replace("text,label", "text,label,Text").replace("joy", "joy,x").replace("anger", "anger,y")
-    assert read(written(tmp_path, text)) == (EXPECTED, ())
+    assert read(written(tmp_path, text)) == (EXPECTED, ("train.csv: does not read the columns 'Text', beside text",))
     assert fails(written(tmp_path, text.replace(",text,", ",TEXT,"))) == (
         "FOLDER/train.csv: expected one column text, found 'TEXT', 'Text'"
     )

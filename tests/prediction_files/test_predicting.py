@@ -1,8 +1,11 @@
 """From files to files: every format in and out, the columns kept, the numbers those of the predictor."""
 
 import csv
+import errno
 import io
 import json
+import os
+import pathlib
 
 import numpy as np
 import pyarrow as pa
@@ -245,6 +248,21 @@ def test_a_folder_gets_the_table_and_a_page_without_scores(predictor, expected, 
         *("predictions.csv", "predictions.jsonl", "prediction.json", "report.html", "notes.md")
     }
     assert PredictionFacts.read(folder).inputs == (str(names[0]),)
+
+
+def test_a_folder_that_is_there_may_be_a_disk_of_its_own(predictor, tmp_path, monkeypatch):
+    folder, replace = tmp_path / "disk", os.replace
+    folder.mkdir()
+
+    def move(old, new):
+        if pathlib.Path(new).is_relative_to(folder) != pathlib.Path(old).is_relative_to(folder):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(new))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", move)
+    run(predictor, ["-"], stdin=FILES["csv"], output=folder)
+    assert {path.name for path in folder.iterdir()} == {"predictions.csv", "prediction.json", "report.html"}
+    assert [*tmp_path.iterdir()] == [folder]
 
 
 def test_a_page_of_real_values(tmp_path):

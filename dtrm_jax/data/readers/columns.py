@@ -82,7 +82,7 @@ def resolve(
         InputError: A column of ``named`` is missing, or two columns could be the same; names those found.
     """
     csv_file.require_once(path, found)
-    names, forgiven = {}, {}
+    names, forgiven, beside = {}, {}, []
     for ours, theirs in named.items():
         column = _one(path, ours, theirs, found, setting)
         names[column] = ours
@@ -96,12 +96,15 @@ def resolve(
     for ours in [*PLAIN, *_written_values(found)]:
         alike = [name for name in found if name not in names and _plain(name) == _plain(ours)]
         if ours in taken or not alike:
+            beside += [f"{column!r}, beside {ours}" for column in alike if ours not in named]
             continue
         if len(alike) > 1:
             raise InputError(f"{path}: expected one column {ours}, found {', '.join(map(repr, alike))}")
         names[alike[0]] = forgiven[alike[0]] = ours
-    notes = (f"{column!r} as {ours}" for column, ours in forgiven.items())
-    return names, ((f"reads the columns {', '.join(notes)}",) if forgiven else ())
+    read = (f"{column!r} as {ours}" for column, ours in forgiven.items())
+    notes = [f"reads the columns {', '.join(read)}"] if forgiven else []
+    notes += [f"does not read the columns {'; '.join(beside)}"] if beside else []
+    return names, tuple(notes)
 
 
 def require(
