@@ -64,7 +64,10 @@ define TEST_END
 endef
 
 # Asks PyPI; a package that it could not ask about is a failure.
+ASKED_FIRST := https://pypi.org/pypi/$(shell sed -n 's|^\([a-zA-Z0-9_-]*\)==|\1/|p' constraints.txt | head -1)/json
 audit: $(VENV)/.installed-supply
+	@$(BIN)/python -c 'from urllib import request; request.urlopen("$(ASKED_FIRST)", timeout=30)' 2>/dev/null || \
+		{ echo "audit: nothing was asked, as PyPI does not answer: $(ASKED_FIRST); this needs the network" >&2; exit 1; }
 	$(BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner=off -r constraints.txt
 
 tables: $(VENV)/.installed
