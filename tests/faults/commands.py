@@ -19,6 +19,10 @@ SECONDS = 900  # after which a command hangs; it takes three or four, or half a 
 _NOISE = re.compile(r"Traceback|Exception|^  File |^[EWF]\d{4} |Fatal Python error", re.MULTILINE)
 
 
+# Of acoustic features alone, two steps per epoch: it begins sooner than a model of text.
+SMALL = ("--config.model.modalities=a", "--config.model.context.acoustic=free")
+
+
 def training(workdir: Path, *, epochs: int, settings: Sequence[str] = ()) -> list[str]:
     """Returns the command that trains three steps per epoch and saves each."""
     sizes = ("planted.train=40", "planted.dev=10", "planted.test=10", "planted.turns=6")

@@ -7,6 +7,7 @@ tests that passed and failed, from which the page on reliability is written (``d
 
 import datetime
 import json
+import os
 import time
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
     folder = config.getoption("--fault-counts")
     if not folder:
         return
+    took = os.times()  # the workers and the commands that they ran have ended
     found = {name: len(terminalreporter.stats.get(name, ())) for name in ("passed", "failed", "error", "skipped")}
     suite = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -43,6 +45,7 @@ def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
         "failed": found["failed"] + found["error"],
         "skipped": found["skipped"],
         "seconds": round(time.monotonic() - config.stash[_BEGUN]),
+        "cpu_seconds": round(took.user + took.system + took.children_user + took.children_system),
         "with": made_with("tested", provenance()).get("tested with", ""),
     }
     Path(folder).mkdir(parents=True, exist_ok=True)

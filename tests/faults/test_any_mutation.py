@@ -186,14 +186,19 @@ def told(dataset):
     ]
 
 
+def plainly(rows):
+    """The rows with names of columns in small letters, without spaces around, where no other column is so called."""
+    there = {key for row in rows for key in row}
+    plain = {key: key if key.strip().lower() in there else key.strip().lower() for key in there}  # forgiven if alone
+    return [{plain[key]: cell for key, cell in row.items()} for row in rows]
+
+
 def slowly_told(rows, dataset):
     """The same from the rows: conversations by their first row, turns without a column for it by their place.
 
     A class is a name, or its place among the names. A vector that is not there is NaN.
     """
-    there = {key for row in rows for key in row}
-    plain = {key: key if key.strip().lower() in there else key.strip().lower() for key in there}  # forgiven if alone
-    rows = [{plain[key]: cell for key, cell in row.items()} for row in rows]
+    rows = plainly(rows)
     named, classes, conversations = any("turn" in row for row in rows), dataset.labels.names, {}
     for row in rows:
         texts = {name: str(row[name]).strip() for name in NAMES if row.get(name) is not None}
@@ -428,10 +433,10 @@ def test_changed_conversation_files_are_read_as_a_slow_reading_has_them(form, tm
         counts["tried"] += 1
         counts["read" if talks else "refused"] += 1
         if talks is not None:
-            rows = slowly(folder / name)
+            rows = plainly(slowly(folder / name))
             for one, places in zip(talks.conversations, talks.places, strict=True):
                 for turn, place in zip(one.turns, places, strict=True):
-                    row = {key.strip().lower(): cell for key, cell in rows[place].items()}
+                    row = rows[place]
                     assert (turn.speaker, turn.text) == (str(row["speaker"]).strip(), row.get("text") or "")
 
     check()

@@ -134,7 +134,7 @@ def test_mutated_pickles_are_read_or_refused(tmp_path, thorough, count):
         [sys.executable, "-m", "tests.faults.test_pickle_fuzz", str(tmp_path), "0", str(files)],
         capture_output=True,
         text=True,
-        timeout=1200,
+        timeout=3000,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         cwd=Path(__file__).parents[2],
     )

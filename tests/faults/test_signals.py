@@ -8,14 +8,25 @@ import time
 
 import pytest
 
-from tests.faults.commands import assert_same_run, finish, random_waits, run, start, steps, training, unfinished, until
+from tests.faults.commands import (
+    SMALL,
+    assert_same_run,
+    finish,
+    random_waits,
+    run,
+    start,
+    steps,
+    training,
+    unfinished,
+    until,
+)
 
 
 def test_signals_in_training(cache, tmp_path, thorough, count):
-    rounds, epochs = (7, 100) if thorough else (1, 6)
+    rounds, epochs = (6, 200) if thorough else (1, 20)
     workdir, whole = tmp_path / "run", tmp_path / "whole"
     # Most steps are not to be saved, so that a signal comes between records of the log too.
-    seldom = ["--config.train.save_every_steps=1000"]
+    seldom = [*SMALL, "--config.train.save_every_steps=1000"]
     command, sent = training(workdir, epochs=epochs, settings=seldom), 0
     kinds = ((signal.SIGINT,), (signal.SIGTERM,), (signal.SIGINT, signal.SIGINT))
     for wait in random_waits(2, rounds, longest=0.3):
@@ -44,9 +55,9 @@ def test_signals_in_training(cache, tmp_path, thorough, count):
 def test_ctrl_c_during_the_final_save(cache, tmp_path, thorough, count):
     if not thorough:
         pytest.skip("make faults has it")
-    rounds = 8
+    rounds = 6
     whole = tmp_path / "whole"
-    settings = ["--config.train.evaluate_every_steps=100"]
+    settings = [*SMALL, "--config.train.evaluate_every_steps=100"]
     assert run(training(whole, epochs=1, settings=settings), cache)[0] == 0
     last = steps(whole)[-1]
     for number, wait in enumerate(random_waits(3, rounds, longest=0.2)):
@@ -65,7 +76,7 @@ def test_ctrl_c_during_the_final_save(cache, tmp_path, thorough, count):
 
 
 def test_ctrl_c_while_importing_and_preparing(cache, tmp_path, thorough, count):
-    tried = 20 if thorough else 1
+    tried = 15 if thorough else 1
     workdir, fresh, whole = tmp_path / "run", tmp_path / "cache", tmp_path / "whole"
     if thorough:
         assert run(training(whole, epochs=1), cache)[0] == 0  # and so everything has been compiled
