@@ -38,7 +38,8 @@ context. A model sees later turns or does not, as the table says of its defaults
 report says that it is not causal.
 
 What all of them have otherwise than their authors: AdamW with a rate that falls to zero, where they used Adam with
-L2 in the loss and a constant rate; a batch is so many turns in whole conversations, not so many conversations;
+L2 in the loss (DAG-ERC's AdamW without decay) and a constant rate; a batch is so many turns in whole conversations,
+not so many conversations;
 speakers are numbered in the order in which they first speak; and no test split selects anything. Each equals a
 transcription in PyTorch that is written from the equations, outputs and gradients (`make parity`; stored outputs
 are in `make test`).
