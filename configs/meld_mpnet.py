@@ -12,7 +12,7 @@ from dtrm_jax.config import Config
 
 
 def get_config() -> Config:
-    """Learning rates and length for an encoder of BERT-base's size; MiniLM's settings with lower ones for the encoder."""
+    """MiniLM's settings with a lower learning rate for an encoder of BERT-base's size."""
     config = Config(name="meld_mpnet")
     config.data.name = "meld"
     config.tokens.window = 7
