@@ -33,8 +33,7 @@ def epochs(thorough) -> int:
 def whole(cache, tmp_path_factory, epochs) -> Path:
     """A run that was never killed; all that the others compile has been compiled for it."""
     workdir = tmp_path_factory.mktemp("whole")
-    seldom = "--config.train.save_every_steps=1000"  # only where an epoch ends
-    assert run(training(workdir, epochs=epochs, settings=(*SMALL, seldom)), cache)[0] == 0
+    assert run(training(workdir, epochs=epochs, settings=SMALL), cache)[0] == 0
     return workdir
 
 
