@@ -240,6 +240,12 @@ def test_rows_and_utterances_close_a_pack_and_a_refusal_changes_nothing():
     assert filler.add([1]) is None
 
 
+def test_conversations_close_a_pack_too():
+    filler = PackFiller(PackShape(((9, 3),), 9), conversations=2)
+    assert filler.add([4]) is not None and filler.add([2, 2]) is not None and filler.room[4] == 0
+    assert filler.add([1]) is None
+
+
 def test_own_tokens_close_a_pack_too():
     filler = PackFiller(PackShape(((9, 3),), 9, own_tokens=11))
     assert filler.add([4, 4], own=7) == [0, 4] and filler.room[:4] == (19, 7, 4, 9)

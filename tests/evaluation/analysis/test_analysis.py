@@ -1,5 +1,6 @@
 """``analysis.json`` and the command that prints it."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -158,6 +159,16 @@ def test_what_cannot_be_analysed_is_one_line_and_status_2(tmp_path, capsys):
         captured = capsys.readouterr()
         assert captured.out == "" and captured.err.startswith("error: ") and captured.err.count("\n") == 1
         assert message in captured.err
+
+
+def test_turns_of_context_that_only_one_file_has_are_no_obstacle():
+    few = [turn for turn in random_turns(0) if turn.label is not None]
+    context = dataclasses.replace(few[0], turn="between", label=None)
+    second = other_predictions(few, seed=1)
+    expected = compare(few, second, TASK)
+    assert compare(few, [*second, context], TASK) == expected
+    assert compare([context, *few], second, TASK) == expected
+    assert expected["n"] == len(few)
 
 
 def test_a_file_of_other_turns_is_refused():
