@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from dtrm_jax.config import Config, DataConfig
-from dtrm_jax.conversation import Conversation, Dataset, ValueSpace
+from dtrm_jax.conversation import COMMONSENSE, Conversation, Dataset, ValueSpace
 from dtrm_jax.data import corpus
 from dtrm_jax.errors import InputError
 
@@ -102,9 +102,10 @@ def choose_features(dataset: Dataset, config: Config) -> Dataset:
     layers = text_layers(there, config.data.text_layer) if "utterance" in wanted else []
     absent = [name for name in wanted if (not layers if name == "utterance" else name not in there)]
     if absent:
+        hint = ", or set config.model.cosmic.commonsense=False" if COMMONSENSE in absent else ""
         raise InputError(
             f"{dataset.name}: config.model.modalities={config.model.modalities} needs {' and '.join(absent)} features, "
-            f"the data has {', '.join(there) or 'none'}; put a feature file into the source folder"
+            f"the data has {', '.join(there) or 'none'}; put a feature file into the source folder{hint}"
         )
 
     def kept(conversation: Conversation) -> Conversation:

@@ -150,3 +150,18 @@ def test_a_text_encoder_needs_text(monkeypatch):
     with pytest.raises(InputError, match="quiet: config.model.utterance is encoder, but the data has no text"):
         protocol.load(configured("u"))
     assert set(protocol.load(configured("u", "features")).splits) == {"train", "dev"}
+
+
+def test_common_sense_is_a_feature_of_the_model_that_reads_it():
+    config = configured("a", "features")
+    config.model.architecture = "cosmic"
+    with pytest.raises(
+        InputError, match="needs commonsense features, .*, or set config.model.cosmic.commonsense=False$"
+    ):
+        protocol.choose_features(dataset(), config)
+    made = conversation("c")
+    made = dataclasses.replace(made, features={**made.features, "commonsense": made.features["acoustic"]})
+    there = Dataset("corpus", LABELS, {"train": (made,)})
+    assert protocol.choose_features(there, config).feature_sizes() == {"acoustic": 5, "commonsense": 5}
+    config.model.cosmic.commonsense = False
+    assert protocol.choose_features(there, config).feature_sizes() == {"acoustic": 5}
