@@ -61,7 +61,8 @@ def _suite(suite: Mapping[str, Any]) -> str:
     what = "`make faults`" if suite["faults"] == "all" else "The short part of the suite that `make test` runs"
     return (
         f"{what}, {suite['date']}, {suite['with']}: {suite['passed']} tests passed, {suite['failed']} failed, "
-        f"{suite['skipped']} were skipped, in {suite['seconds'] / 60:.0f} minutes."
+        f"{suite['skipped']} were skipped, in {suite['cpu_seconds'] / 60:.0f} minutes of processor time and "
+        f"{suite['seconds'] / 60:.0f} minutes by the clock.{' ' * ('note' in suite)}{suite.get('note', '')}"
     )
 
 
