@@ -4,6 +4,7 @@ The devices are set through JAX's config, not through the environment, so that c
 """
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -11,6 +12,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax  # noqa: E402
 
 import tests.checked  # noqa: E402, F401 - the import hook of pyproject.toml names it
+
+# A shell starts what it runs in the background with Ctrl-C ignored, and the commands that tests interrupt inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CACHE = Path(__file__).parents[1] / ".cache" / "jax_tests"
 

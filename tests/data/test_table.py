@@ -237,7 +237,10 @@ def pickled(path):
     [
         (pickled, "acoustic: expected numbers, found Python objects, which are not read"),
         (lambda path: path.write_bytes(b"junk"), "expected a complete .npz file of NumPy arrays"),
-        (lambda path: np.savez(path, sound=ARRAY), "sound: expected arrays named utterance, acoustic, visual, commonsense alone"),
+        (
+            lambda path: np.savez(path, sound=ARRAY),
+            "sound: expected arrays named utterance, acoustic, visual, commonsense alone",
+        ),
         (
             lambda path: np.savez(path, visual=ARRAY[:3]),
             r"visual: expected numbers of shape \(4, dimensions\), one ",
