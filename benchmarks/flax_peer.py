@@ -25,26 +25,27 @@ from dtrm_jax.models.dialogue_trm.discriminator import Discriminator
 from dtrm_jax.models.dialogue_trm.intra_modal import IntraModal
 from dtrm_jax.models.encoders.bert import BertConfig
 from dtrm_jax.models.encoders.reading import mean_of_utterance, utterance_of_own
+from dtrm_jax.models.interface import Model
 from dtrm_jax.training import setup
 from dtrm_jax.training.step import AXIS, initial_state, make_train_step, parallelise
 
 
-class PaddedDialogueTRM(nn.Module):
-    """DialogueTRM-U on FlaxBertModel; the parameters are those of ``DialogueTRM``.
+class PaddedDialogueTRM(Model):
+    """DialogueTRM-U on FlaxBertModel, in packs of one row length, with one row per utterance slot.
+
+    The parameters are those of ``DialogueTRM``.
 
     Attributes:
         config: Model settings.
         sizes: Of the encoder.
         window: K.
         outputs: C.
-        shape: One row length, with one row per utterance slot.
     """
 
     config: ModelConfig
     sizes: BertConfig
     window: int
     outputs: int
-    shape: PackShape
 
     @nn.compact
     def __call__(self, batch: Batch, *, deterministic: bool) -> Float[Array, "U C"]:
@@ -102,7 +103,11 @@ class FlaxPeer:
         turns = max(sum(len(example.lengths) for example in batch) for batch in self.batches)
         self.shape = PackShape(((longest, turns),), turns)
         model = PaddedDialogueTRM(
-            config.model, manifest.encoder, config.tokens.window, len(manifest.labels), self.shape
+            shape=self.shape,
+            config=config.model,
+            sizes=manifest.encoder,
+            window=config.tokens.window,
+            outputs=len(manifest.labels),
         )
         optimizer = setup.build_optimizer(config.optimizer, manifest.total_steps, {"encoder"})
         weights_C = jnp.asarray(setup.class_weights(experiment))

@@ -24,6 +24,7 @@ from torch import nn
 from dtrm_jax.config import Config, to_dict
 from dtrm_jax.conversation import Conversation, LabelSpace, indi_context
 from dtrm_jax.errors import InputError
+from dtrm_jax.models import ARCHITECTURES
 from dtrm_jax.models.encoders.hub import locate
 
 FORMS = ("padded", "sorted", "padded-bfloat16", "sorted-bfloat16")
@@ -319,8 +320,11 @@ def _check_supported(config: Config) -> None:
         if settings[path] != expected:
             raise InputError(f"config.{path}: the PyTorch peer implements {expected!r} only, found {settings[path]!r}")
     # A setting that is new since this file was written must not be passed over in silence.
+    of_other_models = tuple(f"model.{name}." for name in ARCHITECTURES)
     for path in settings:
-        if path.startswith(("tokens.", "model.", "optimizer.")) and path not in _FOLLOWED | _FIXED.keys() | _IDLE:
+        if path.startswith(of_other_models) or not path.startswith(("tokens.", "model.", "optimizer.")):
+            continue
+        if path not in _FOLLOWED | _FIXED.keys() | _IDLE:
             raise InputError(f"config.{path}: the PyTorch peer does not know this setting")
 
 

@@ -57,7 +57,9 @@ def test_flax_peer_computes_what_ours_does():
     longest, turns = max(max(example.lengths) for example in examples), 19
     shape = PackShape(((longest, turns),), turns)
     ours = tiny_model(config, PackShape(((29, turns),), turns))
-    theirs = PaddedDialogueTRM(config.model, ours.encoder, ours.window, ours.outputs, shape)
+    theirs = PaddedDialogueTRM(
+        shape=shape, config=config.model, sizes=ours.encoder, window=ours.window, outputs=ours.outputs
+    )
     params = random_params(ours)
     expected = ours.apply({"params": params}, build_pack(examples, ours.shape), deterministic=True)
     batch = jax.tree.map(lambda x: x[0], padded(examples, shape))
