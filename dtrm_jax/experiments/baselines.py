@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dtrm_jax.experiments import variants as v
-from dtrm_jax.experiments.layout import M_TAKES, Row, Table, avec, both
+from dtrm_jax.experiments.layout import M_PAPER, M_TAKES, U_PAPER, Row, Table, avec, both
 from dtrm_jax.experiments.variants import Variant
 from dtrm_jax.models import ARCHITECTURES
 from dtrm_jax.models.baselines.baseline import Baseline
@@ -147,21 +147,15 @@ def _rows(modalities: str, corpus: str, *, same_training: bool) -> Iterator[Row]
                 seen.add(variant.name)
                 yield Row(variant, variant.shown, entry.paper, M_TAKES if multimodal else dict.fromkeys(M_TAKES, "u"))
         if not multimodal:
-            u = {
-                "iemocap": both(68.2, 68.1),
-                "meld": both(64.6, 63.2),
-                "avec": avec(0.73, 0.44, 0.38, 0.32),
-            }
-            yield Row(v.U, v.U.shown, u)
+            yield Row(v.U, v.U.shown, U_PAPER)
     if modalities != "u":
-        m = {"iemocap": both(69.5, 69.7), "meld": both(65.7, 63.5), "avec": avec(0.76, 0.52, 0.40, 0.40)}
-        yield Row(v.full(modalities), v.full(modalities).shown, m, M_TAKES)
+        yield Row(v.full(modalities), v.full(modalities).shown, M_PAPER, M_TAKES)
 
 
 def _entries() -> Iterator[_Entry]:
     """Yields the models that there are; one that the paper does not know takes all modalities."""
     known = {entry.architecture for entry in _ENTRIES}
-    yield from (entry for entry in _ENTRIES if entry.architecture in ARCHITECTURES)
+    yield from _ENTRIES
     for name, model in ARCHITECTURES.items():
         if issubclass(model, Baseline) and name not in known:
             yield _Entry(name, multimodal=True)

@@ -37,7 +37,6 @@ _CLIP = re.compile(
     r"(?:dia)?(?P<dialogue>\d{1,9})_(?:utt)?(?P<utterance>\d{1,9})(?:\.\w{2,4})?",
     re.ASCII | re.IGNORECASE,
 )
-_SPLIT_OF = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 # Older copies carry bytes of Windows-1252 (curly quotes, dashes) as the control characters of the same number.
 _REPAIR = {
     byte: character for byte in range(0x80, 0xA0) if (character := bytes([byte]).decode("cp1252", errors="ignore"))
@@ -160,7 +159,7 @@ def _turn_of(split: str, clip: str) -> str | None:
     found = _CLIP.fullmatch(clip.strip())
     if found is None:
         return None
-    said = _SPLIT_OF.get((found["split"] or "").lower(), "")
+    said = utterance_vectors.SPLIT_NAMES.get((found["split"] or "").lower(), "")
     if split and said and split != said:
         raise ValueError(f"expected a clip of {split}, among which it is, found one of {said}")
     if not (split or said):

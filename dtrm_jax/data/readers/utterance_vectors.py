@@ -32,7 +32,8 @@ _IDS = ("id", "ids", "utterance_id", "utterance", "turn", "turn_id", "clip", "na
 _SPLIT = "split"
 # Columns of a table that are about a turn and no features of it; a number among them may be the label.
 _NO_FEATURES = {*PLAIN, *RECORDING, "emotion", "sentiment", "dialogue_id"}
-_SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
+# What files call the splits.
+SPLIT_NAMES = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,8 +106,8 @@ def _parts(content: Any) -> Mapping[str, Mapping[Any, Any]]:
         return dict(zip(SPLITS, content, strict=True))
     if type(content) is not dict:
         return {}
-    if content and all(key in _SPLITS and type(part) is dict for key, part in content.items()):
-        return {_SPLITS[key]: part for key, part in content.items()}
+    if content and all(key in SPLIT_NAMES and type(part) is dict for key, part in content.items()):
+        return {SPLIT_NAMES[key]: part for key, part in content.items()}
     return {"": content}
 
 
@@ -130,9 +131,9 @@ def _of_rows(path: pathlib.Path, unit: str, columns: Sequence[str], rows: Iterab
 
 
 def _split_of(where: str, cell: Any) -> str:
-    if cell not in _SPLITS:
-        raise InputError(f"{where}: expected one of {', '.join(_SPLITS)} as {_SPLIT}, found {str(cell)[:40]!r}")
-    return _SPLITS[cell]
+    if cell not in SPLIT_NAMES:
+        raise InputError(f"{where}: expected one of {', '.join(SPLIT_NAMES)} as {_SPLIT}, found {str(cell)[:40]!r}")
+    return SPLIT_NAMES[cell]
 
 
 def _numbers(where: str, columns: Sequence[str], cells: list[Any], own: list[int]) -> Any:

@@ -5,7 +5,7 @@ left for the loop is the product with the state.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -66,36 +66,38 @@ def uniform(width: int) -> nn.initializers.Initializer:
     return draw
 
 
-class GRUCell(nn.Module):
+class _Gates(nn.Module):
+    """The parameters of a cell whose products give ``gates`` vectors of its width."""
+
+    gates: ClassVar[int]
+
+    width: int
+
+    @nn.compact
+    def __call__(self, inputs: int) -> Cell:
+        """Returns the parameters for inputs of this width."""
+        sizes = {"features": self.gates * self.width, "width": self.width}
+        return Cell(_Uniform(**sizes, name="inputs")(inputs), _Uniform(**sizes, name="hidden")(self.width))
+
+
+class GRUCell(_Gates):
     """The parameters of a GRU.
 
     Attributes:
         width: D, of the state.
     """
 
-    width: int
-
-    @nn.compact
-    def __call__(self, inputs: int) -> Cell:
-        """Returns the parameters for inputs of this width."""
-        sizes = {"features": 3 * self.width, "width": self.width}
-        return Cell(_Uniform(**sizes, name="inputs")(inputs), _Uniform(**sizes, name="hidden")(self.width))
+    gates: ClassVar[int] = 3
 
 
-class LSTMCell(nn.Module):
+class LSTMCell(_Gates):
     """The parameters of an LSTM.
 
     Attributes:
         width: D, of the state.
     """
 
-    width: int
-
-    @nn.compact
-    def __call__(self, inputs: int) -> Cell:
-        """Returns the parameters for inputs of this width."""
-        sizes = {"features": 4 * self.width, "width": self.width}
-        return Cell(_Uniform(**sizes, name="inputs")(inputs), _Uniform(**sizes, name="hidden")(self.width))
+    gates: ClassVar[int] = 4
 
 
 def gru(hidden: Affine, h: Float[Array, "... D"], projected: Float[Array, "... Y"]) -> Float[Array, "... D"]:
