@@ -35,7 +35,7 @@ from dtrm_jax.batch import Array, Batch
 from dtrm_jax.config import ModelConfig
 from dtrm_jax.models.baselines.baseline import Baseline
 from dtrm_jax.models.baselines.inputs import joined
-from dtrm_jax.models.baselines.two_sides import PUBLISHED, read
+from dtrm_jax.models.baselines.two_sides import PUBLISHED, read, states_of_sides
 from dtrm_jax.models.layers.cells import GRUCell
 from dtrm_jax.models.layers.dropout import Dropout
 from dtrm_jax.models.layers.histories import Histories, gru_over_history
@@ -55,17 +55,15 @@ class CMN(Baseline):
         drop = Dropout(own.dropout)
         x_UxI = joined(self.inputs(batch, deterministic=deterministic))
         histories = Histories(self, x_UxI, batch, own.window)
-        sides = {"own": histories.own_KxU, "others": histories.seen_KxU & ~histories.own_KxU}
+        sides = states_of_sides(histories, own.width)
         memories, again = {}, {}
-        for name, taken_KxU in sides.items():
-            cell = GRUCell(own.width, name=name)(x_UxI.shape[-1])
-            states_KxUxD = gru_over_history(cell, histories.near(cell.inputs(histories.x_XxI)), taken_KxU)
+        for name, (_, states_KxUxD) in sides.items():
             memories[name] = jnp.tanh(drop(states_KxUxD, deterministic))
             again[name] = GRUCell(own.width, name=f"{name}_memory")(own.width)
         q_UxD = jnp.tanh(nn.Dense(own.width, name="query")(x_UxI))
         for _ in range(own.hops):
             read_of = []
-            for name, taken_KxU in sides.items():
+            for name, (taken_KxU, _) in sides.items():
                 memories[name] = gru_over_history(again[name], again[name].inputs(memories[name]), taken_KxU)
                 read_of.append(read(q_UxD, memories[name], taken_KxU, lambda w: drop(w, deterministic)))
             q_UxD = jnp.tanh(q_UxD + sum(read_of))

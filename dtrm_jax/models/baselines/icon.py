@@ -36,7 +36,7 @@ from dtrm_jax.batch import Array, Batch
 from dtrm_jax.config import ModelConfig
 from dtrm_jax.models.baselines.baseline import Baseline
 from dtrm_jax.models.baselines.inputs import joined
-from dtrm_jax.models.baselines.two_sides import PUBLISHED, read
+from dtrm_jax.models.baselines.two_sides import PUBLISHED, read, states_of_sides
 from dtrm_jax.models.layers.cells import GRUCell
 from dtrm_jax.models.layers.dropout import Dropout
 from dtrm_jax.models.layers.histories import Histories, gru_over_history
@@ -56,12 +56,8 @@ class ICON(Baseline):
         drop = Dropout(own.dropout)
         x_UxI = joined(self.inputs(batch, deterministic=deterministic))
         histories = Histories(self, x_UxI, batch, own.window)
-        seen_KxU, own_KxU = histories.seen_KxU, histories.own_KxU
-        sides = {"own": own_KxU, "others": seen_KxU & ~own_KxU}
-        h_KxUxD = jnp.zeros(())
-        for name, taken_KxU in sides.items():
-            cell = GRUCell(own.width, name=name)(x_UxI.shape[-1])
-            states_KxUxD = gru_over_history(cell, histories.near(cell.inputs(histories.x_XxI)), taken_KxU)
+        seen_KxU, h_KxUxD = histories.seen_KxU, jnp.zeros(())
+        for taken_KxU, states_KxUxD in states_of_sides(histories, own.width).values():
             h_KxUxD = jnp.where(taken_KxU[..., None], states_KxUxD, h_KxUxD)
         m_KxUxD = jnp.tanh(drop(h_KxUxD, deterministic))
         cells = [GRUCell(own.width, name=name)(own.width) for name in ("global", "memory")[: own.hops]]

@@ -1,4 +1,4 @@
-"""What CMN and ICON have in common: how memories are read, and how their authors trained them."""
+"""What CMN and ICON have in common: the two sides, how memories are read, and how their authors trained them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
 from dtrm_jax.batch import Array
-from dtrm_jax.models.layers.histories import attend
+from dtrm_jax.models.layers.cells import GRUCell
+from dtrm_jax.models.layers.histories import Histories, attend, gru_over_history
 
 # Of their authors' code, for both. Learning rates are halved every 60 epochs of which there are 10, and the gradient of
 # each array is clipped by itself; here it is that of all.
@@ -21,6 +22,24 @@ PUBLISHED: Mapping[str, Mapping[str, Any]] = {
         "packing.utterances": 512,  # their batch is 512 turns, each with a history of its own
     }
 }
+
+
+def states_of_sides(histories: Histories, width: int) -> dict[str, tuple[Bool[Array, "K U"], Float[Array, "K U D"]]]:
+    """Returns for both sides which turns of every history are theirs, and the states of a GRU of their own over them.
+
+    To be called in a compact method of a module, which gets the GRUs ``own`` and ``others``.
+
+    Args:
+        histories: Of the turns.
+        width: D.
+    """
+    own_KxU = histories.own_KxU
+    result = {}
+    for name, taken_KxU in {"own": own_KxU, "others": histories.seen_KxU & ~own_KxU}.items():
+        cell = GRUCell(width, name=name)(histories.x_XxI.shape[-1])
+        projected_KxUxY = histories.near(cell.inputs(histories.x_XxI))
+        result[name] = (taken_KxU, gru_over_history(cell, projected_KxUxY, taken_KxU))
+    return result
 
 
 def read(
