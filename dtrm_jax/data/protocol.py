@@ -10,7 +10,7 @@ from dtrm_jax.conversation import COMMONSENSE, Conversation, Dataset, ValueSpace
 from dtrm_jax.data import corpus
 from dtrm_jax.errors import InputError
 
-_TEXT_LAYERS = ("utterance", "utterance2", "utterance3", "utterance4")
+TEXT_LAYERS = ("utterance", "utterance2", "utterance3", "utterance4")
 
 
 def load(config: Config) -> Dataset:
@@ -19,8 +19,16 @@ def load(config: Config) -> Dataset:
     Raises:
         InputError: The data cannot be read, or does not have what the config asks for.
     """
-    dataset = choose_targets(corpus.load(config.data), config.data.targets)
-    dataset = choose_features(hold_out(dataset, config.data), config)
+    return choose_features(load_with_all_features(config), config)
+
+
+def load_with_all_features(config: Config) -> Dataset:
+    """Returns the same with the features of all modalities and text layers that the corpus has.
+
+    Raises:
+        InputError: The data cannot be read, or has no text where the model reads it.
+    """
+    dataset = hold_out(choose_targets(corpus.load(config.data), config.data.targets), config.data)
     if config.model.reads_text and not any(
         turn.text for conversations in dataset.splits.values() for c in conversations for turn in c.turns
     ):
@@ -124,7 +132,7 @@ def text_layers(there: Iterable[str], layer: int) -> list[str]:
         there: Names of the features that there are.
         layer: ``config.data.text_layer``.
     """
-    layers = [name for name in _TEXT_LAYERS if name in there]
+    layers = [name for name in TEXT_LAYERS if name in there]
     return layers if layer == 0 else layers[layer - 1 : layer]
 
 

@@ -67,7 +67,7 @@ def _all(dataset: Dataset):
 
 def test_vectors_are_those_of_the_encoder_itself(trained, written):
     found, corpus = table.read(written), protocol.load(trained.config)
-    assert found.feature_sizes() == {"utterance": 16, "acoustic": 12}
+    assert found.feature_sizes() == {"utterance": 16, "acoustic": 12, "visual": 10}, "also what the run does not take"
     for conversation, own in list(zip(_all(found), _all(corpus), strict=True))[::9]:
         expected = alone(trained, own)
         np.testing.assert_allclose(conversation.features["utterance"], expected, rtol=0, atol=2e-5)
@@ -75,10 +75,11 @@ def test_vectors_are_those_of_the_encoder_itself(trained, written):
 
 
 def test_the_folder_is_the_corpus_as_tables(trained, written):
-    found, corpus = table.read(written), protocol.load(trained.config)
+    found, corpus = table.read(written), protocol.load_with_all_features(trained.config)
     assert found.labels == corpus.labels and found.splits == corpus.splits and not found.notes
     for one, own in zip(_all(found), _all(corpus), strict=True):
-        np.testing.assert_array_equal(one.features["acoustic"], own.features["acoustic"])
+        for name in ("acoustic", "visual"):
+            np.testing.assert_array_equal(one.features[name], own.features[name])
 
 
 def test_the_same_again_does_nothing_and_another_run_is_refused(trained, written):
