@@ -62,9 +62,9 @@ python -m dtrm_jax.experiments baselines --config configs/features.py --config.d
 
 It has the rows of the paper's Tables 2 and 3, with the paper's number beside each, and the difference from DialogueTRM
 with its interval and p-value. A row of `-U` takes the utterance alone, one of `-M` all modalities that there are. Each
-model is trained as its authors published it for the corpus, as far as settings can say it; `config.data.name` says
-which corpus it is, and where nothing was published for it, the settings are those for IEMOCAP. DialogueTRM is trained
-as the config says.
+model is trained as its authors published it for the corpus, as far as settings can say it; `config.data.name`, or
+`config.data.corpus` of your own tables, says which corpus it is, and where nothing was published for it, the settings
+are those for IEMOCAP. DialogueTRM is trained as the config says.
 
 `baselines_same_training` keeps the published sizes and takes everything else from the config, so that rates, batches
 and epochs are the same for all. Like every table, both resume, and are shared among machines by `--only` and

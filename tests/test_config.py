@@ -163,6 +163,7 @@ def test_a_whole_number_will_do_where_a_real_one_is_expected():
 CONTEXT, TYPES = ("dependent", "free"), ("float32", "bfloat16")
 # What is admitted, written down a second time: a choice or a bound that vanishes from the config is noticed here.
 CHOICES = {
+    "data.corpus": ("meld", "iemocap", "avec"),
     "data.validation": ("given", "random"),
     "model.modalities": ("u", "a", "v", "ua", "uv", "av", "uav"),
     "model.utterance": ("encoder", "features"),

@@ -124,7 +124,7 @@ def table(name: str, modalities: str, corpus: str) -> Table:
     Args:
         name: One of ``NAMES``.
         modalities: As for ``tables.table``.
-        corpus: ``config.data.name``.
+        corpus: As for ``tables.table``.
     """
     full = v.full(modalities)
     rows = tuple(_rows(modalities, corpus, same_training=name != NAMES[0])) if "u" in modalities else ()

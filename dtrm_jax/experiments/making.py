@@ -105,7 +105,7 @@ def _table(name: str, config: Config) -> tables.Table:
     if needs and config.data.name not in needs:
         raise InputError(f"{name}: expected config.data.name {' or '.join(needs)}, found {config.data.name}")
     modalities = _modalities(config)
-    table = tables.table(name, modalities, config.data.name)
+    table = tables.table(name, modalities, config.data.corpus or config.data.name)
     if not table.rows:
         raise InputError(f"{name}: has no row for {v.spelled(modalities)}; config.model.modalities chooses others")
     return table

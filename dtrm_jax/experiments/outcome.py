@@ -140,6 +140,7 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         dataset.splits["test"],
     )
     found = [record for by_seed in runs.values() for record in by_seed.values()]
+    corpus = config.data.corpus or dataset.name.lower()
     return Outcome(
         table=table.name,
         title=table.title,
@@ -153,8 +154,8 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         rows=[
             dataclasses.replace(
                 _row(row, runs[row.variant], columns, config.train.select_by),
-                paper=row.paper.get(dataset.name.lower()),
-                paper_modalities=_paper_modalities(row, dataset.name.lower()),
+                paper=row.paper.get(corpus),
+                paper_modalities=_paper_modalities(row, corpus),
                 difference=differences.get(row.variant),
                 optimum=_optimum(config, row) if readers.find(config.data.name).knows_optimum else None,
                 causal=_is_causal(config, row),

@@ -39,7 +39,8 @@ def table(name: str, modalities: str, corpus: str = "") -> Table:
     Args:
         name: Of the table.
         modalities: Letters, as ``config.model.modalities``.
-        corpus: ``config.data.name``, for which other models' authors may have published settings.
+        corpus: ``config.data.corpus`` or else ``config.data.name``, for which other models' authors may have published
+            settings.
     """
     if name in baselines.NAMES:
         return baselines.table(name, modalities, corpus)

@@ -3,7 +3,7 @@
 import pytest
 
 from dtrm_jax.config import Config
-from dtrm_jax.experiments import grid, tables
+from dtrm_jax.experiments import grid, making, tables
 from dtrm_jax.experiments.baselines import NAMES
 from dtrm_jax.models import ARCHITECTURES, architecture
 
@@ -63,6 +63,13 @@ def test_a_model_is_trained_as_it_was_published_or_as_all_are():
             )
     meld = configs(PUBLISHED, "u", "meld")["dialogue-rnn-u"]
     assert (meld.optimizer.learning_rate, meld.model.dialogue_rnn.global_width) == (5e-4, 150)
+
+
+def test_vectors_of_a_corpus_are_trained_on_as_was_published_for_it():
+    config = Config()
+    config.data.name, config.data.corpus, config.model.modalities = "table", "meld", "ua"
+    changes = {row.variant.name: row.variant.changes for row in making._table(PUBLISHED, config).rows}
+    assert changes["dialogue-rnn-ua"]["model.dialogue_rnn.global_width"] == 150
 
 
 def test_the_papers_numbers_stand_beside_the_rows_that_they_are_of():

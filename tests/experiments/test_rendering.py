@@ -234,7 +234,7 @@ def test_a_number_of_the_paper_that_is_of_other_modalities_is_marked(monkeypatch
     monkeypatch.setattr(records, "read", lambda folder, variant, seed, config: kept.get((variant.name, seed)))
     config = tiny_config(data__name="iemocap", model__modalities="ua")
 
-    def made(dataset):
+    def made(dataset, config=config):
         return outcome.collect(tables.table("table2", "ua"), config, dataset, range(1), Path("folder"))
 
     found = made(DATASET)
@@ -249,6 +249,11 @@ def test_a_number_of_the_paper_that_is_of_other_modalities_is_marked(monkeypatch
     on_meld = made(dataclasses.replace(DATASET, name="MELD"))
     assert rendering.cells(on_meld)[2][4] == "63.5" and "other modalities" not in rendering.protocol(on_meld)
     assert "paper_modalities" not in rendering.as_csv(on_meld)
+    # One's own tables are of a corpus if the config says so.
+    own = dataclasses.replace(DATASET, name="table")
+    of_meld = tiny_config(data__name="table", data__corpus="meld", model__modalities="ua")
+    assert [rendering.cells(made(own, of_meld))[row][4] for row in (1, 2)] == ["63.2", "63.5"]
+    assert "paper" not in rendering.cells(made(own, tiny_config(data__name="table", model__modalities="ua")))[0]
 
 
 def test_the_scores_of_a_detailed_table_are_all_of_each_value():
