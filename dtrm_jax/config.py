@@ -63,8 +63,8 @@ class DataConfig:
     # sentiment, in place of emotions. For iemocap: four (happy, which takes in excited, sad, neutral and angry) or
     # four_without_excited; turns of other emotions are context alone. If it is empty, all that the data has.
     labels: str = setting("", since="0.3.0")
-    # Which corpus of the paper your own tables hold, such as vectors that were extracted from it: what was published for
-    # it stands beside your results, and baselines take the settings that were published for it.
+    # Which corpus of the paper your own tables hold, such as vectors that were extracted from it: what was published
+    # for it stands beside your results, and baselines take the settings that were published for it.
     corpus: str = setting("", choices=("meld", "iemocap", "avec"), or_empty=True, since="0.3.0")
     # The session of IEMOCAP, 1 to 5, that is the test split; dev is drawn from the four others. 0 takes the splits as
     # they are published.
