@@ -265,16 +265,12 @@ class Compiled(NamedTuple):
         params: Explicit ones.
         outputs: Returns the outputs of a pack, without dropout.
         pull_back: Returns the gradients of ``sum(outputs * weights)`` in the parameters and in the features of a pack.
-        outputs_with: As ``outputs``, with other parameters.
-        pull_back_with: As ``pull_back``, with other parameters.
     """
 
     model: Model
     params: Any
     outputs: Callable[[Batch], Array]
     pull_back: Callable[[Batch, np.ndarray], tuple[Any, dict[str, Array]]]
-    outputs_with: Callable[[Any, Batch], Array]
-    pull_back_with: Callable[[Any, Batch, np.ndarray], tuple[Any, dict[str, Array]]]
 
 
 @functools.cache
@@ -292,14 +288,12 @@ def compiled(name: str) -> Compiled:
     forward = jax.jit(outputs, compiler_options=QUICK_TO_COMPILE)
     gradient = jax.jit(jax.grad(total, argnums=(0, 1)), compiler_options=QUICK_TO_COMPILE)
 
-    def outputs_with(params: Any, batch: Batch) -> Array:
-        return np.asarray(forward(params, batch.features_UxM, batch))
-
-    def pull_back_with(params: Any, batch: Batch, weights: np.ndarray) -> tuple[Any, dict[str, Array]]:
-        return gradient(params, batch.features_UxM, batch, weights)
-
-    of_params = (functools.partial(function, params) for function in (outputs_with, pull_back_with))
-    return Compiled(model, params, *of_params, outputs_with, pull_back_with)
+    return Compiled(
+        model,
+        params,
+        lambda batch: np.asarray(forward(params, batch.features_UxM, batch)),
+        lambda batch, weights: gradient(params, batch.features_UxM, batch, weights),
+    )
 
 
 def _number(speakers: str, place: int) -> int:

@@ -7,7 +7,6 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from dtrm_jax.config import Config
@@ -20,8 +19,6 @@ from tests.factories import LABELS
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "golden"
 TOLERANCE = 1e-5
-LEARN_BY_HEART = ("c_lstm", "dialogue_rnn", "cmn", "icon")
-STEPS = 300  # in which a tiny model learns 35 turns by heart
 # One conversation, in which no speaker is alone.
 LONG = CONVERSATIONS[2]
 BASELINES = {name: model for name, model in ARCHITECTURES.items() if issubclass(model, Baseline)}
@@ -122,26 +119,6 @@ def test_any_number_of_speakers(name, speakers):
     one_speaker = compiled(name).outputs(batch.replace(speaker_U=np.minimum(batch.speaker_U, 0)))
     told = np.abs(rows - one_speaker[: len(speakers)]).max() > 1e-4
     assert told == CASES[name].knows_speakers
-
-
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.architecture in LEARN_BY_HEART])
-def test_it_learns_a_handful_of_conversations_by_heart(name):
-    model, batch = compiled(name), pack(CONVERSATIONS)
-    params, optimizer = model.params, optax.adam(0.02)
-    update = jax.jit(optimizer.update)
-    state = optimizer.init(params)
-    labels = np.eye(len(LABELS), dtype=np.float32)[batch.label_U] * batch.weight_U[:, None]
-
-    def missed(logits):
-        return (logits.argmax(axis=1) != batch.label_U)[batch.label_U >= 0].mean()
-
-    before = missed(model.outputs(batch))
-    for _ in range(STEPS):
-        probabilities = jax.nn.softmax(model.outputs_with(params, batch))
-        to_params, _ = model.pull_back_with(params, batch, np.asarray(probabilities * batch.weight_U[:, None] - labels))
-        change, state = update(to_params, state)
-        params = optax.apply_updates(params, change)
-    assert before > 0.5 and missed(model.outputs_with(params, batch)) < 0.1
 
 
 STREAMING = {name: case for name, case in CASES.items() if case.streams}
