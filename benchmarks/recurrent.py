@@ -1,12 +1,14 @@
 """Training throughput of the baselines, ours beside the same model in plain PyTorch.
 
     python benchmarks/recurrent.py --config configs/features.py --config.data.source=FOLDER \
-        --config.model.modalities=a --config.model.architecture=dialogue_rnn [--steps=3] [--rounds=3] [--json FILE]
+        --config.model.modalities=a --config.model.architecture=dialogue_rnn --published [--steps=3] [--rounds=3]
+        [--json FILE]
 
 Both take the same optimizer steps over the same conversations of features; a step holds the conversations of one of our
-packs, which the peer (``recurrent_peer.py``) pads to the longest of them. Both have as many parameters. Batches are of
-the size that the model's authors train with, unless ``--config.packing.utterances`` says another. Compiling is done
-before the first round; assembling batches is part of a step. It needs torch: ``make parity``.
+packs, which the peer (``recurrent_peer.py``) pads to the longest of them. Both have as many parameters. With
+``--published``, sizes and batches are those with which the model's authors train on the corpus (``config.data.name``),
+else those of the config. Compiling is done before the first round; assembling batches is part of a step. It needs
+torch: ``make parity``.
 """
 
 import pathlib
@@ -23,10 +25,13 @@ from benchmarks.ours import Ours  # noqa: E402
 from dtrm_jax import command_line  # noqa: E402
 from dtrm_jax.config import Config  # noqa: E402
 from dtrm_jax.errors import InputError  # noqa: E402
+from dtrm_jax.experiments import grid  # noqa: E402
+from dtrm_jax.models import ARCHITECTURES  # noqa: E402
 from dtrm_jax.training import setup  # noqa: E402
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
 _STEPS = flags.DEFINE_integer("steps", 3, "Optimizer steps of a round.", lower_bound=1)
+_PUBLISHED = flags.DEFINE_boolean("published", False, "Whether the model is trained as its authors published it.")
 flags.mark_flag_as_required("config")
 _PEER = contest.TORCH_FORMS[0]  # padded
 
@@ -56,6 +61,9 @@ def parameters(experiment: setup.Experiment) -> int:
 def main() -> int:
     """Measures, prints and writes; returns the exit status."""
     config = command_line.load_config(_CONFIG)
+    if _PUBLISHED.value:
+        published = ARCHITECTURES[config.model.architecture].published
+        config = grid.changed(config, {**published[""], **published.get(config.data.name, {})})
     if config.model.reads_text:
         raise InputError("config.model: expected features alone, as the peers read no text")
     experiment = setup.prepare(config)

@@ -77,7 +77,9 @@ conversations of a pack are laid end to end in a few lanes, each into the lane t
 loop computes the next turn of every lane, and begins anew where a conversation begins
 (`dtrm_jax/models/layers/lanes.py`). The loop ends with the fullest lane, so that its cost is linear in turns, whatever
 the pack holds. What a turn's own vector contributes is computed for all turns at once, before the loop, and the
-gradients of the weights after it.
+gradients of the weights after it. The gradient computes no state again
+(`dtrm_jax/models/layers/recurrence.py`), and a step's products of few rows are laid out as a processor likes them
+(`dtrm_jax/models/layers/few_rows.py`).
 `benchmarks/recurrent.py` ([benchmarks/](../benchmarks/README.md)) compares with plain PyTorch.
 """
 

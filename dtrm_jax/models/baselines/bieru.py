@@ -40,7 +40,8 @@ from dtrm_jax.models.baselines.inputs import joined
 from dtrm_jax.models.layers.cells import Affine, Cell, LSTMCell, lstm, ways
 from dtrm_jax.models.layers.dense import Weights
 from dtrm_jax.models.layers.dropout import Dropout
-from dtrm_jax.models.layers.lanes import Lanes, recur
+from dtrm_jax.models.layers.lanes import Lanes
+from dtrm_jax.models.layers.recurrence import recur
 from dtrm_jax.models.layers.transformer import LINEAR_INIT
 
 # W and b, and V.
@@ -86,7 +87,7 @@ def one_way(
         p_UxD = kept_UxD * compose(block, jnp.where(first_U[:, None], u_UxD, u_UxD[lanes.previous_U]), u_UxD)
     else:
         p_UxD = recur(_compose_on, block, (u_UxD, kept_UxD, first_U), lanes, jnp.zeros(u_UxD.shape[1]))
-    zeros = jnp.zeros(cell.hidden.kernel_IxY.shape[0])
+    zeros = jnp.zeros(cell.hidden.inputs)
     return p_UxD, recur(lstm, cell.hidden, cell.inputs(p_UxD), lanes, (zeros, zeros))[0]
 
 

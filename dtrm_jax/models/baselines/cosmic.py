@@ -51,10 +51,12 @@ from dtrm_jax.models.baselines import parties
 from dtrm_jax.models.baselines.baseline import Baseline
 from dtrm_jax.models.baselines.inputs import joined
 from dtrm_jax.models.encoders.family import Encoder
-from dtrm_jax.models.layers.cells import Affine, follow, follow_noting, uniform, ways
+from dtrm_jax.models.layers.cells import follow, follow_noting, uniform, ways
 from dtrm_jax.models.layers.dropout import Dropout
-from dtrm_jax.models.layers.lanes import Lanes, Past
+from dtrm_jax.models.layers.few_rows import FewRows, StepAffine
+from dtrm_jax.models.layers.lanes import Lanes
 from dtrm_jax.models.layers.matching import MatchingAttention
+from dtrm_jax.models.layers.steps import Past
 
 # The parts of the commonsense features, in their order.
 RELATIONS = ("intent", "effect", "reaction", "effect_on_others", "reaction_of_others")
@@ -133,12 +135,14 @@ class _States(NamedTuple):
         internal: q of every party.
         external: r of every party.
         intent: i of every party.
+        speaker: q, r and i of who has spoken. No later turn reads them here; the emotion states do.
     """
 
     global_: Array
     internal: Array
     external: Array
     intent: Array
+    speaker: tuple[Array, Array, Array]
 
 
 class _Weights(NamedTuple):
@@ -150,7 +154,7 @@ class _Weights(NamedTuple):
     """
 
     score_D: Array | None
-    grus: dict[str, tuple[list[Array], Affine]]
+    grus: dict[str, tuple[list[FewRows], StepAffine]]
 
 
 class _Turn(NamedTuple):
@@ -200,13 +204,12 @@ class EmotionStates(nn.Module):
         keep = functools.partial(parties.keep, config.recurrent_dropout, deterministic, len(u_UxD))
         weights, turns = self._prepared(u_UxD, known, speaker_U, keep)
         of_parties = jnp.zeros((config.parties, config.party_width))
-        zeros = _States(jnp.zeros(config.global_width), of_parties, of_parties, of_parties)
+        zeros = _States(jnp.zeros(config.global_width), *[of_parties] * 3, (of_parties[0],) * 3)
         before_KxD = jnp.zeros((config.window, config.global_width))
-        states = follow_noting(self, _step, weights, turns, lanes, zeros, before_KxD)
-        of_speaker = [parties.of_speaker(x, turns.speaks) for x in (states.internal, states.external, states.intent)]
+        of_speaker = follow_noting(self, _step, weights, turns, lanes, zeros, before_KxD).speaker
         widths = [config.party_width] * 3
         projected, matrices, hidden = parties.split_gru("emotion", u_UxD, config.emotion_width, widths)
-        projected += sum(x @ matrix for x, matrix in zip(of_speaker, matrices, strict=True))
+        projected += sum(matrix(x) for x, matrix in zip(of_speaker, matrices, strict=True))
         turns = (projected, keep(config.emotion_width))
         zeros = jnp.zeros(config.emotion_width)
         return follow(self, parties.dropped_gru, hidden, turns, lanes, zeros, name="emotion_state")
@@ -248,10 +251,10 @@ def _step(weights: _Weights, states: _States, turn: _Turn, past: Past) -> tuple[
         """The new state of a GRU. States of all parties are computed together."""
         matrices, hidden = weights.grus[name]
         known = turn.known[name] if state.ndim == 2 else turn.known[name][:, None]
-        known += sum(x @ matrix for x, matrix in zip(read, matrices, strict=True))
+        known += sum(matrix(x) for x, matrix in zip(read, matrices, strict=True))
         return parties.dropped_gru(hidden, state, (known, turn.keep[name]))
 
-    q_NxD, r_NxD, i_NxD = (parties.of_speaker(x, turn.speaks) for x in states[1:])
+    q_NxD, r_NxD, i_NxD = (parties.of_speaker(x, turn.speaks) for x in states[1:4])
     g_NxD = after("global", states.global_, q_NxD, r_NxD)
     if turn.query is None:
         scores_NxK = past.notes_NxKxD @ weights.score_D
@@ -266,4 +269,5 @@ def _step(weights: _Weights, states: _States, turn: _Turn, past: Past) -> tuple[
         q_NxPxD = after("internal_listener", q_NxPxD, q_NxD[:, None])
         r_NxPxD = after("external_listener", r_NxPxD, r_NxD[:, None])
     pairs = ((q_NxD, q_NxPxD), (r_NxD, r_NxPxD), (i_NxD, states.intent))
-    return _States(g_NxD, *(parties.replaced(*pair, turn.speaks) for pair in pairs)), g_NxD
+    of_parties = (parties.replaced(*pair, turn.speaks) for pair in pairs)
+    return _States(g_NxD, *of_parties, (q_NxD, r_NxD, i_NxD)), g_NxD

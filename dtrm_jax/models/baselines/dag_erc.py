@@ -39,8 +39,10 @@ from dtrm_jax.models.baselines.baseline import Baseline
 from dtrm_jax.models.baselines.inputs import joined
 from dtrm_jax.models.layers.cells import Cell, GRUCell, gru, ways
 from dtrm_jax.models.layers.dropout import Dropout
-from dtrm_jax.models.layers.lanes import Past, recur_noting
+from dtrm_jax.models.layers.few_rows import FewRows
 from dtrm_jax.models.layers.memory import MEMORY, goes_on
+from dtrm_jax.models.layers.recurrence import recur_noting
+from dtrm_jax.models.layers.steps import Past
 
 
 class DAGERC(Baseline):
@@ -95,8 +97,8 @@ class Layer(NamedTuple):
     """
 
     score_D: Float[Array, " D"]
-    same_DxD: Float[Array, "D D"]
-    other_DxD: Float[Array, "D D"]
+    same_DxD: FewRows
+    other_DxD: FewRows
     nodal: Cell
     contextual: Cell
 
@@ -143,8 +145,8 @@ class DirectedGraph(nn.Module):
         kernel = nn.initializers.lecun_normal()
         return Layer(
             self.param(f"score_{index}", nn.initializers.normal(self.width**-0.5), (self.width,)),
-            self.param(f"same_{index}", kernel, (self.width, self.width)),
-            self.param(f"other_{index}", kernel, (self.width, self.width)),
+            FewRows.of(self.param(f"same_{index}", kernel, (self.width, self.width))),
+            FewRows.of(self.param(f"other_{index}", kernel, (self.width, self.width))),
             GRUCell(self.width, name=f"nodal_{index}")(self.width),
             GRUCell(self.width, name=f"contextual_{index}")(self.width),
         )
@@ -175,7 +177,10 @@ class DirectedGraph(nn.Module):
 
 def _step(layers: list[Layer], state: tuple[()], x: tuple[Array, Array, Array], past: Past) -> tuple[tuple[()], Array]:
     """Computes the states of some turns, in all layers; takes ``H0`` and who is a predecessor, of which relation."""
-    h_NxD, same_NxK, other_NxK = x
+    h_NxD, *edges = x
+    # The oldest turn first is how edges come, and not how notes do.
+    place_NxK = past.notes_NxKxD.shape[1] - past.age_NxK
+    same_NxK, other_NxK = (jnp.take_along_axis(edge_NxK, place_NxK, axis=1) for edge_NxK in edges)
     before = jnp.split(past.notes_NxKxD, len(layers), axis=-1)
     states = []
     for layer, before_NxKxD in zip(layers, before, strict=True):
@@ -185,7 +190,7 @@ def _step(layers: list[Layer], state: tuple[()], x: tuple[Array, Array, Array], 
         same_NxD, other_NxD = (
             jnp.einsum("nk,nkd->nd", weights_NxK * edge_NxK, before_NxKxD) for edge_NxK in (same_NxK, other_NxK)
         )
-        m_NxD = same_NxD @ layer.same_DxD + other_NxD @ layer.other_DxD
+        m_NxD = layer.same_DxD(same_NxD) + layer.other_DxD(other_NxD)
         nodal_NxD = gru(layer.nodal.hidden, m_NxD, layer.nodal.inputs(h_NxD))
         h_NxD = nodal_NxD + gru(layer.contextual.hidden, h_NxD, layer.contextual.inputs(m_NxD))
         states.append(h_NxD)

@@ -41,10 +41,12 @@ from dtrm_jax.models.baselines import parties
 from dtrm_jax.models.baselines.baseline import Baseline
 from dtrm_jax.models.baselines.inputs import joined
 from dtrm_jax.models.baselines.parties import split_gru
-from dtrm_jax.models.layers.cells import Affine, GRUCell, follow, follow_noting, gru, uniform, ways
+from dtrm_jax.models.layers.cells import GRUCell, follow, follow_noting, gru, uniform, ways
 from dtrm_jax.models.layers.dropout import Dropout
-from dtrm_jax.models.layers.lanes import Lanes, Past
+from dtrm_jax.models.layers.few_rows import FewRows, StepAffine
+from dtrm_jax.models.layers.lanes import Lanes
 from dtrm_jax.models.layers.matching import MatchingAttention
+from dtrm_jax.models.layers.steps import Past
 
 
 class DialogueRNN(Baseline):
@@ -114,6 +116,20 @@ class DialogueRNN(Baseline):
         return config.dialogue_rnn.bidirectional or config.dialogue_rnn.attention != "none"
 
 
+class _State(NamedTuple):
+    """The state of the loop.
+
+    Attributes:
+        global_: g_t.
+        speaker: q_s of who has spoken. No later turn reads it here; the emotion states do.
+        parties: q of every party.
+    """
+
+    global_: Array
+    speaker: Array
+    parties: Array
+
+
 class _Weights(NamedTuple):
     """What the loop reads: of each cell the products that depend on states.
 
@@ -128,12 +144,12 @@ class _Weights(NamedTuple):
     """
 
     score_D: Array | None
-    party_to_global: Array
-    global_: Affine
-    context_to_party: Array
-    party: Affine
-    speaker_to_listener: Array | None
-    listener: Affine | None
+    party_to_global: FewRows
+    global_: StepAffine
+    context_to_party: FewRows
+    party: StepAffine
+    speaker_to_listener: FewRows | None
+    listener: StepAffine | None
 
 
 class _Turn(NamedTuple):
@@ -183,10 +199,9 @@ class EmotionStates(nn.Module):
         """
         config = self.config
         weights, turns = self._prepared(u_UxM, speaker_U, deterministic)
-        zeros = (jnp.zeros(config.global_width), jnp.zeros((config.parties, config.party_width)))
+        zeros = _State(*map(jnp.zeros, (config.global_width, config.party_width, (config.parties, config.party_width))))
         before_KxD = jnp.zeros((config.window, config.global_width))
-        _, q_UxPxD = follow_noting(self, _step, weights, turns, lanes, zeros, before_KxD)
-        q_UxD = parties.of_speaker(q_UxPxD, turns.speaks)
+        q_UxD = follow_noting(self, _step, weights, turns, lanes, zeros, before_KxD).speaker
         cell = GRUCell(config.emotion_width, name="emotion")(config.party_width)
         keep = parties.keep(config.recurrent_dropout, deterministic, len(u_UxM), config.emotion_width)
         turns = (cell.inputs(q_UxD), keep)
@@ -215,21 +230,20 @@ class EmotionStates(nn.Module):
         return weights, _Turn(query, to_global, to_party, to_listener, speaks, *kept)
 
 
-def _step(weights: _Weights, state: tuple[Array, Array], turn: _Turn, past: Past) -> tuple[tuple[Array, Array], Array]:
-    """Computes global and party states after a turn; the global state is its note."""
-    g_NxD, q_NxPxD = state
-    own_NxD = parties.of_speaker(q_NxPxD, turn.speaks)
-    to_global_NxY = turn.to_global + own_NxD @ weights.party_to_global
-    g_NxD = parties.kept(gru(weights.global_, g_NxD, to_global_NxY), turn.keep_global)
+def _step(weights: _Weights, state: _State, turn: _Turn, past: Past) -> tuple[_State, Array]:
+    """Computes the states after a turn; the global state is its note."""
+    own_NxD = parties.of_speaker(state.parties, turn.speaks)
+    to_global_NxY = turn.to_global + weights.party_to_global(own_NxD)
+    g_NxD = parties.kept(gru(weights.global_, state.global_, to_global_NxY), turn.keep_global)
     if turn.query is None:
         scores_NxK = past.notes_NxKxD @ weights.score_D
     else:
         scores_NxK = jnp.einsum("nkd,nd->nk", past.notes_NxKxD, turn.query)
     c_NxD = parties.attended(past, scores_NxK)
-    speaker_NxD = gru(weights.party, own_NxD, turn.to_party + c_NxD @ weights.context_to_party)
+    speaker_NxD = gru(weights.party, own_NxD, turn.to_party + weights.context_to_party(c_NxD))
     speaker_NxD = parties.kept(speaker_NxD, turn.keep_party)
-    others_NxPxD = q_NxPxD
+    others_NxPxD = state.parties
     if weights.listener is not None:
-        heard_NxY = turn.to_listener + speaker_NxD @ weights.speaker_to_listener
-        others_NxPxD = parties.kept(gru(weights.listener, q_NxPxD, heard_NxY[:, None]), turn.keep_listener)
-    return (g_NxD, parties.replaced(speaker_NxD, others_NxPxD, turn.speaks)), g_NxD
+        heard_NxY = turn.to_listener + weights.speaker_to_listener(speaker_NxD)
+        others_NxPxD = parties.kept(gru(weights.listener, others_NxPxD, heard_NxY[:, None]), turn.keep_listener)
+    return _State(g_NxD, speaker_NxD, parties.replaced(speaker_NxD, others_NxPxD, turn.speaks)), g_NxD

@@ -9,12 +9,13 @@ from jaxtyping import Float
 from dtrm_jax.batch import Array
 from dtrm_jax.models.layers.cells import Affine, GRUCell, gru
 from dtrm_jax.models.layers.dropout import Dropout
-from dtrm_jax.models.layers.lanes import Past
+from dtrm_jax.models.layers.few_rows import FewRows, StepAffine
+from dtrm_jax.models.layers.steps import Past
 
 
 def split_gru(
     name: str, known_UxI: Float[Array, "U I"], width: int, states: Sequence[int]
-) -> tuple[Float[Array, "U Y"], list[Array], Affine]:
+) -> tuple[Float[Array, "U Y"], list[FewRows], StepAffine]:
     """Makes a GRU on ``[known; states]``, whose product with what is known needs no loop over turns.
 
     To be called in a module's compact method.
@@ -32,14 +33,13 @@ def split_gru(
     cell = GRUCell(width, name=name)(inputs + sum(states))
     places = [inputs + sum(states[:index]) for index in range(len(states))]
     of_known, *of_states = jnp.split(cell.inputs.kernel_IxY, places)
-    return Affine(of_known, cell.inputs.bias_Y)(known_UxI), of_states, cell.hidden
+    return Affine(of_known, cell.inputs.bias_Y)(known_UxI), [*map(FewRows.of, of_states)], cell.hidden
 
 
 def attended(past: Past, scores_NxK: Float[Array, "N K"]) -> Float[Array, "N D"]:
     """Returns the notes of earlier turns, weighted by the softmax of scores; zeros where there are none."""
     alpha_NxK = jax.nn.softmax(jnp.where(past.seen_NxK, scores_NxK, jnp.finfo(jnp.float32).min), axis=-1)
-    # Notes that are not there are zeros.
-    return jnp.einsum("nk,nkd->nd", alpha_NxK, past.notes_NxKxD)
+    return jnp.einsum("nk,nkd->nd", jnp.where(past.seen_NxK, alpha_NxK, 0), past.notes_NxKxD)
 
 
 def of_speaker(states_NxPxD: Float[Array, "N P D"], speaks_NxP: Float[Array, "N P"]) -> Float[Array, "N D"]:
@@ -70,7 +70,7 @@ def kept(x: Array, factors: Array | None) -> Array:
     return x if factors is None else x * factors
 
 
-def dropped_gru(hidden: Affine, h_NxD: Array, turn: tuple[Array, Array | None]) -> Array:
+def dropped_gru(hidden: StepAffine, h_NxD: Array, turn: tuple[Array, Array | None]) -> Array:
     """A step of a GRU whose new state dropout acts on.
 
     Args:

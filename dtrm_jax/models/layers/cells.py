@@ -13,8 +13,10 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from dtrm_jax.batch import Array, Batch
-from dtrm_jax.models.layers.lanes import Lanes, NotingStep, Step, enough, in_lanes, last_state, recur, recur_noting
+from dtrm_jax.models.layers.few_rows import StepAffine
+from dtrm_jax.models.layers.lanes import Lanes, enough, in_lanes, last_state
 from dtrm_jax.models.layers.memory import MEMORY, goes_on
+from dtrm_jax.models.layers.recurrence import NotingStep, Step, recur, recur_noting
 
 
 class Affine(NamedTuple):
@@ -42,7 +44,7 @@ class Cell(NamedTuple):
     """
 
     inputs: Affine
-    hidden: Affine
+    hidden: StepAffine
 
 
 class _Uniform(nn.Module):
@@ -77,7 +79,8 @@ class _Gates(nn.Module):
     def __call__(self, inputs: int) -> Cell:
         """Returns the parameters for inputs of this width."""
         sizes = {"features": self.gates * self.width, "width": self.width}
-        return Cell(_Uniform(**sizes, name="inputs")(inputs), _Uniform(**sizes, name="hidden")(self.width))
+        of_inputs = _Uniform(**sizes, name="inputs")(inputs)
+        return Cell(of_inputs, StepAffine.of(*_Uniform(**sizes, name="hidden")(self.width)))
 
 
 class GRUCell(_Gates):
@@ -100,7 +103,7 @@ class LSTMCell(_Gates):
     gates: ClassVar[int] = 4
 
 
-def gru(hidden: Affine, h: Float[Array, "... D"], projected: Float[Array, "... Y"]) -> Float[Array, "... D"]:
+def gru(hidden: StepAffine, h: Float[Array, "... D"], projected: Float[Array, "... Y"]) -> Float[Array, "... D"]:
     """Returns the state after a turn (Cho et al., 2014), as ``torch.nn.GRUCell``.
 
     ``r = sigmoid(x_r + h_r)``, ``z = sigmoid(x_z + h_z)``, ``n = tanh(x_n + r h_n)``, ``h' = (1 - z) n + z h``.
@@ -122,7 +125,7 @@ def gru(hidden: Affine, h: Float[Array, "... D"], projected: Float[Array, "... Y
 LSTMState = tuple[Float[Array, "N D"], Float[Array, "N D"]]
 
 
-def lstm(hidden: Affine, state: LSTMState, projected: Float[Array, "N Y"]) -> LSTMState:
+def lstm(hidden: StepAffine, state: LSTMState, projected: Float[Array, "N Y"]) -> LSTMState:
     """Returns the state after a turn (Hochreiter and Schmidhuber, 1997), as ``torch.nn.LSTMCell``.
 
     ``i, f, o = sigmoid(x + h)``, ``g = tanh(x + h)``, ``c' = f c + i g``, ``h' = o tanh(c')``.

@@ -110,7 +110,7 @@ def gru_over_history(
         taken_KxU: As in ``over_history``.
         backward: As in ``over_history``.
     """
-    width = cell.hidden.kernel_IxY.shape[0]
+    width = cell.hidden.inputs
     return over_history(gru, cell.hidden, projected_KxUxY, taken_KxU, width, backward=backward)
 
 

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dtrm_jax.models.layers.lanes import Past, in_lanes, last_state, recur, recur_noting
+from dtrm_jax.models.layers.lanes import in_lanes, last_state
+from dtrm_jax.models.layers.recurrence import recur, recur_noting
+from dtrm_jax.models.layers.steps import Past
 from tests.golden import explicit
 
 SLOTS, WIDTH, WINDOW = 23, 4, 3
@@ -35,9 +37,9 @@ def step(weights, state, x):
 
 def noting_step(weights, state, x, past):
     """The state also reads the latest notes, weighted by their age; a note is not the state."""
-    age = jnp.arange(1, WINDOW + 1, dtype=jnp.float32)
     seen = past.seen_NxK.astype(jnp.float32)
-    read = jnp.einsum("nkd,nk,k->nd", past.notes_NxKxD, seen, age) + 0.1 * seen.sum(axis=1, keepdims=True)
+    newness = WINDOW + 1 - past.age_NxK
+    read = jnp.einsum("nkd,nk,nk->nd", past.notes_NxKxD, seen, newness) + 0.1 * seen.sum(axis=1, keepdims=True)
     a, b = step(weights, state, x + read)
     return (a, b), a * 2 + x
 
@@ -46,7 +48,7 @@ INITIAL = (np.float32(0.3) * np.arange(WIDTH, dtype=np.float32), np.full((2, WID
 WEIGHTS, X = explicit.array((WIDTH, WIDTH), 1), explicit.array((SLOTS, WIDTH), 2)
 
 
-def alone(weights, x, initial, conversation_U, *, previous=lambda slot, start: slot - 1):
+def alone(weights, x, initial, conversation_U):
     """The same recurrence turn by turn, with the states of each conversation in a list."""
     states, notes = [], []
     for slot in range(SLOTS):
@@ -55,14 +57,13 @@ def alone(weights, x, initial, conversation_U, *, previous=lambda slot, start: s
             states.append(jax.tree.map(jnp.zeros_like, initial))
             notes.append(jnp.zeros(WIDTH))
             continue
-        before = previous(slot, start)
-        state = states[before] if before >= start else initial
+        state = states[slot - 1] if slot > start else initial
         past = notes[max(start, slot - WINDOW) : slot]
         missing = WINDOW - len(past)
-        rows = jnp.stack([jnp.zeros(WIDTH)] * missing + past) if WINDOW else None
-        seen = np.arange(WINDOW) >= missing
+        rows = jnp.stack([jnp.zeros(WIDTH)] * missing + past)
+        age = WINDOW - np.arange(WINDOW)
         batched = jax.tree.map(lambda a: a[None], (state, x[slot]))
-        state, note = noting_step(weights, *batched, Past(rows[None], seen[None]))
+        state, note = noting_step(weights, *batched, Past(rows[None], age[None], age[None] <= len(past)))
         states.append(jax.tree.map(lambda a: a[0], state))
         notes.append(note[0])
     return jax.tree.map(lambda *a: jnp.stack(a), *states), jnp.stack(notes)
@@ -104,11 +105,15 @@ def test_every_turn_is_computed_once_and_in_order(name, lanes):
     turns = PACKS[name]
     conversation_U = conversation_of(turns)
     laid = jax.jit(in_lanes, static_argnames="lanes")(conversation_U, lanes=lanes)
-    slots_SxG, steps = np.asarray(laid.slots_SxG), int(laid.steps)
-    assert (slots_SxG[steps:] == SLOTS).all()
+    slot_X, first_S, steps = np.asarray(laid.slot_X), np.asarray(laid.first_S), int(laid.steps)
     used = sum(turns)
-    assert sorted(slots_SxG[slots_SxG < SLOTS]) == list(range(used))
-    where = {slot: place for place, slot in np.ndenumerate(slots_SxG) if slot < SLOTS}
+    assert laid.count == min(lanes, SLOTS) and first_S[steps] == used
+    assert (np.diff(first_S[: steps + 1]) > 0).all() and (np.diff(first_S[steps:]) == 0).all()
+    assert sorted(slot_X[:used]) == list(range(used)) and (slot_X[used:] == SLOTS).all()
+    np.testing.assert_array_equal(slot_X[laid.place_U[:used]], np.arange(used))
+    step_X = np.repeat(np.arange(steps), np.diff(first_S[: steps + 1]))
+    np.testing.assert_array_equal(laid.step_X[:used], step_X)
+    where = {slot_X[place]: (step_X[place], place - first_S[step_X[place]]) for place in range(used)}
     for slot in range(1, used):
         if conversation_U[slot] == conversation_U[slot - 1]:
             (before, lane), (now, same) = where[slot - 1], where[slot]
@@ -133,16 +138,28 @@ def test_a_recurrence_without_notes():
     assert all((leaf[slot:] == 0).all() for leaf in found)
 
 
-def test_a_turn_may_go_on_from_another_than_the_one_before():
-    """Every turn goes on from the last but one: two recurrences in each conversation."""
-    conversation_U = conversation_of(PACKS["uneven"])
-    lanes = in_lanes(conversation_U, 4)
-    skipping = lanes._replace(previous_U=jnp.where(lanes.position_U > 1, jnp.arange(SLOTS) - 2, -1))
-    before = jnp.zeros((WINDOW, WIDTH))
-    found, _ = jax.jit(lambda w, x: recur_noting(noting_step, w, x, skipping, INITIAL, before))(WEIGHTS, X)
-    expected, _ = alone(WEIGHTS, X, INITIAL, conversation_U, previous=lambda slot, start: slot - 2)
-    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+def test_a_conversation_that_goes_on_is_the_whole():
+    """Its gradients go through the state and the notes that a pack hands on."""
+    turns, first = 13, 8
+
+    def whole(weights, x):
+        lanes = in_lanes(conversation_of((turns,)), 4)
+        found = recur_noting(noting_step, weights, x, lanes, INITIAL, jnp.zeros((WINDOW, WIDTH)))
+        return weighted(jax.tree.map(lambda a: a[first:turns], found))
+
+    def in_two(weights, x):
+        lanes = in_lanes(conversation_of((first,)), 4)
+        states, notes = recur_noting(noting_step, weights, x, lanes, INITIAL, jnp.zeros((WINDOW, WIDTH)))
+        last = last_state(states, lanes, INITIAL)
+        lanes = in_lanes(conversation_of((turns - first,)), 2, earlier=first)
+        x = jnp.concatenate([x[first:], x[:first]])
+        found = recur_noting(noting_step, weights, x, lanes, last, notes[first - WINDOW : first])
+        return weighted(jax.tree.map(lambda a: a[: turns - first], found))
+
+    (one, of_one), (other, of_other) = (jax.jit(jax.value_and_grad(f, (0, 1)))(WEIGHTS, X) for f in (whole, in_two))
+    np.testing.assert_allclose(one, other, rtol=1e-5)
+    for a, b in zip(of_one, of_other, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * max(1.0, float(np.abs(a).max())))
 
 
 @pytest.mark.parametrize("turns", [0, 7])
