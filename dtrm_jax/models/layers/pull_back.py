@@ -5,6 +5,7 @@ gradient is computed; or what depends on the weights alone; or what was computed
 Only the last differ from step to step of a loop and cannot be had again without computing them again.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,8 +18,9 @@ from dtrm_jax.batch import Array
 Linearised = Callable[[Any, Any], tuple[Any, Callable[..., Any]]]
 
 
+@jax.tree_util.register_static
 class Residuals:
-    """What is inside a pull-back; static.
+    """What is inside a pull-back; static, and a tree without leaves.
 
     Args:
         linearised: ``jax.vjp`` of a function. It must not close over traced arrays.
@@ -28,37 +30,42 @@ class Residuals:
     """
 
     def __init__(self, linearised: Linearised, weights: Any, of_turns: Any, turns: int):
-        def traced(turns: int) -> tuple[Any, list[int | None]]:
-            numbers: list[int | None] = []
-
-            def trace(weights: Any, of_turns: Any) -> Any:
-                pull_back = linearised(weights, of_turns)[1]
-                arguments = {id(leaf): number for number, leaf in enumerate(jax.tree.leaves((weights, of_turns)))}
-                numbers.extend(arguments.get(id(leaf)) for leaf in jax.tree.leaves(pull_back))
-                return pull_back
-
-            shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct((turns, *a.shape[1:]), a.dtype), of_turns)
-            return jax.eval_shape(trace, weights, shapes), numbers
-
-        pull_back, self._numbers = traced(turns)
-        leaves, self._tree = jax.tree.flatten(pull_back)
+        self._linearised = linearised
+        leaves = self._trace(weights, of_turns, turns)
         # An axis whose length changes with the number of turns is the axis of turns.
-        longer = jax.tree.leaves(traced(turns + 1)[0])
-        self._axes = [
-            next(
-                (axis for axis, sizes in enumerate(zip(one.shape, other.shape, strict=True)) if len(set(sizes)) > 1),
-                None,
-            )
-            for one, other in zip(leaves, longer, strict=True)
-        ]
+        longer = jax.tree.leaves(jax.eval_shape(self._inside, weights, _of_length(of_turns, turns + 1)))
+        self._axes = [_axis(one.shape, other.shape) for one, other in zip(leaves, longer, strict=True)]
+
+    def at(self, weights: Any, of_turns: Any, turns: int) -> "Residuals":
+        """Returns the same for another number of turns."""
+        result = copy.copy(self)
+        result._trace(weights, of_turns, turns)
+        return result
+
+    def _trace(self, weights: Any, of_turns: Any, turns: int) -> list[Any]:
+        self._numbers: list[int | None] = []
+
+        def trace(weights: Any, of_turns: Any) -> Any:
+            pull_back = self._inside(weights, of_turns)
+            arguments = {id(leaf): number for number, leaf in enumerate(jax.tree.leaves((weights, of_turns)))}
+            self._numbers = [arguments.get(id(leaf)) for leaf in jax.tree.leaves(pull_back)]
+            return pull_back
+
+        leaves, self._tree = jax.tree.flatten(jax.eval_shape(trace, weights, _of_length(of_turns, turns)))
+        return leaves
+
+    def _inside(self, weights: Any, of_turns: Any) -> Any:
+        return self._linearised(weights, of_turns)[1]
 
     def of_turns(self, pull_back: Callable[..., Any]) -> list[Array]:
         """Returns what is to be kept, with a leading axis of turns."""
         return [jnp.moveaxis(leaf, axis, 0) for leaf, axis in self._kept(pull_back) if axis is not None]
 
-    def fixed(self, pull_back: Callable[..., Any]) -> list[Array]:
+    def fixed(self, weights: Any, of_turns: Any) -> list[Array]:
         """Returns what depends on the weights alone."""
-        return [leaf for leaf, axis in self._kept(pull_back) if axis is None]
+        if not any(number is None and axis is None for number, axis in zip(self._numbers, self._axes, strict=True)):
+            return []
+        return [leaf for leaf, axis in self._kept(self._inside(weights, of_turns)) if axis is None]
 
     def _kept(self, pull_back: Callable[..., Any]) -> list[tuple[Array, int | None]]:
         leaves = zip(jax.tree.leaves(pull_back), self._numbers, self._axes, strict=True)
@@ -83,3 +90,12 @@ class Residuals:
             else:
                 leaves.append(next(fixed) if axis is None else jnp.moveaxis(next(kept), 0, axis))
         return jax.tree.unflatten(self._tree, leaves)
+
+
+def _of_length(of_turns: Any, turns: int) -> Any:
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((turns, *a.shape[1:]), a.dtype), of_turns)
+
+
+def _axis(one: tuple[int, ...], other: tuple[int, ...]) -> int | None:
+    """Returns the axis in which two shapes differ, if they do."""
+    return next((axis for axis, (size, length) in enumerate(zip(one, other, strict=True)) if size != length), None)

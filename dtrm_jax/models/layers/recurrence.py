@@ -11,6 +11,7 @@ Memory is linear in turns, whatever K is: DialogueRNN with its published sizes f
 direction, of which 20 kB are the states.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from jaxtyping import Float
 
 from dtrm_jax.batch import Array
 from dtrm_jax.models.layers.lanes import Lanes
+from dtrm_jax.models.layers.pull_back import Residuals
 from dtrm_jax.models.layers.recurrence_backward import Made, NotingStep, Run, linearised, to_turns, to_weights
 from dtrm_jax.models.layers.steps import Past, Steps, in_places, in_slots, set_note, where
 
@@ -104,15 +106,15 @@ def _recur_primal(step: NotingStep, weights: Any, x: Any, lanes: Lanes, initial:
 def _recur_fwd(step: NotingStep, *primals: Any) -> tuple[Any, tuple[Run, Made]]:
     weights, x, lanes, initial, before_KxD = jax.tree.map(lambda one: one.value, primals)
     run = Run(weights, in_places(lanes, x), lanes, initial, before_KxD)
-    residuals = run.residuals(step, lanes.count)
+    residuals = Residuals(functools.partial(linearised, step), weights, run.of_turns(), lanes.count)
 
     def keeping(weights: Any, *of_turns: Any) -> tuple[Any, ...]:
         made, pull_back = linearised(step, weights, of_turns)
         return *made, residuals.of_turns(pull_back)
 
     states_X, notes_XxD, kept_X = _forward(keeping, run)
-    fixed = residuals.fixed(linearised(step, weights, run.of_turns())[1])
-    return in_slots(lanes, (states_X, notes_XxD)), (run, Made(states_X, notes_XxD, kept_X, fixed))
+    fixed = residuals.fixed(weights, run.of_turns())
+    return in_slots(lanes, (states_X, notes_XxD)), (run, Made(states_X, notes_XxD, kept_X, fixed, residuals))
 
 
 def _recur_bwd(step: NotingStep, saved: tuple[Run, Made], given: tuple[Any, Any]) -> tuple[Any, ...]:
@@ -125,13 +127,13 @@ def _recur_bwd(step: NotingStep, saved: tuple[Run, Made], given: tuple[Any, Any]
         return in_places(run.lanes, given)
 
     given_X = jax.tree.map(given_in_places, given, is_leaf=lambda a: isinstance(a, SymbolicZero))
-    found = to_turns(step, run, made, given_X)
+    found = to_turns(run, made, given_X)
     x_leaves, x_tree = jax.tree.flatten(run.x_X)
     to_x = [
         np.zeros((slots, *x.shape[1:]), jax.dtypes.float0) if to_x is None else in_slots(run.lanes, to_x)
         for x, to_x in zip(x_leaves, found.x_X, strict=True)
     ]
-    of_weights = to_weights(step, run, made, found.made_X)
+    of_weights = to_weights(run, made, found.made_X)
     return of_weights, jax.tree.unflatten(x_tree, to_x), None, found.initial, found.before_KxD
 
 

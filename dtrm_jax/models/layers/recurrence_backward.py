@@ -1,6 +1,5 @@
 """The backward pass of a recurrence in lanes (``recurrence``)."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -35,10 +34,6 @@ class Run(NamedTuple):
     initial: Any
     before_KxD: Array
 
-    def residuals(self, step: NotingStep, turns: int) -> Residuals:
-        """Returns what is inside the pull-back of a step at some turns."""
-        return Residuals(functools.partial(linearised, step), self.weights, self.of_turns(), turns)
-
     def of_turns(self) -> tuple[Any, Any, Past]:
         """Returns arguments of a step besides the weights, for their shapes."""
         steps, none = Steps(self.lanes, len(self.before_KxD)), jnp.zeros((), jnp.int32)
@@ -54,12 +49,14 @@ class Made(NamedTuple):
         notes_XxD: Their notes.
         kept_X: ``Residuals.of_turns``.
         fixed: ``Residuals.fixed``.
+        residuals: Of a step.
     """
 
     states_X: Any
     notes_XxD: Array
     kept_X: list[Array]
     fixed: list[Array]
+    residuals: Residuals
 
 
 class ToTurns(NamedTuple):
@@ -105,11 +102,10 @@ class _Behind(NamedTuple):
     done: ToTurns
 
 
-def to_turns(step: NotingStep, run: Run, made: Made, given_X: tuple[Any, Array]) -> ToTurns:
+def to_turns(run: Run, made: Made, given_X: tuple[Any, Array]) -> ToTurns:
     """Goes back step by step: from the gradients of what a step made to those of what it read."""
     lanes, window = run.lanes, len(run.before_KxD)
     steps = Steps(lanes, window)
-    residuals = run.residuals(step, lanes.count)
 
     def body(index: Array, behind: _Behind) -> _Behind:
         index, done = lanes.steps - 1 - index, behind.done
@@ -122,7 +118,7 @@ def to_turns(step: NotingStep, run: Run, made: Made, given_X: tuple[Any, Array])
         to_made_X = steps.add(index, done.made_X, (behind.state, behind.note_GxD))
         state = where(begins_G, steps.every_lane(run.initial), steps.of(index - 1, made.states_X))
         of_turns = (state, steps.of(index, run.x_X), steps.past(index, notes_GxKxD))
-        pull_back = residuals.pull_back(run.weights, of_turns, steps.of(index, made.kept_X), made.fixed)
+        pull_back = made.residuals.pull_back(run.weights, of_turns, steps.of(index, made.kept_X), made.fixed)
         _, to_state, to_x, to_past = pull_back(masked(steps.busy(index), steps.of(index, to_made_X)))
         past_GxKxD = jnp.where((jnp.arange(window) == index % window)[:, None], 0, behind.past_GxKxD) + to_past
         to_x_X = [
@@ -146,12 +142,12 @@ def to_turns(step: NotingStep, run: Run, made: Made, given_X: tuple[Any, Array])
     return behind.done._replace(initial=initial, before_KxD=before_KxD)
 
 
-def to_weights(step: NotingStep, run: Run, made: Made, to_made_X: tuple[Any, Array]) -> Any:
+def to_weights(run: Run, made: Made, to_made_X: tuple[Any, Array]) -> Any:
     """Returns the gradients of the weights, which many turns give together."""
     turns = run.lanes.first_S[-1]
     steps = Steps(run.lanes, len(run.before_KxD))
     size = min(max(_TOGETHER // max(run.before_KxD.size, 1), 64), steps.places)
-    residuals = run.residuals(step, size)
+    residuals = made.residuals.at(run.weights, run.of_turns(), size)
 
     def of_block(block: Array, total: Any) -> Any:
         # The last block begins early, so that it is as long as the others.
