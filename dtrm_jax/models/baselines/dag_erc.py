@@ -25,6 +25,7 @@ Of this model and DialogueCRN, which reasons over all of a conversation, this on
 DialogueTRM is, so that the two may be compared, and a live conversation followed.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -175,21 +176,33 @@ class DirectedGraph(nn.Module):
         return states_UxLD, speakers
 
 
+@functools.partial(jax.checkpoint, static_argnums=0)
+def _received(
+    number: int, notes_NxKxLD: Array, score_D: Array, same_NxK: Array, other_NxK: Array
+) -> tuple[Float[Array, "N D"], Float[Array, "N D"]]:
+    """Returns what a layer receives from predecessors of both relations.
+
+    Its gradient takes the layer's part of the notes again, so that it is not kept for every turn.
+    """
+    first, width = number * len(score_D), len(score_D)
+    before_NxKxD = notes_NxKxLD[..., first : first + width]
+    edges_NxK = same_NxK + other_NxK
+    weights_NxK = jax.nn.softmax(jnp.where(edges_NxK > 0, before_NxKxD @ score_D, -1e30), axis=-1)
+    same_NxD, other_NxD = (
+        jnp.einsum("nk,nkd->nd", weights_NxK * edge_NxK, before_NxKxD) for edge_NxK in (same_NxK, other_NxK)
+    )
+    return same_NxD, other_NxD
+
+
 def _step(layers: list[Layer], state: tuple[()], x: tuple[Array, Array, Array], past: Past) -> tuple[tuple[()], Array]:
     """Computes the states of some turns, in all layers; takes ``H0`` and who is a predecessor, of which relation."""
     h_NxD, *edges = x
     # The oldest turn first is how edges come, and not how notes do.
     place_NxK = past.notes_NxKxD.shape[1] - past.age_NxK
     same_NxK, other_NxK = (jnp.take_along_axis(edge_NxK, place_NxK, axis=1) for edge_NxK in edges)
-    before = jnp.split(past.notes_NxKxD, len(layers), axis=-1)
     states = []
-    for layer, before_NxKxD in zip(layers, before, strict=True):
-        scores_NxK = before_NxKxD @ layer.score_D
-        edges_NxK = same_NxK + other_NxK
-        weights_NxK = jax.nn.softmax(jnp.where(edges_NxK > 0, scores_NxK, -1e30), axis=-1)
-        same_NxD, other_NxD = (
-            jnp.einsum("nk,nkd->nd", weights_NxK * edge_NxK, before_NxKxD) for edge_NxK in (same_NxK, other_NxK)
-        )
+    for number, layer in enumerate(layers):
+        same_NxD, other_NxD = _received(number, past.notes_NxKxD, layer.score_D, same_NxK, other_NxK)
         m_NxD = layer.same_DxD(same_NxD) + layer.other_DxD(other_NxD)
         nodal_NxD = gru(layer.nodal.hidden, m_NxD, layer.nodal.inputs(h_NxD))
         h_NxD = nodal_NxD + gru(layer.contextual.hidden, h_NxD, layer.contextual.inputs(m_NxD))
