@@ -1,5 +1,6 @@
 """The examples of docs/extending.md, run as they are printed."""
 
+import functools
 import importlib.util
 import json
 import re
@@ -33,7 +34,6 @@ from tests.encoder_families import FAMILIES as FAMILY_FILES
 from tests.factories import LABELS, random_examples, tiny_config, tiny_encoder
 from tests.fusions import TRIPLE, built, everywhere, representations
 from tests.golden import explicit
-from tests.own_model import BagOfWords
 from tests.packed import pack, sequences_of
 from tests.runs import ROOT, saved_state, tiny_run_config
 
@@ -139,7 +139,7 @@ def test_a_model_hears_who_speaks(extended):
     shape = PackShape(((29, 9),), 11)
     model = build_model(config, tiny_encoder(config), len(LABELS), shape)
     pack = build_pack(examples, shape)
-    params = model.init(jax.random.key(0), pack, deterministic=True)["params"]
+    params = jax.jit(functools.partial(model.init, deterministic=True))(jax.random.key(0), pack)["params"]
     apply = jax.jit(lambda pack: model.apply({"params": params}, pack, deterministic=True))
     logits = np.asarray(apply(pack))
     assert logits.shape == (shape.utterances, len(LABELS)) and set(params) == {"encoder", "speakers", "output"}
@@ -185,10 +185,9 @@ def test_a_metric_is_computed_from_counts(metric):
     assert task.scores_of(np.stack([counts, perfect]))["kappa"][1] == pytest.approx(1)
 
 
-def test_a_metric_selects_and_is_reported(metric, monkeypatch, tmp_path):
-    monkeypatch.setitem(ARCHITECTURES, "bag_of_words", BagOfWords)  # which compiles in a second
+def test_a_metric_selects_and_is_reported(metric, bag_of_words, tmp_path):
     config = tiny_run_config(tmp_path / "cache")
-    config.model.architecture, config.train.select_by = "bag_of_words", "kappa"
+    config.model.architecture, config.train.select_by = bag_of_words, "kappa"
     config.optimizer.learning_rate = config.optimizer.encoder_learning_rate = 0.2
     config.train.epochs = 8  # at a rate at which the last epoch is seldom the best
     run = api.train(config, tmp_path / "run")

@@ -23,11 +23,9 @@ from dtrm_jax.errors import InputError
 from dtrm_jax.inference import reading
 from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.inference.reading import read_trained
-from dtrm_jax.models import ARCHITECTURES
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.training import loop
 from dtrm_jax.training.setup import prepare
-from tests.own_model import BagOfWords
 from tests.runs import tiny_run_config
 
 BLOCK = 64 * 2**10
@@ -52,17 +50,10 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def small_model() -> Iterator[str]:
-    """A model that is traced at once and has few arrays: the files are what is looked at."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES, "bag_of_words", BagOfWords)
-        yield "bag_of_words"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, small_model) -> Trained:
+def run(tmp_path_factory, bag_of_words) -> Trained:
     config = tiny_run_config(tmp_path_factory.mktemp("cache"))
-    config.model.architecture, config.model.encoder.hidden_size = small_model, 256
+    # With few arrays: the files are what is looked at.
+    config.model.architecture, config.model.encoder.hidden_size = bag_of_words, 256
     # So slow that the scores stay equal, of which the earliest is the best, though the parameters move.
     config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 1e-6
     config.model.modalities, config.train.epochs, config.train.save_every_steps = "ua", 2, 0

@@ -13,10 +13,9 @@ from tests.runs import saved_state, tiny_run_config
 
 
 @pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setitem(ARCHITECTURES, "bag_of_words", BagOfWords)
+def config(tmp_path, bag_of_words):
     config = tiny_run_config(tmp_path / "cache")
-    config.model.architecture = "bag_of_words"
+    config.model.architecture = bag_of_words
     config.data.planted.train, config.train.epochs = 60, 6
     config.optimizer.learning_rate, config.optimizer.encoder_learning_rate = 1e-2, 2e-2
     return config

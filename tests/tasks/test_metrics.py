@@ -109,7 +109,7 @@ def test_selecting_by_what_does_not_exist_is_one_line(tmp_path):
         loop.train(config, str(tmp_path / "run"))
 
 
-def test_a_new_metric_is_one_entry(tmp_path, monkeypatch):
+def test_a_new_metric_is_one_entry(tmp_path, monkeypatch, bag_of_words):
     """From the table alone to the settings, the training log, the selection, every file, the terminal and the page."""
     entry = Metric(
         name="error_rate",
@@ -121,6 +121,7 @@ def test_a_new_metric_is_one_entry(tmp_path, monkeypatch):
     monkeypatch.setitem(METRICS, "error_rate", entry)
     config = tiny_run_config(tmp_path / "cache")
     config.train.select_by, config.train.score_test, config.data.neutral = "error_rate", True, "neutral"
+    config.model.architecture = bag_of_words
     config_lib.validate(config)
     run = RunDirectory(tmp_path / "run")
     progress = loop.train(config, str(run.path)).progress

@@ -10,7 +10,7 @@ from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.log_file import read_records
 from dtrm_jax.run_directory.starts import read_starts
 from dtrm_jax.training import loop
-from tests.runs import ROOT, assert_same_state, copied, environment, saved_state, tiny_run_config
+from tests.runs import ROOT, assert_same_state, environment, saved_state, tiny_run_config
 
 # What a log says of time and of the host's memory, which no seed decides.
 _OF_THE_CLOCK = ("second", "memory", "time")
@@ -65,22 +65,23 @@ def test_a_start_is_kept_with_what_it_ran_on(first):
     assert str(first.parent) not in RunDirectory(first).starts_file.read_text(encoding="utf-8")
 
 
-def test_a_run_may_go_on_elsewhere_and_says_so(first, cache, tmp_path, monkeypatch, capsys):
-    workdir = copied(first, tmp_path / "run")
+def test_a_run_may_go_on_elsewhere_and_says_so(cache, tmp_path, monkeypatch, capsys, bag_of_words):
+    workdir, config = tmp_path / "run", tiny_run_config(cache)
+    config.model.architecture, config.train.epochs = bag_of_words, 1
+    loop.train(config, str(workdir))
     last, file = saved_state(workdir)[0], RunDirectory(workdir).starts_file
     before = file.read_bytes()
-    loop.train(tiny_run_config(cache), str(workdir))
+    loop.train(config, str(workdir))
     assert "this run is complete" in capsys.readouterr().out and file.read_bytes() == before, "nothing was computed"
     monkeypatch.setattr(loop, "provenance", lambda: {"versions": {"jax": "99"}})
-    longer = tiny_run_config(cache)
-    longer.train.epochs += 1
-    loop.train(longer, str(workdir))
+    config.train.epochs += 1
+    loop.train(config, str(workdir))
     found = read_starts(file)
     assert [[start["step"] for start in one["starts"]] for one in found] == [[0], [last]]
     assert found[1]["versions"] == {"jax": "99"}
     file.write_text("{")
     last = saved_state(workdir)[0]
-    longer.train.epochs += 1
-    loop.train(longer, str(workdir))
+    config.train.epochs += 1
+    loop.train(config, str(workdir))
     assert "it is now provenance.json.damaged, and training goes on" in capsys.readouterr().out
     assert [start["step"] for one in read_starts(file) for start in one["starts"]] == [last]

@@ -9,19 +9,12 @@ import pytest
 
 from dtrm_jax.config import OptimizerConfig
 from dtrm_jax.errors import InputError
-from dtrm_jax.models import ARCHITECTURES
 from dtrm_jax.run_directory import Extension, RunDirectory
 from dtrm_jax.training import loop
 from dtrm_jax.training.optimizer import schedule
-from tests.own_model import BagOfWords
 from tests.runs import assert_same_state, copied, records, saved_state, tiny_run_config
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_model():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES, "bag_of_words", BagOfWords)  # which compiles in a second
-        yield
+pytestmark = pytest.mark.usefixtures("bag_of_words")
 
 
 def _config(cache, epochs):

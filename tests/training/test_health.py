@@ -8,11 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dtrm_jax.config import Config
 from dtrm_jax.errors import InputError
 from dtrm_jax.run_directory.log_file import read_records
 from dtrm_jax.training import health, loop
 from dtrm_jax.training.step import TrainState
 from tests.runs import assert_same_state, saved_state, tiny_run_config
+
+pytestmark = pytest.mark.usefixtures("bag_of_words")
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +23,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def config_of(cache: Path, skip: int = 0, features: bool = False):
+def config_of(cache: Path, skip: int = 0) -> Config:
     config = tiny_run_config(cache)
+    config.model.architecture = "bag_of_words"
     config.train.save_every_steps, config.train.log_every_steps, config.train.loggers = 1, 3, ""
     config.train.epochs, config.train.skip_nonfinite_steps = 2, skip
     return config

@@ -1,6 +1,5 @@
 """The loop: resuming bit for bit, selection on dev, early stopping, logs, refusals."""
 
-import copy
 import itertools
 import json
 import os
@@ -41,6 +40,14 @@ def whole(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp("whole")
     loop.train(tiny_run_config(cache), str(workdir))
     return workdir
+
+
+@pytest.fixture
+def small(cache: Path, bag_of_words: str) -> Config:
+    """The config of a model that compiles in a second, for what no model has a part in."""
+    config = tiny_run_config(cache)
+    config.model.architecture = bag_of_words
+    return config
 
 
 def _signal_at(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
@@ -87,14 +94,13 @@ def test_a_signal_in_the_last_step_is_not_lost(whole, cache, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(("first", "then"), [(8, 1), (1, 8)])
-def test_a_checkpoint_of_eight_devices_is_restored_on_one_and_the_reverse(first, then, cache, tmp_path, monkeypatch):
-    config = tiny_run_config(cache)
-    config.packing.packs_per_step, config.train.epochs = 8, 6
-    config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 1e-4
+def test_a_checkpoint_of_eight_devices_is_restored_on_one_and_the_reverse(first, then, small, tmp_path, monkeypatch):
+    small.packing.packs_per_step, small.train.epochs = 8, 6
+    small.optimizer.encoder_learning_rate = small.optimizer.learning_rate = 1e-4
 
     def on(devices, workdir, patch):
         patch.setattr(loop, "mesh_of", lambda packs: Mesh(np.asarray(jax.devices()[:devices]), (AXIS,)))
-        loop.train(config, str(workdir))
+        loop.train(small, str(workdir))
 
     with monkeypatch.context() as patch:
         on(first, tmp_path / "whole", patch)
@@ -215,32 +221,29 @@ def test_steps_run_ahead_of_reading_them_or_not_at_all(whole, cache, tmp_path, m
     assert_same_state(saved_state(tmp_path), saved_state(whole))
 
 
-def test_a_step_compiles_once(cache, tmp_path, monkeypatch):
+def test_a_step_compiles_once(small, tmp_path, monkeypatch):
     compiled, parallelise = [], loop.parallelise
     monkeypatch.setattr(loop, "parallelise", lambda *a: compiled.append(parallelise(*a)) or compiled[-1])
-    config = tiny_run_config(cache)
-    config.train.epochs = 2
-    loop.train(config, str(tmp_path))
+    small.train.epochs = 2
+    loop.train(small, str(tmp_path))
     assert [step._cache_size() for step in compiled] == [1]
 
 
-def test_early_stopping_ends_the_run_and_it_stays_ended(cache, tmp_path):
-    config = tiny_run_config(cache)
-    config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 0.0
-    config.train.patience, config.train.epochs = 2, 9
-    progress = loop.train(config, str(tmp_path)).progress
+def test_early_stopping_ends_the_run_and_it_stays_ended(small, tmp_path):
+    small.optimizer.encoder_learning_rate = small.optimizer.learning_rate = 0.0
+    small.train.patience, small.train.epochs = 2, 9
+    progress = loop.train(small, str(tmp_path)).progress
     assert progress.stopped and [record["epoch"] for record in records(tmp_path, "dev")] == [1, 2, 3]
     assert saved_state(tmp_path, "best")[0] == records(tmp_path, "dev")[0]["step"], "of equals, the earliest is best"
-    loop.train(config, str(tmp_path))
+    loop.train(small, str(tmp_path))
     assert len(records(tmp_path, "dev")) == 3
 
 
-def test_the_last_checkpoint_is_taken_where_dev_cannot_choose(cache, tmp_path, capsys):
-    config = tiny_run_config(cache)
+def test_the_last_checkpoint_is_taken_where_dev_cannot_choose(small, tmp_path, capsys):
     # Nothing is learned, so that by its score the first checkpoint would be the best.
-    config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 0.0
-    config.train.epochs, config.train.select_last = 2, True
-    progress = loop.train(config, str(tmp_path)).progress
+    small.optimizer.encoder_learning_rate = small.optimizer.learning_rate = 0.0
+    small.train.epochs, small.train.select_last = 2, True
+    progress = loop.train(small, str(tmp_path)).progress
     first, last = (record["step"] for record in records(tmp_path, "dev"))
     run = RunDirectory(tmp_path)
     assert progress.best_step == last == read_trained(run).step > first and not progress.stopped
@@ -253,12 +256,26 @@ def test_the_last_checkpoint_is_taken_where_dev_cannot_choose(cache, tmp_path, c
     assert prune(run).step == last == read_trained(run).step
 
 
-def test_evaluation_every_n_steps_and_at_the_end(cache, tmp_path):
-    config = tiny_run_config(cache)
-    config.train.epochs, config.train.evaluate_every_steps = 2, 3
-    loop.train(config, str(tmp_path))
+def test_evaluation_every_n_steps_and_at_the_end(small, tmp_path):
+    small.train.epochs, small.train.evaluate_every_steps = 2, 3
+    loop.train(small, str(tmp_path))
     total = RunDirectory(tmp_path).read_manifest().total_steps
     assert [record["step"] for record in records(tmp_path, "dev")] == sorted({*range(3, total + 1, 3), total})
+
+
+def _dev_loss(config: Config, workdir: Path) -> float:
+    """Returns the loss on dev after an epoch in which the parameters move far."""
+    config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 0.1
+    config.train.epochs = 1
+    loop.train(config, str(workdir))
+    return records(workdir, "dev")[-1]["loss"]
+
+
+@pytest.fixture(scope="module")
+def plain_loss(cache: Path, bag_of_words: str, tmp_path_factory: pytest.TempPathFactory) -> float:
+    config = tiny_run_config(cache)
+    config.model.architecture, config.optimizer.weight_decay = bag_of_words, 0.5
+    return _dev_loss(config, tmp_path_factory.mktemp("plain"))
 
 
 @pytest.mark.parametrize(
@@ -267,22 +284,17 @@ def test_evaluation_every_n_steps_and_at_the_end(cache, tmp_path):
         (("train", "label_smoothing"), 0.3),
         (("train", "class_balance"), 1.0),
         (("train", "seed"), 1),
-        (("optimizer", "weight_decay"), 0.5),
+        (("optimizer", "weight_decay"), 0.0),
         (("optimizer", "gradient_clip"), 0.01),
         (("optimizer", "decay_biases_and_norms"), False),
         (("tokens", "indi_context"), False),
         (("packing", "packs_per_step"), 2),
     ],
 )
-def test_a_setting_reaches_the_training(whole, cache, tmp_path, path, value):
-    config: Config = copy.deepcopy(tiny_run_config(cache))
-    setattr(getattr(config, path[0]), path[1], value)
-    if path[1] in ("weight_decay", "decay_biases_and_norms"):
-        config.optimizer.weight_decay = 0.5
-    config.train.epochs = 1
-    loop.train(config, str(tmp_path))
-    mine, theirs = (records(workdir, "dev")[0]["loss"] for workdir in (tmp_path, whole))
-    assert mine != theirs
+def test_a_setting_reaches_the_training(plain_loss, small, tmp_path, path, value):
+    small.optimizer.weight_decay = 0.5
+    setattr(getattr(small, path[0]), path[1], value)
+    assert _dev_loss(small, tmp_path) != plain_loss
 
 
 def test_a_log_that_was_cut_off_is_read_up_to_there(tmp_path):

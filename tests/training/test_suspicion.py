@@ -5,12 +5,10 @@ import types
 import numpy as np
 
 from dtrm_jax.conversation import ValueSpace
-from dtrm_jax.models import ARCHITECTURES
 from dtrm_jax.tasks import task_of
 from dtrm_jax.training import loop
 from dtrm_jax.training.suspicion import suspicion
 from tests.factories import LABELS, text_only, tiny_config
-from tests.own_model import BagOfWords
 from tests.runs import tiny_run_config
 
 
@@ -42,11 +40,10 @@ def test_of_real_values_it_is_the_correlation():
     assert not suspicion(values, {"pearson_r": 0.9}, 1)
 
 
-def test_training_says_it_once(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(ARCHITECTURES, "bag_of_words", BagOfWords)
+def test_training_says_it_once(tmp_path, monkeypatch, capsys, bag_of_words):
     monkeypatch.setattr(loop, "suspicion", lambda _, scores, epoch: "too good" if epoch > 1 else "")
     config = tiny_run_config(tmp_path / "cache")
-    config.model.architecture = "bag_of_words"
+    config.model.architecture = bag_of_words
     loop.train(config, str(tmp_path / "run"))
     said = capsys.readouterr().out.splitlines()
     assert said.count("too good") == 1

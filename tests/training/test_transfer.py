@@ -188,14 +188,7 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def _small_model():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES, "bag_of_words", BagOfWords)  # which compiles in a second
-        yield
-
-
-@pytest.fixture(scope="module")
-def old(cache, tmp_path_factory, _small_model):
+def old(cache, tmp_path_factory, bag_of_words):
     """A run on conversations of its own."""
     workdir = tmp_path_factory.mktemp("old")
     config = tiny_run_config(cache)
