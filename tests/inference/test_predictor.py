@@ -1,6 +1,7 @@
 """``dtrm_jax.load``: the predictions of any conversation, from the trained model alone."""
 
 import dataclasses
+import functools
 import logging
 import shutil
 import subprocess
@@ -210,7 +211,8 @@ def test_a_conversation_longer_than_the_largest_shape_is_one_whole(modalities, r
     assert (max(lengths) == 32) == (modalities == "u")
     shape = grown(trained.manifest.shape, example)
     assert shape.utterances == 128
-    whole = trained.model(shape).apply({"params": trained.params}, build_pack([example], shape), deterministic=True)
+    apply = jax.jit(functools.partial(trained.model(shape).apply, deterministic=True))
+    whole = apply({"params": trained.params}, build_pack([example], shape))
     np.testing.assert_allclose(numbers(found[1]), jax.nn.softmax(whole)[:75], rtol=0, atol=1e-5)
     for one, turns in zip(short, found[::2], strict=True):
         np.testing.assert_allclose(numbers(turns), numbers(predictor.predict(one)), rtol=0, atol=1e-6)

@@ -14,7 +14,7 @@ from dtrm_jax.models import ARCHITECTURES, architecture
 from dtrm_jax.models.baselines.baseline import Baseline
 from dtrm_jax.models.layers.memory import MEMORY
 from dtrm_jax.settings import leaves
-from tests.baselines import CASES, CONVERSATIONS, QUICK_TO_COMPILE, SLOTS, compiled, pack
+from tests.baselines import CASES, CONVERSATIONS, SLOTS, compiled, pack
 from tests.factories import LABELS
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "golden"
@@ -100,7 +100,7 @@ def test_dropout_is_drawn_anew(name):
     model = dataclasses.replace(compiled(name).model, config=config.model)
     batch, params = pack(CONVERSATIONS), compiled(name).params
 
-    @functools.partial(jax.jit, compiler_options=QUICK_TO_COMPILE)
+    @jax.jit
     def draw(key):
         return model.apply({"params": params}, batch, deterministic=False, rngs={"dropout": key})
 
@@ -133,7 +133,7 @@ def test_packs_that_go_on_are_the_whole(name, sizes):
     slots = max(sizes)
     part, empty = case.model(slots), pack([], slots)
 
-    @functools.partial(jax.jit, compiler_options=QUICK_TO_COMPILE)
+    @jax.jit
     def step(memory, batch):
         return part.apply({"params": params, MEMORY: memory}, batch, deterministic=True, mutable=MEMORY)
 

@@ -1,6 +1,7 @@
 """Models that have parts of their own for each modality: what a turn lacks takes no part; what SDT's students learn."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,8 @@ def learned(batch, *, values=0, distillation=1.0):
     config = CASES["sdt"].config()
     config.model.sdt.distillation_weight = distillation
     model = dataclasses.replace(model, config=config.model, shape=dataclasses.replace(model.shape, values=values))
-    rows, sown = model.apply({"params": params}, batch, deterministic=True, mutable=[AUXILIARY])
+    apply = jax.jit(functools.partial(model.apply, deterministic=True, mutable=[AUXILIARY]))
+    rows, sown = apply({"params": params}, batch)
     found = model.auxiliary_losses(sown[AUXILIARY], rows, batch, lambda y, pack: (y.sum(axis=1) * pack.weight_U).sum())
     return found, rows, {name: sown[AUXILIARY][f"by_{name}"][0] for name in ("utterance", "acoustic", "visual")}
 

@@ -1,5 +1,6 @@
 """DialogueTRM-M: which turn's which modality acts on which turn, turns that lack one, and every subset."""
 
+import functools
 import itertools
 
 import flax.traverse_util
@@ -202,7 +203,7 @@ def test_one_modality_of_dialogue_trm_m_is_dialogue_trm_u():
     params = random_params(model_m)
     shared = {name: params[name] for name in param_shapes(model_u)}
     assert_trees_close(jax.tree.map(np.shape, shared), jax.tree.map(np.shape, param_shapes(model_u)), 0)
-    logits = model_u.apply({"params": shared}, pack, deterministic=True)
+    logits = jax.jit(functools.partial(model_u.apply, deterministic=True))({"params": shared}, pack)
     assert np.isfinite(logits).all() and pack.features_UxM == {}
 
 

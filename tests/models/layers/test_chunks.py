@@ -1,6 +1,7 @@
 """The encoder over chunks of a pack's rows: the same numbers, forward and backward."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +50,8 @@ def test_every_chunk_has_dropout_of_its_own():
     pack = build_pack([example] * (4 * (29 // example.lengths[0])), shape)
     chunked = chunked.clone(shape=shape)
     rng = {"dropout": jax.random.key(3)}
-    logits = chunked.apply({"params": random_params(chunked)}, pack, deterministic=False, rngs=rng)
+    apply = jax.jit(functools.partial(chunked.apply, deterministic=False, rngs=rng))
+    logits = apply({"params": random_params(chunked)}, pack)
     first_of_chunk = np.asarray(logits)[(pack.cls_U % 29 == 0) & (pack.conversation_U >= 0)]
     assert len(first_of_chunk) == len(np.unique(first_of_chunk.round(4), axis=0)) == 4
 

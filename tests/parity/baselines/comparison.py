@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from dtrm_jax.models.layers.auxiliary import AUXILIARY
-from tests.baselines import CONVERSATIONS, QUICK_TO_COMPILE, SLOTS, Case, explicit_params, pack
+from tests.baselines import CONVERSATIONS, SLOTS, Case, explicit_params, pack
 
 TOLERANCE = 1e-5
 
@@ -64,7 +64,7 @@ def assert_equal(case: Case, module: Transcription, to_torch: ToTorch) -> None:
         auxiliary = model.auxiliary_losses(sown.get(AUXILIARY, {}), rows, batch, of_outputs)
         return of_outputs(rows, batch) + sum(auxiliary.values()), rows[:turns]
 
-    compiled = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK_TO_COMPILE)
+    compiled = jax.jit(jax.value_and_grad(loss, has_aux=True))
     (_, rows), gradients = compiled(params)
     np.testing.assert_allclose(np.asarray(rows), theirs.detach().numpy(), rtol=0, atol=TOLERANCE)
     found = to_torch(jax.tree.map(np.asarray, gradients))
