@@ -497,6 +497,7 @@ def test_of_many_conversations_a_sample_is_planned_and_all_are_held(monkeypatch)
 def test_a_candidate_that_does_not_hold_a_conversation_of_the_sample_is_not_planned(monkeypatch):
     monkeypatch.setattr(demand_module, "_HARDEST", 0)
     monkeypatch.setattr(demand_module, "_HARDEST_OF_A_LENGTH", 0)
+    monkeypatch.setattr(shape_module, "_SAMPLE", 64)
     random = np.random.default_rng(0)
-    lengths = [[60] * int(random.integers(4, 8)) if random.random() < 0.1 else [9] * 40 for _ in range(900)]
+    lengths = [[60] * int(random.integers(4, 8)) if random.random() < 0.1 else [9] * 40 for _ in range(110)]
     assert holds(lengths, choose_shape(lengths, PackingConfig(tokens=500, row_lengths=(16, 64))))
