@@ -41,14 +41,10 @@ def part_of(params: Any, encoder_parts: Collection[str]) -> Any:
         params: The model's parameters.
         encoder_parts: Names of the top-level parameters that learn at the encoder's rate.
     """
-    return {
-        name: _labelled(subtree, "encoder" if name in encoder_parts else "above") for name, subtree in params.items()
-    }
-
-
-def _labelled(tree: Any, label: str) -> Any:
-    flat = flax.traverse_util.flatten_dict(tree)
-    return flax.traverse_util.unflatten_dict(dict.fromkeys(flat, label))
+    flat = flax.traverse_util.flatten_dict(params)  # a model's own parameters stand beside those of its parts
+    return flax.traverse_util.unflatten_dict(
+        {path: "encoder" if path[0] in encoder_parts else "above" for path in flat}
+    )
 
 
 def decay_mask(params: Any) -> Any:

@@ -14,6 +14,7 @@ from dtrm_jax.models import ARCHITECTURES, architecture
 from dtrm_jax.models.baselines.baseline import Baseline
 from dtrm_jax.models.layers.memory import MEMORY
 from dtrm_jax.settings import leaves
+from dtrm_jax.training.optimizer import build_optimizer
 from tests.baselines import CASES, CONVERSATIONS, SLOTS, compiled, pack
 from tests.factories import LABELS
 
@@ -36,6 +37,15 @@ def test_published_settings_are_settings(model):
     assert "" in model.published
     for settings in model.published.values():
         assert settings.keys() <= known
+
+
+@cases
+def test_the_optimizer_takes_its_parameters(name):
+    """Whether they stand in parts of the model or beside them."""
+    params = compiled(name).params
+    optimizer = build_optimizer(Config().optimizer, 10, encoder_parts=())
+    changes, _ = jax.eval_shape(lambda: optimizer.update(params, optimizer.init(params), params))
+    assert jax.tree.structure(changes) == jax.tree.structure(params)
 
 
 @cases
