@@ -6,9 +6,9 @@
 
 Both take the same optimizer steps over the same conversations of features; a step holds the conversations of one of our
 packs, which the peer (``recurrent_peer.py``) pads to the longest of them. Both have as many parameters. With
-``--published``, sizes and batches are those with which the model's authors train on the corpus (``config.data.name``),
-else those of the config. Compiling is done before the first round; assembling batches is part of a step. It needs
-torch: ``make parity``.
+``--published``, sizes and batches are those with which the model's authors train on the corpus (``config.data.name``,
+or ``config.data.corpus`` of one's own tables), else those of the config. Compiling is done before the first round;
+assembling batches is part of a step. It needs torch: ``make parity``.
 """
 
 import pathlib
@@ -62,8 +62,8 @@ def main() -> int:
     """Measures, prints and writes; returns the exit status."""
     config = command_line.load_config(_CONFIG)
     if _PUBLISHED.value:
-        published = ARCHITECTURES[config.model.architecture].published
-        config = grid.changed(config, {**published[""], **published.get(config.data.name, {})})
+        published = ARCHITECTURES[config.model.architecture].published_for(config.data.corpus or config.data.name)
+        config = grid.changed(config, published)
     if config.model.reads_text:
         raise InputError("config.model: expected features alone, as the peers read no text")
     experiment = setup.prepare(config)

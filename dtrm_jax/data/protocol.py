@@ -10,7 +10,7 @@ from dtrm_jax.conversation import COMMONSENSE, Conversation, Dataset, ValueSpace
 from dtrm_jax.data import corpus
 from dtrm_jax.errors import InputError
 
-TEXT_LAYERS = ("utterance", "utterance2", "utterance3", "utterance4")
+_TEXT_LAYERS = ("utterance", "utterance2", "utterance3", "utterance4")
 
 
 def load(config: Config) -> Dataset:
@@ -132,8 +132,18 @@ def text_layers(there: Iterable[str], layer: int) -> list[str]:
         there: Names of the features that there are.
         layer: ``config.data.text_layer``.
     """
-    layers = [name for name in TEXT_LAYERS if name in there]
+    layers = [name for name in _TEXT_LAYERS if name in there]
     return layers if layer == 0 else layers[layer - 1 : layer]
+
+
+def without_utterance_vectors(dataset: Dataset) -> Dataset:
+    """Drops the vectors of utterances that a corpus came with, of all text layers."""
+
+    def kept(conversation: Conversation) -> Conversation:
+        others = {name: rows for name, rows in conversation.features.items() if name not in _TEXT_LAYERS}
+        return dataclasses.replace(conversation, features=others)
+
+    return dataclasses.replace(dataset, splits=_map(dataset, kept))
 
 
 def _map(dataset: Dataset, change: Callable[[Conversation], Conversation]) -> dict[str, tuple[Conversation, ...]]:

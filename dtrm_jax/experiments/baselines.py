@@ -164,7 +164,7 @@ def _entries() -> Iterator[_Entry]:
 def _variant(entry: _Entry, modalities: str, corpus: str, same_training: bool) -> Variant:
     """Returns what a row runs. Where there is an encoder, it reads the utterance alone, as the models' authors do."""
     model = ARCHITECTURES[entry.architecture]
-    published = {**model.published[""], **model.published.get(corpus, {})}
+    published = model.published_for(corpus)
     if same_training:
         published = {path: value for path, value in published.items() if path.startswith("model.")}
     name = f"{entry.architecture.replace('_', '-')}{entry.name}-{modalities}" + ("-same" if same_training else "")

@@ -15,7 +15,7 @@ import numpy as np
 import tqdm
 
 from dtrm_jax import config as config_lib
-from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, ValueSpace
+from dtrm_jax.conversation import Conversation, LabelSpace, ValueSpace
 from dtrm_jax.data import protocol
 from dtrm_jax.data.examples import make_examples
 from dtrm_jax.data.features import Normalization, present_rows
@@ -94,7 +94,8 @@ def extract_of_corpus(trained: Trained, folder: pathlib.Path, *, source: str | N
     config = trained.config
     if source is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
-    dataset = _without_vectors(protocol.load_with_all_features(config))
+    # The extracted vectors take the place of those that it may come with.
+    dataset = protocol.without_utterance_vectors(protocol.load_with_all_features(config))
     output = Folder(folder, _settings(trained) | {"corpus": dataset.name, "data": fingerprint(dataset)})
     if (record := output.complete()) is not None:
         return _extracted(record, was_complete=True)
@@ -105,17 +106,6 @@ def extract_of_corpus(trained: Trained, folder: pathlib.Path, *, source: str | N
     with output.begun(), output.appearing(about) as new:
         tables_lib.write_dataset(dataset, new, MODALITY, vectors)
     return _extracted(about, was_complete=False)
-
-
-def _without_vectors(dataset: Dataset) -> Dataset:
-    """Returns the corpus without the vectors of utterances that it came with: the extracted ones take their place."""
-
-    def kept(conversation: Conversation) -> Conversation:
-        others = {name: rows for name, rows in conversation.features.items() if name not in protocol.TEXT_LAYERS}
-        return dataclasses.replace(conversation, features=others)
-
-    splits = {split: tuple(map(kept, conversations)) for split, conversations in dataset.splits.items()}
-    return dataclasses.replace(dataset, splits=splits)
 
 
 def _vectors(

@@ -42,6 +42,11 @@ class Baseline(Model):
         return by_modality(self.config, self.encoder, batch, self.shape, deterministic=deterministic)
 
     @classmethod
+    def published_for(cls, corpus: str) -> dict[str, Any]:
+        """Returns ``published`` for a corpus: what holds for every corpus, and what is its own."""
+        return {**cls.published[""], **cls.published.get(corpus, {})}
+
+    @classmethod
     def looks_ahead(cls, config: ModelConfig) -> bool:
         """Whether a turn's outputs depend on the vectors of later turns; must not be False where they do."""
         raise NotImplementedError
