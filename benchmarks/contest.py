@@ -24,7 +24,7 @@ from dtrm_jax.training.setup import Experiment
 OURS = "dtrm_jax"
 TORCH_FORMS = ("padded", "sorted", "padded-bfloat16", "sorted-bfloat16")
 PEERS = (*TORCH_FORMS, "flax")
-_NAMES = {OURS: OURS, "flax": "FlaxBertModel padded"} | {form: f"torch {form}" for form in TORCH_FORMS}
+_NAMES = {OURS: OURS, "flax": "FlaxBertModel padded"} | {form: f"torch {form}" for form in (*TORCH_FORMS, "plain")}
 
 _PEERS = flags.DEFINE_list("peers", list(PEERS[:2]), f"Peers to compare with, of {', '.join(PEERS)}; may be empty.")
 _ROUNDS = flags.DEFINE_integer("rounds", 3, "How often every contender does the work.", lower_bound=1)
@@ -45,7 +45,7 @@ class Contender:
     """Does its work in a process of its own.
 
     Args:
-        name: ``OURS`` or one of ``PEERS``.
+        name: ``OURS`` or a peer's.
         build: A module's function, called in that process with ``name`` and ``arguments``; returns the work.
         arguments: Whatever can be pickled.
     """

@@ -1,8 +1,8 @@
-"""DialogueGCN in plain PyTorch: conversations padded for the LSTM, the graph as a list of edges.
+"""DialogueGCN in PyTorch: conversations padded for the LSTM, the graph as a list of edges.
 
 The graph is computed as ``torch_geometric`` does, which its authors use: for every relation, the vectors of all turns
 are mapped, gathered along the edges of that relation and summed up where they end. The list of edges is made by
-arithmetic on whole arrays, where the authors' code makes it in loops.
+arithmetic on whole arrays, where the authors' code makes it in loops, as ``plain_peer.py`` does.
 """
 
 import torch
@@ -35,14 +35,14 @@ class DialogueGCN(nn.Module):
         padded = nn.utils.rnn.pad_packed_sequence(self.context(packed)[0])[0].transpose(0, 1)
         there = torch.arange(padded.shape[1]) < turns[:, None]
         g, speaker = padded[there], speaker.transpose(0, 1)[there].clamp(max=self.own.speakers - 1)
-        to, of = self._edges(turns)
+        to, of = self.edges_of(turns)
         scores = (self.edges(g)[to] * g[of]).sum(dim=1)
         weights = (scores - scores.max()).exp()
         weights = weights / g.new_zeros(len(g)).index_add(0, to, weights)[to]
         itself = to == of
         h1 = weights[itself][:, None] * self.w_0(g)
         to, of, weights = to[~itself], of[~itself], weights[~itself]
-        relation = (speaker[to] * self.own.speakers + speaker[of]) * 2 + (of > to)
+        relation = self.relations_of(speaker, to, of)
         maps = torch.einsum("rb,bio->rio", self.shares, self.bases)
         for number, w_r in enumerate(maps):
             own = relation == number
@@ -54,11 +54,10 @@ class DialogueGCN(nn.Module):
         m = padded.new_zeros(*padded.shape[:2], self.hidden.in_features)
         m[there] = torch.cat([g, h2], dim=1)
         if self.query is not None:
-            seen = (self.query(m) @ m.transpose(1, 2)).masked_fill(~there[:, None], -torch.inf)
-            m = seen.softmax(dim=2) @ m
+            m = self.attended(m, there)
         return self.output(self.dropout(torch.relu(self.hidden(m)))).transpose(0, 1)
 
-    def _edges(self, turns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def edges_of(self, turns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns where edges end and where they begin, of turns numbered through all conversations."""
         place = torch.cat([torch.arange(int(count)) for count in turns])
         length = torch.repeat_interleave(turns, turns)
@@ -66,3 +65,12 @@ class DialogueGCN(nn.Module):
         other = place[:, None] + away
         to, column = torch.nonzero((other >= 0) & (other < length[:, None]), as_tuple=True)
         return to, to + away[column]
+
+    def relations_of(self, speaker: torch.Tensor, to: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
+        """Returns the number of every edge's relation."""
+        return (speaker[to] * self.own.speakers + speaker[of]) * 2 + (of > to)
+
+    def attended(self, m: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """Maps ``[conversations, L, width]`` to what every turn attends to."""
+        scores = self.query(m) @ m.transpose(1, 2)
+        return scores.masked_fill(~there[:, None], -torch.inf).softmax(dim=2) @ m

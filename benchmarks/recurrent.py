@@ -1,14 +1,16 @@
-"""Training throughput of the baselines, ours beside the same model in plain PyTorch.
+"""Training throughput of the baselines, ours beside the same model in PyTorch, twice.
 
     python benchmarks/recurrent.py --config configs/features.py --config.data.source=FOLDER \
         --config.model.modalities=a --config.model.architecture=dialogue_rnn --published [--steps=3] [--rounds=3]
         [--json FILE]
 
-Both take the same optimizer steps over the same conversations of features; a step holds the conversations of one of our
-packs, which the peer (``recurrent_peer.py``) pads to the longest of them. Both have as many parameters. With
-``--published``, sizes and batches are those with which the model's authors train on the corpus (``config.data.name``,
-or ``config.data.corpus`` of one's own tables), else those of the config. Compiling is done before the first round;
-assembling batches is part of a step. It needs torch: ``make parity``.
+All take the same optimizer steps over the same conversations of features; a step holds the conversations of one of our
+packs, which the peers pad to the longest of them. ``plain`` (``plain_peer.py``) is written as the models' published
+code is, ``padded`` (``recurrent_peer.py``) leaves out what that computes needlessly and has no loop that could be an
+operation on whole arrays. All have as many parameters. With ``--published``, sizes and batches are those with which the
+model's authors train on the corpus (``config.data.name``, or ``config.data.corpus`` of one's own tables), else those of
+the config. Compiling is done before the first round; assembling batches is part of a step. It needs torch: ``make
+parity``.
 """
 
 import pathlib
@@ -33,7 +35,7 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a fil
 _STEPS = flags.DEFINE_integer("steps", 3, "Optimizer steps of a round.", lower_bound=1)
 _PUBLISHED = flags.DEFINE_boolean("published", False, "Whether the model is trained as its authors published it.")
 flags.mark_flag_as_required("config")
-_PEER = contest.TORCH_FORMS[0]  # padded
+_PADDED, _PLAIN = "padded", "plain"
 
 
 def build(name: str, config: Config, steps: int) -> contest.Run:
@@ -44,9 +46,11 @@ def build(name: str, config: Config, steps: int) -> contest.Run:
     used = experiment.plan.steps[:steps]
     if name == contest.OURS:
         return Ours(experiment, used).run
-    from benchmarks.recurrent_peer import RecurrentPeer
+    from benchmarks.plain_peer import PLAIN
+    from benchmarks.recurrent_peer import LEAN, RecurrentPeer
 
-    peer, ours = RecurrentPeer(experiment), parameters(experiment)
+    models = PLAIN if name == _PLAIN else LEAN
+    peer, ours = RecurrentPeer(experiment, models[config.model.architecture]), parameters(experiment)
     if peer.parameters != ours:
         raise AssertionError(f"expected a peer with {ours} parameters, found {peer.parameters}")
     batches = [[experiment.train[index] for pack in step for index in pack.members] for step in used]
@@ -75,7 +79,8 @@ def main() -> int:
         f"{config.model.architecture}, {ours} parameters; {len(used)} steps per round: {utterances} utterances", end=""
     )
     print(f" in {sum(map(len, used))} conversations, {padded} with padding")
-    results = contest.summarise(contest.compare([_PEER], build, config, _STEPS.value), utterances, tokens=0)
+    peers = [_PADDED] if config.model.architecture == "c_lstm" else [_PADDED, _PLAIN]
+    results = contest.summarise(contest.compare(peers, build, config, _STEPS.value), utterances, tokens=0)
     for name, row in results.items():
         low, high = row["ours_is_faster_by_range"]
         print(f"{name:<22}{row['utterances_per_second']:>10.1f} utterances/s", end="")

@@ -1,9 +1,10 @@
-"""The recurrent baselines in plain PyTorch, as their authors train them: conversations padded to a batch's longest.
+"""The recurrent baselines in PyTorch, with conversations padded to a batch's longest, and nothing computed needlessly.
 
 One step of a loop over turns computes the same turn of every conversation. The speaker's state alone is computed, not
-that of every party, which is less work than in the authors' code.
+that of every party, which is less work than in the authors' code; ``plain_peer.py`` does it their way.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,27 +57,34 @@ class Direction(nn.Module):
 class DialogueRNN(nn.Module):
     """BiDialogueRNN with general attention, and matching attention above."""
 
+    Direction = Direction
+
     def __init__(self, inputs: int, own: DialogueRNNConfig, outputs: int):
         super().__init__()
         wide = 2 * own.emotion_width
-        self.directions = nn.ModuleList([Direction(inputs, own) for _ in range(2)])
+        self.directions = nn.ModuleList([self.Direction(inputs, own) for _ in range(2)])
         self.query, self.hidden = nn.Linear(wide, wide), nn.Linear(wide, 2 * own.hidden)
         self.output = nn.Linear(2 * own.hidden, outputs)
         self.above, self.dropout = nn.Dropout(own.state_dropout), nn.Dropout(own.dropout)
 
     def forward(self, u: torch.Tensor, speaker: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
         """Maps ``[L, conversations, inputs]`` to outputs."""
-        length = len(u)
-        # Each conversation from its own end.
-        flipped = (turns - 1 - torch.arange(length)[:, None]) % length
-        rows = torch.arange(u.shape[1])
         forward = self.directions[0](u, speaker)
-        backward = self.directions[1](u[flipped, rows], speaker[flipped, rows])[flipped, rows]
-        e = self.above(torch.cat([forward, backward], dim=2)).transpose(0, 1)
-        scores = self.query(e) @ e.transpose(1, 2)
-        there = torch.arange(length) < turns[:, None]
-        attended = scores.masked_fill(~there[:, None], -torch.inf).softmax(dim=2) @ e
+        backward = self.directions[1](self.turned_round(u, turns), self.turned_round(speaker, turns))
+        e = self.above(torch.cat([forward, self.turned_round(backward, turns)], dim=2)).transpose(0, 1)
+        attended = self.attended(e, torch.arange(len(u)) < turns[:, None])
         return self.output(self.dropout(torch.relu(self.hidden(attended)))).transpose(0, 1)
+
+    @staticmethod
+    def turned_round(sequence: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+        """Flips the turns of each conversation of ``[L, conversations, ...]``."""
+        length = len(sequence)
+        return sequence[(turns - 1 - torch.arange(length)[:, None]) % length, torch.arange(len(turns))]
+
+    def attended(self, e: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """Maps ``[conversations, L, states]`` to what every turn attends to."""
+        scores = self.query(e) @ e.transpose(1, 2)
+        return scores.masked_fill(~there[:, None], -torch.inf).softmax(dim=2) @ e
 
 
 class CLSTM(nn.Module):
@@ -95,18 +103,26 @@ class CLSTM(nn.Module):
         return self.output(self.dropout(torch.relu(self.hidden(h))))
 
 
-MODELS = {"c_lstm": CLSTM, "dialogue_rnn": DialogueRNN, "dialogue_gcn": DialogueGCN}
+LEAN = {"c_lstm": CLSTM, "dialogue_rnn": DialogueRNN, "dialogue_gcn": DialogueGCN}
 
 
 class RecurrentPeer:
-    """A model in PyTorch that takes the same steps as ours."""
+    """A model in PyTorch that takes the same steps as ours.
 
-    def __init__(self, experiment: Experiment):
+    Args:
+        experiment: What ours trains.
+        model: Of ``LEAN``, or a class that takes the same arguments.
+    """
+
+    def __init__(self, experiment: Experiment, model: type[nn.Module]):
         config = experiment.config
         torch.manual_seed(config.train.seed)
         inputs = sum(size for _, size in experiment.manifest.shape.features)
-        name = config.model.architecture
-        self.model = MODELS[name](inputs, getattr(config.model, name), len(experiment.manifest.labels))
+        own = getattr(config.model, config.model.architecture)
+        if hasattr(own, "parties"):  # no more than the corpus has, whose states would be computed for nothing
+            speakers = 1 + max(int(one.speakers.max()) for one in experiment.train)
+            own = dataclasses.replace(own, parties=min(own.parties, speakers))
+        self.model = model(inputs, own, len(experiment.manifest.labels))
         own = config.optimizer
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), own.learning_rate, (own.b1, own.b2), own.eps, own.weight_decay

@@ -4,6 +4,7 @@ What it says of each model is the docstring of the model's file, and what its au
 """
 
 import inspect
+import json
 import re
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from dtrm_jax.models.baselines.baseline import Baseline  # noqa: E402
 PAGE = Path(__file__).with_name("baselines.md")
 MODELS = {name: model for name, model in ARCHITECTURES.items() if issubclass(model, Baseline)}
 CLASSES, NUMBERS = 6, 100  # what parameters are counted for
+SPEEDS = [(name, corpus) for name in ("dialogue_rnn", "dialogue_gcn") for corpus in ("meld", "iemocap")]
 _OPENING = f"""# The models that DialogueTRM is compared with
 
 One file each in `dtrm_jax/models/baselines/`, chosen by `config.model.architecture`. They take the same
@@ -73,31 +75,32 @@ and epochs are the same for all. Like every table, both resume, and are shared a
 ## How recurrence is computed
 
 Padded to the longest conversation of a batch, much of a recurrent step's work is on turns that are not there. Here the
-conversations of a pack are laid end to end in a few lanes, each into the lane that is shortest so far. One step of a
-loop computes the next turn of every lane, and begins anew where a conversation begins
+conversations of a pack are laid end to end in a few lanes, the longest first, each into the lane that is shortest so
+far. One step of a loop computes the next turn of every lane, and begins anew where a conversation begins
 (`dtrm_jax/models/layers/lanes.py`). The loop ends with the fullest lane, so that its cost is linear in turns, whatever
 the pack holds. What a turn's own vector contributes is computed for all turns at once, before the loop, and the
 gradients of the weights after it. The gradient computes no state again
 (`dtrm_jax/models/layers/recurrence.py`), and a step's products of few rows are laid out as a processor likes them
 (`dtrm_jax/models/layers/few_rows.py`).
 
-Beside plain PyTorch, which pads the same conversations (`benchmarks/recurrent.py --published`; voice alone, float32,
-two quiet cores of a Xeon, medians of five rounds in turn, and the range):
+Beside PyTorch, which pads the same conversations (`benchmarks/recurrent.py --published`; voice alone, float32, two
+quiet cores of a Xeon, medians of rounds in turn, and the range). *Plain* is written as the models' published code goes
+about it: the states of all parties in every turn, attention turn by turn, edges made by loops
+(`benchmarks/plain_peer.py`). *Lean* leaves out what is not needed, and has no loop that could be an operation on whole
+arrays (`benchmarks/recurrent_peer.py`, `benchmarks/graph_peer.py`).
 
-| training, utterances/s | here | PyTorch | times |
-|---|---:|---:|---:|
-| DialogueRNN, MELD | 6,076 | 3,412 | 1.81 (1.69 to 1.84) |
-| DialogueRNN, IEMOCAP | 1,390 | 806 | 1.72 (1.67 to 1.73) |
-| DialogueGCN, MELD | 7,528 | 2,902 | 2.43 (2.37 to 2.66) |
-| DialogueGCN, IEMOCAP | 12,152 | 5,748 | 2.10 (1.95 to 2.16) |
-
-The peer of DialogueRNN computes the state of who speaks alone, where its authors' code computes that of every party.
+| training, utterances/s | here | plain PyTorch | times | lean PyTorch | times |
+|---|---:|---:|---:|---:|---:|
+"""
+_AFTER_THE_SPEEDS = """
+Both peers compute what is computed here (`make parity`), with as many parameters.
 """
 
 
 def page() -> str:
     """Returns the text of the page."""
-    return _OPENING + "".join(map(_row, MODELS)) + _AFTER_THE_TABLE + "".join(map(_model, MODELS))
+    rows, speeds = "".join(map(_row, MODELS)), "".join(map(_speed, SPEEDS))
+    return _OPENING + rows + _AFTER_THE_TABLE + speeds + _AFTER_THE_SPEEDS + "".join(map(_model, MODELS))
 
 
 def parameters(name: str, modalities: str) -> int:
@@ -118,6 +121,20 @@ def _row(name: str) -> str:
     counts = " | ".join(f"{parameters(name, modalities):,}" for modalities in ("u", "uav"))
     streams = "yes" if causal and model.streams else "no"
     return f"| [{model.title}](#{name}) | `{name}` | {'no' if causal else 'yes'} | {streams} | {counts} |\n"
+
+
+def _speed(measured: tuple[str, str]) -> str:
+    """Returns the row of a model and a corpus, from the file that the benchmark has written."""
+    name, corpus = measured
+    file = ROOT / f"benchmarks/results/{name}-{corpus}-2-cores.json"
+    results = json.loads(file.read_text(encoding="utf-8"))["results"]
+    cells = [f"{MODELS[name].title}, {corpus.upper()}", f"{results['dtrm_jax']['utterances_per_second']:,.0f}"]
+    for peer in ("torch plain", "torch padded"):
+        row = results[peer]
+        low, high = row["ours_is_faster_by_range"]
+        cells.append(f"{row['utterances_per_second']:,.0f}")
+        cells.append(f"{row['ours_is_faster_by']:.2f} ({low:.2f} to {high:.2f})")
+    return f"| {' | '.join(cells)} |\n"
 
 
 def _model(name: str) -> str:

@@ -75,6 +75,7 @@ class COSMIC(Baseline):
             "train.epochs": 60,
             "packing.utterances": 800,  # their batch is 16 conversations, of IEMOCAP
         },
+        "iemocap": {"model.cosmic.parties": 2},
         "meld": {
             "model.cosmic.context": "simple",
             "model.cosmic.window": 40,  # its longest conversation has 33 turns

@@ -62,6 +62,7 @@ class DialogueRNN(Baseline):
             "train.epochs": 60,
             "packing.utterances": 1400,  # their batch is 30 conversations, of IEMOCAP
         },
+        "iemocap": {"model.dialogue_rnn.parties": 2},
         "meld": {
             "model.dialogue_rnn.global_width": 150,
             "model.dialogue_rnn.party_width": 150,
@@ -73,6 +74,7 @@ class DialogueRNN(Baseline):
             "packing.utterances": 300,
         },
         "avec": {
+            "model.dialogue_rnn.parties": 2,
             "model.dialogue_rnn.bidirectional": False,
             "model.dialogue_rnn.attention": "none",
             "model.dialogue_rnn.context": "simple",

@@ -4,6 +4,7 @@ A cell's product with its inputs does not depend on the state, so that it is com
 left for the loop is the product with the state.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -113,13 +114,27 @@ def gru(hidden: StepAffine, h: Float[Array, "... D"], projected: Float[Array, ".
         h: The state before it.
         projected: ``Cell.inputs`` of the turn: ``x_r, x_z, x_n``; leading axes may be of size 1.
     """
-    width = h.shape[-1]
-    from_state = hidden(h)
-    gates = jax.nn.sigmoid(projected[..., : 2 * width] + from_state[..., : 2 * width])
-    r, z = gates[..., :width], gates[..., width:]
-    n = jnp.tanh(projected[..., 2 * width :] + r * from_state[..., 2 * width :])
+    (x_r, x_z, x_n), (h_r, h_z, h_n) = _gates(projected, 3), _gates(hidden(h), 3)
+    r, z = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
+    n = jnp.tanh(x_n + r * h_n)
     return (1 - z) * n + z * h
 
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _gates(x: Array, count: int) -> list[Array]:
+    """Splits the last axis. The gradients are put side by side, where JAX would pad each of them and add them up."""
+    return jnp.split(x, count, axis=-1)
+
+
+def _gates_fwd(x: Array, count: int) -> tuple[list[Array], None]:
+    return _gates(x, count), None
+
+
+def _gates_bwd(_count: int, _kept: None, given: list[Array]) -> tuple[Array]:
+    return (jnp.concatenate(given, axis=-1),)
+
+
+_gates.defvjp(_gates_fwd, _gates_bwd)
 
 # Output and cell of an LSTM.
 LSTMState = tuple[Float[Array, "N D"], Float[Array, "N D"]]

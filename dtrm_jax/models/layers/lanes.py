@@ -1,10 +1,10 @@
 """Where the turns of a pack are computed: conversations end to end in a few lanes, without padding.
 
 A recurrence takes one step per turn, and steps of different conversations can be computed together. The conversations
-of a pack are therefore laid into lanes (``in_lanes``), each into the lane that is shortest so far. One step of a
-recurrence (``recurrence``) then takes the next turn of every lane, and begins from the initial state where a
-conversation begins. There are as many steps as the fullest lane has turns: at most the turns divided by the lanes and
-one conversation more, whatever the pack holds.
+of a pack are therefore laid into lanes (``in_lanes``), the longest first, each into the lane that is shortest so far.
+One step of a recurrence (``recurrence``) then takes the next turn of every lane, and begins from the initial state
+where a conversation begins. There are as many steps as the fullest lane has turns: at most the turns divided by the
+lanes and one conversation more, whatever the pack holds.
 
 In memory, turns lie in the order in which they are computed, which are their places: step after step, and in a step
 lane after lane, the fullest lane first. Whatever a step reads or writes is then side by side, also where lanes have
@@ -103,9 +103,11 @@ def _lanes_of(used_U: Array, begins_U: Array, lanes: int) -> tuple[Array, Array,
     number_U = jnp.maximum(jnp.cumsum(begins_U, dtype=jnp.int32) - 1, 0)
     # Of every conversation, by its number in the pack; there are at most as many as slots.
     turns_J = jax.ops.segment_sum(used_U.astype(jnp.int32), number_U, slots)
+    longest_first_J = jnp.argsort(-turns_J)
 
-    def place(number: Array, placed: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def place(index: Array, placed: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         load_G, lane_J, first_J = placed
+        number = longest_first_J[index]
         lane = jnp.argmin(load_G).astype(jnp.int32)
         first_J, lane_J = first_J.at[number].set(load_G[lane]), lane_J.at[number].set(lane)
         return load_G.at[lane].add(turns_J[number]), lane_J, first_J

@@ -129,6 +129,11 @@ def test_every_turn_is_computed_once_and_in_order(name, lanes):
     np.testing.assert_array_equal(laid.position_U[:used], expected)
 
 
+def test_the_longest_conversations_are_laid_first():
+    # In their order, the last would follow two of the others.
+    assert int(in_lanes(conversation_of((3, 3, 3, 3, 6)), 3).steps) == 6
+
+
 def test_a_recurrence_without_notes():
     conversation_U = conversation_of(PACKS["uneven"])
     lanes = in_lanes(conversation_U, 4)
