@@ -98,8 +98,9 @@ class Outcome:
 
     @property
     def name(self) -> str:
-        """The corpus, for people; of one's own tables the experiment's name."""
-        return (self.config["name"] if self.corpus == "table" else self.corpus).upper()
+        """The corpus, for people; of one's own tables what they say to be of, or else the experiment's name."""
+        of_tables = self.config["data"].get("corpus") or self.config["name"]
+        return (of_tables if self.corpus == "table" else self.corpus).upper()
 
     @property
     def run(self) -> list[RowOutcome]:

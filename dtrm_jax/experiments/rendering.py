@@ -25,10 +25,11 @@ def protocol(outcome: Outcome) -> str:
     counts = sorted({len(row.seeds) for row in rows})
     seeds = "1 seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
     spread = "" if counts == [1] else ", mean ± standard deviation"
+    reads_text = config["model"].get("utterance") != "features"
+    window = f", K = {config['tokens']['window']}" if reads_text else ""
     parts = [
         f"{outcome.name} test, {outcome.conversations} conversations, {outcome.turns} turns; "
-        f"{outcome.encoder}, K = {config['tokens']['window']}; {seeds} "
-        f"a row{spread}.",
+        f"{outcome.encoder}{window}; {seeds} a row{spread}.",
         f"{_selection(outcome)}; the test split chooses nothing. {_causality(rows)}",
     ]
     if any(row.difference for row in rows):
