@@ -69,8 +69,9 @@ model is trained as its authors published it for the corpus, as far as settings 
 are those for IEMOCAP. DialogueTRM is trained as the config says.
 
 `baselines_same_training` keeps the published sizes and takes everything else from the config, so that rates, batches
-and epochs are the same for all. Like every table, both resume, and are shared among machines by `--only` and
-`--only_seeds` ([reproducing.md](reproducing.md#3-run-a-table)).
+and epochs are the same for all. It has been run on [IEMOCAP](results/iemocap.md), [MELD](results/meld.md) and, for the
+models of several modalities, [CMU-MOSI](results/mosi.md). Like every table, both resume, and are shared among machines
+by `--only` and `--only_seeds` ([reproducing.md](reproducing.md#3-run-a-table)).
 
 ## How recurrence is computed
 
