@@ -116,7 +116,7 @@ class _Panel:
         seeds = [self._scaled(score) for score in row.scores[self._column.path]]
         mean, y, digits = statistics.fmean(seeds), top + 24, 1 if self._metric.percent else 3
         spread = f" ± {statistics.stdev(seeds):.{digits}f}" if len(seeds) > 1 else ""
-        yield _text(_LEFT, top + 12, row.shown)
+        yield _text(_LEFT, top + 12, row.marked)
         yield _text(_RIGHT, top + 12, f"{mean:.{digits}f}{spread}", anchor="end")
         if interval := self._interval(row):
             low, high = map(self._x, interval)

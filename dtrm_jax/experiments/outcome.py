@@ -26,6 +26,8 @@ from dtrm_jax.tasks import task_of
 
 Runs = Mapping[Variant, Mapping[int, Record]]  # by seed
 
+NOT_CAUSAL = "not causal"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RowOutcome:
@@ -58,6 +60,11 @@ class RowOutcome:
     optimum: float | None
     causal: bool = True  # as in the tables of version 0.2.0, whose files do not say it
     paper_modalities: str = ""
+
+    @property
+    def marked(self) -> str:
+        """What tables and plots call it, and that it sees the future where it does."""
+        return self.shown if self.causal else f"{self.shown} ({NOT_CAUSAL})"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

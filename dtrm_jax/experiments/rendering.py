@@ -9,13 +9,12 @@ from typing import Any
 from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.experiments import rectified
 from dtrm_jax.experiments.layout import Column
-from dtrm_jax.experiments.outcome import Outcome, RowOutcome
+from dtrm_jax.experiments.outcome import NOT_CAUSAL, Outcome, RowOutcome
 from dtrm_jax.experiments.variants import spelled
 from dtrm_jax.tasks import METRICS, Metric
 
 _NOTHING = "-"
 _REFERENCE = "reference"
-_NOT_CAUSAL = "not causal"
 _OTHER = "*"
 
 
@@ -87,7 +86,7 @@ def cells(outcome: Outcome) -> list[list[str]]:
     """Returns the heading and the rows that were run; a column that no row has anything for is left out."""
     rows = outcome.run
     percent = _metric(outcome).percent
-    columns = [["", *(_marked(row) for row in rows)]]
+    columns = [["", *(row.marked for row in rows)]]
     for column in outcome.columns:
         path, in_percent = column.path, _in_percent(column)
         columns.append([column.title, *(mean(row.scores[path], in_percent) for row in rows)])
@@ -115,7 +114,7 @@ def as_csv(outcome: Outcome) -> str:
     writer = csv.writer(buffer)
     writer.writerow(header)
     for row in outcome.rows:
-        line: list[Any] = [row.variant, _marked(row), " ".join(map(str, row.seeds))]
+        line: list[Any] = [row.variant, row.marked, " ".join(map(str, row.seeds))]
         for column in outcome.columns:
             scores, paper = row.scores[column.path], (row.paper or {}).get(column.path)
             line += [*_moments(scores), paper if paper is None or not _in_percent(column) else round(paper / 100, 6)]
@@ -139,12 +138,7 @@ def _causality(rows: Sequence[RowOutcome]) -> str:
     if all(row.causal for row in rows):
         return "Causal: no future turn is seen."
     others = "the other rows are causal" if any(row.causal for row in rows) else "no row is causal"
-    return f"Rows marked “{_NOT_CAUSAL}” see future turns; {others}."
-
-
-def _marked(row: RowOutcome) -> str:
-    """Returns what the table calls a row, and that it sees the future where it does."""
-    return row.shown if row.causal else f"{row.shown} ({_NOT_CAUSAL})"
+    return f"Rows marked “{NOT_CAUSAL}” see future turns; {others}."
 
 
 def _metric(outcome: Outcome) -> Metric:

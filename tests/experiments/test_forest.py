@@ -90,3 +90,10 @@ def test_the_best_possible_accuracy_is_drawn_on_accuracies():
     svg = forest(pages.read(ROOT / "results" / "planted" / "planted.json"))
     assert len(marks(svg, "optimum")) == 5 + 1 and "the best possible accuracy" in texts(svg)
     assert not marks(forest(OUTCOME), "optimum")
+
+
+def test_a_row_that_sees_the_future_says_so():
+    first, *others = OUTCOME.rows
+    ahead = dataclasses.replace(OUTCOME, rows=[dataclasses.replace(first, causal=False), *others])
+    assert f"{first.shown} (not causal)" in texts(forest(ahead))
+    assert not any("not causal" in text for text in texts(forest(OUTCOME)))
