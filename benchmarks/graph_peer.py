@@ -11,7 +11,16 @@ from torch import nn
 from dtrm_jax.baseline_settings import DialogueGCNConfig
 
 
-class DialogueGCN(nn.Module):
+class Matching(nn.Module):
+    """A model whose turns attend to all of their conversation, by its part ``query``."""
+
+    def attended(self, m: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """Maps ``[conversations, L, width]`` to what every turn attends to."""
+        scores = self.query(m) @ m.transpose(1, 2)
+        return scores.masked_fill(~there[:, None], -torch.inf).softmax(dim=2) @ m
+
+
+class DialogueGCN(Matching):
     """The equations of ``dtrm_jax/models/baselines/dialogue_gcn.py``, with as many parameters."""
 
     def __init__(self, inputs: int, own: DialogueGCNConfig, outputs: int):
@@ -69,8 +78,3 @@ class DialogueGCN(nn.Module):
     def relations_of(self, speaker: torch.Tensor, to: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
         """Returns the number of every edge's relation."""
         return (speaker[to] * self.own.speakers + speaker[of]) * 2 + (of > to)
-
-    def attended(self, m: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-        """Maps ``[conversations, L, width]`` to what every turn attends to."""
-        scores = self.query(m) @ m.transpose(1, 2)
-        return scores.masked_fill(~there[:, None], -torch.inf).softmax(dim=2) @ m

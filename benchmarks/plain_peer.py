@@ -14,8 +14,20 @@ models' published code goes about it:
 import torch
 from torch import nn
 
-from benchmarks.graph_peer import DialogueGCN
+from benchmarks.graph_peer import DialogueGCN, Matching
 from benchmarks.recurrent_peer import DialogueRNN, Direction
+
+
+class TurnByTurn(Matching):
+    """The same attention, of one turn after the other."""
+
+    def attended(self, m: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        """Maps ``[conversations, L, width]`` to what every turn attends to."""
+        rows = []
+        for turn in m.unbind(dim=1):
+            scores = torch.bmm(self.query(turn)[:, None], m.transpose(1, 2)).masked_fill(~there[:, None], -torch.inf)
+            rows.append(torch.bmm(scores.softmax(dim=2), m))
+        return torch.cat(rows, dim=1)
 
 
 class PlainDirection(Direction):
@@ -52,7 +64,7 @@ class PlainDirection(Direction):
         return torch.stack([states[number] for states, number in zip(parties, speaker, strict=True)])
 
 
-class PlainDialogueRNN(DialogueRNN):
+class PlainDialogueRNN(TurnByTurn, DialogueRNN):
     """BiDialogueRNN with general attention, and matching attention above, turn by turn."""
 
     Direction = PlainDirection
@@ -63,12 +75,8 @@ class PlainDialogueRNN(DialogueRNN):
         flipped = [sequence[:count, number].flip(0) for number, count in enumerate(turns.tolist())]
         return nn.utils.rnn.pad_sequence(flipped)
 
-    def attended(self, e: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-        """Maps ``[conversations, L, states]`` to what every turn attends to."""
-        return turn_by_turn(self.query, e, there)
 
-
-class PlainDialogueGCN(DialogueGCN):
+class PlainDialogueGCN(TurnByTurn, DialogueGCN):
     """DialogueGCN with edges made by loops, and nodal attention turn by turn."""
 
     def edges_of(self, turns: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -91,19 +99,6 @@ class PlainDialogueGCN(DialogueGCN):
                     numbers[one, other, later] = len(numbers)
         edges = zip(to.tolist(), of.tolist(), strict=True)
         return torch.tensor([numbers[int(speaker[i]), int(speaker[j]), j > i] for i, j in edges])
-
-    def attended(self, m: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-        """Maps ``[conversations, L, width]`` to what every turn attends to."""
-        return turn_by_turn(self.query, m, there)
-
-
-def turn_by_turn(query: nn.Module, m: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-    """Returns what every turn attends to, ``[conversations, L, D]`` of as many."""
-    rows = []
-    for turn in m.unbind(dim=1):
-        scores = torch.bmm(query(turn)[:, None], m.transpose(1, 2)).masked_fill(~there[:, None], -torch.inf)
-        rows.append(torch.bmm(scores.softmax(dim=2), m))
-    return torch.cat(rows, dim=1)
 
 
 PLAIN = {"dialogue_rnn": PlainDialogueRNN, "dialogue_gcn": PlainDialogueGCN}

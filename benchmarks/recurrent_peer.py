@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.graph_peer import DialogueGCN
+from benchmarks.graph_peer import DialogueGCN, Matching
 from dtrm_jax.baseline_settings import CLSTMConfig, DialogueRNNConfig
 from dtrm_jax.data.examples import Example
 from dtrm_jax.training.setup import Experiment
@@ -54,7 +54,7 @@ class Direction(nn.Module):
         return torch.stack(emotions)
 
 
-class DialogueRNN(nn.Module):
+class DialogueRNN(Matching):
     """BiDialogueRNN with general attention, and matching attention above."""
 
     Direction = Direction
@@ -80,11 +80,6 @@ class DialogueRNN(nn.Module):
         """Flips the turns of each conversation of ``[L, conversations, ...]``."""
         length = len(sequence)
         return sequence[(turns - 1 - torch.arange(length)[:, None]) % length, torch.arange(len(turns))]
-
-    def attended(self, e: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-        """Maps ``[conversations, L, states]`` to what every turn attends to."""
-        scores = self.query(e) @ e.transpose(1, 2)
-        return scores.masked_fill(~there[:, None], -torch.inf).softmax(dim=2) @ e
 
 
 class CLSTM(nn.Module):

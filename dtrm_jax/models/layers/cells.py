@@ -151,7 +151,7 @@ def lstm(hidden: StepAffine, state: LSTMState, projected: Float[Array, "N Y"]) -
         projected: ``Cell.inputs`` of the turn.
     """
     h, c = state
-    i, f, g, o = jnp.split(projected + hidden(h), 4, axis=-1)
+    i, f, g, o = _gates(projected + hidden(h), 4)
     c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
     return jax.nn.sigmoid(o) * jnp.tanh(c), c
 
