@@ -78,29 +78,42 @@ def recur_noting(
     return _recur(step, weights, x, lanes, initial, before_KxD)
 
 
-def _forward(step: Callable[..., tuple[Any, ...]], run: Run) -> tuple[Any, ...]:
-    """Runs a step that returns state, note, and more to be kept; returns all that, of all places."""
+def _forward(step: Callable[..., tuple[Any, ...]], run: Run, *, cut_ahead: bool) -> tuple[Any, ...]:
+    """Runs a step that returns state, note, and more to be kept; returns all that, of all places.
+
+    Args:
+        step: The step.
+        run: What the recurrence was given.
+        cut_ahead: Whether the inputs of a step are cut out of their array a step before. Without gradients, XLA
+            computes all gates in one loop over numbers, and its code for a CPU is slow if it cuts in there, too. With
+            them, there are several, and to carry the inputs along costs more than that.
+    """
     steps = Steps(run.lanes, len(run.before_KxD))
 
-    def at(index: Array, state: Any, notes_GxKxD: Array) -> tuple[Any, ...]:
+    def at(index: Array, state: Any, x: Any, notes_GxKxD: Array) -> tuple[Any, ...]:
         state = where(steps.begins(index), steps.every_lane(run.initial), state)
-        return step(run.weights, state, steps.of(index, run.x_X), steps.past(index, notes_GxKxD))
+        return step(run.weights, state, x, steps.past(index, notes_GxKxD))
 
     def body(index: Array, carried: tuple[Any, ...]) -> tuple[Any, ...]:
-        state, note_GxD, notes_GxKxD, made_X = carried
+        state, ahead, note_GxD, notes_GxKxD, made_X = carried
         # What was noted a step ago is written before anything is read, so that nothing is copied.
         notes_GxKxD = set_note(notes_GxKxD, note_GxD, index - 1)
-        made = at(index, state, notes_GxKxD)
-        return made[0], made[1], notes_GxKxD, steps.put(index, made_X, made)
+        made = at(index, state, ahead if cut_ahead else steps.of(index, run.x_X), notes_GxKxD)
+        ahead = steps.of(index + 1, run.x_X) if cut_ahead else ()
+        return made[0], ahead, made[1], notes_GxKxD, steps.put(index, made_X, made)
 
     state, notes_GxKxD = steps.every_lane((run.initial, run.before_KxD))
-    shapes = jax.eval_shape(at, jnp.zeros((), jnp.int32), state, notes_GxKxD)
+    none = jnp.zeros((), jnp.int32)
+    x = steps.of(none, run.x_X)
+    shapes = jax.eval_shape(at, none, state, x, notes_GxKxD)
     nothing = jax.tree.map(lambda a: jnp.zeros((steps.places, *a.shape[1:]), a.dtype), shapes)
-    return jax.lax.fori_loop(0, run.lanes.steps, body, (state, notes_GxKxD[:, -1], notes_GxKxD, nothing))[3]
+    carried = (state, x if cut_ahead else (), notes_GxKxD[:, -1], notes_GxKxD, nothing)
+    return jax.lax.fori_loop(0, run.lanes.steps, body, carried)[-1]
 
 
 def _recur_primal(step: NotingStep, weights: Any, x: Any, lanes: Lanes, initial: Any, before_KxD: Array) -> Any:
-    return in_slots(lanes, _forward(step, Run(weights, in_places(lanes, x), lanes, initial, before_KxD)))
+    run = Run(weights, in_places(lanes, x), lanes, initial, before_KxD)
+    return in_slots(lanes, _forward(step, run, cut_ahead=True))
 
 
 def _recur_fwd(step: NotingStep, *primals: Any) -> tuple[Any, tuple[Run, Made]]:
@@ -112,7 +125,7 @@ def _recur_fwd(step: NotingStep, *primals: Any) -> tuple[Any, tuple[Run, Made]]:
         made, pull_back = linearised(step, weights, of_turns)
         return *made, residuals.of_turns(pull_back)
 
-    states_X, notes_XxD, kept_X = _forward(keeping, run)
+    states_X, notes_XxD, kept_X = _forward(keeping, run, cut_ahead=False)
     fixed = residuals.fixed(weights, run.of_turns())
     return in_slots(lanes, (states_X, notes_XxD)), (run, Made(states_X, notes_XxD, kept_X, fixed, residuals))
 

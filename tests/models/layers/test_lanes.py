@@ -74,11 +74,15 @@ def weighted(tree):
 
 
 @functools.partial(jax.jit, static_argnames="lanes")
-def noted(weights, x, initial, conversation_U, lanes):
+def states_and_notes(weights, x, initial, conversation_U, lanes):
     before = jnp.zeros((WINDOW, WIDTH))
+    return recur_noting(noting_step, weights, x, in_lanes(conversation_U, lanes), initial, before)
 
+
+@functools.partial(jax.jit, static_argnames="lanes")
+def noted(weights, x, initial, conversation_U, lanes):
     def total(weights, x, initial):
-        found = recur_noting(noting_step, weights, x, in_lanes(conversation_U, lanes), initial, before)
+        found = states_and_notes(weights, x, initial, conversation_U, lanes)
         return weighted(found), found
 
     return jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True)(weights, x, initial)
@@ -98,8 +102,10 @@ def each_alone(name):
 def test_states_notes_and_gradients_are_those_of_each_conversation_alone(name, lanes):
     expected, wanted = each_alone(name)
     (_, found), gradients = noted(WEIGHTS, X, INITIAL, conversation_of(PACKS[name]), lanes)
-    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+    without_gradients = states_and_notes(WEIGHTS, X, INITIAL, conversation_of(PACKS[name]), lanes)
+    for result in (found, without_gradients):
+        for one, other in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
     scale = max(1.0, *(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(wanted)))
     for one, other in zip(jax.tree.leaves(gradients), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(one / scale, other / scale, rtol=0, atol=1e-5)
