@@ -5,6 +5,7 @@ a history of its own. The axis of turns is shifted by 1 to K to get them all (``
 memory linear in the turns; a recurrence (``over_history``) takes the steps of all turns' histories together.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -79,7 +80,7 @@ def over_history(
     """Runs a recurrence over every turn's history, from a state of zeros.
 
     Args:
-        step: Computes the state after one turn of the history.
+        step: Computes the state after one turn of the history. It must not close over traced arrays.
         weights: A tree of arrays, for ``step``.
         x: A tree of ``[K, U, ...]``, for ``step``.
         taken_KxU: The turns that the recurrence takes; the state passes the others by unchanged.
@@ -89,14 +90,48 @@ def over_history(
     Returns:
         The states after every turn of the histories, in the order of the turns.
     """
+    return _over_history(step, width, backward, weights, x, taken_KxU)
 
-    def advance(state_UxD: Array, of_turn: tuple[Any, Array]) -> tuple[Array, Array]:
-        x, taken_U = of_turn
-        state_UxD = jnp.where(taken_U[:, None], step(weights, state_UxD, x), state_UxD)
-        return state_UxD, state_UxD
 
-    initial = jnp.zeros((taken_KxU.shape[1], width))
-    return jax.lax.scan(advance, initial, (x, taken_KxU), reverse=backward)[1]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _over_history(step: Step, width: int, backward: bool, weights: Any, x: Any, taken_KxU: Array) -> Array:
+    """Without gradients, what a step reads is cut out a step before it, for the reason that ``recurrence`` gives."""
+    of_turns = jax.tree.map(lambda a: a[::-1], (x, taken_KxU)) if backward else (x, taken_KxU)
+    first, after = (jax.tree.map(cut, of_turns) for cut in (lambda a: a[0], lambda a: jnp.roll(a, -1, axis=0)))
+
+    def advance(carried: tuple[Array, Any], of_turn_after: Any) -> tuple[tuple[Array, Any], Array]:
+        state_UxD = _advanced(step, weights, *carried)
+        return (state_UxD, of_turn_after), state_UxD
+
+    states_KxUxD = jax.lax.scan(advance, (_nothing(taken_KxU, width), first), after)[1]
+    return states_KxUxD[::-1] if backward else states_KxUxD
+
+
+def _over_history_fwd(step: Step, width: int, backward: bool, *given: Any) -> tuple[Array, Callable[..., Any]]:
+    def run(weights: Any, x: Any, taken_KxU: Array) -> Array:
+        def advance(state_UxD: Array, of_turn: Any) -> tuple[Array, Array]:
+            state_UxD = _advanced(step, weights, state_UxD, of_turn)
+            return state_UxD, state_UxD
+
+        return jax.lax.scan(advance, _nothing(taken_KxU, width), (x, taken_KxU), reverse=backward)[1]
+
+    return jax.vjp(run, *given)
+
+
+def _over_history_bwd(_step: Step, _width: int, _backward: bool, pull_back: Callable[..., Any], given: Array) -> Any:
+    return pull_back(given)
+
+
+_over_history.defvjp(_over_history_fwd, _over_history_bwd)
+
+
+def _nothing(taken_KxU: Array, width: int) -> Array:
+    return jnp.zeros((taken_KxU.shape[1], width))
+
+
+def _advanced(step: Step, weights: Any, state_UxD: Array, of_turn: tuple[Any, Array]) -> Array:
+    x, taken_U = of_turn
+    return jnp.where(taken_U[:, None], step(weights, state_UxD, x), state_UxD)
 
 
 def gru_over_history(
