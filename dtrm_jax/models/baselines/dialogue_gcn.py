@@ -145,8 +145,8 @@ class RelationalConvolution(nn.Module):
             from_all_UxMxY = jnp.einsum("uki,mkiy->umy", sums_UxKxI, maps_MxKxIxY)
             from_others_UxY = jnp.take_along_axis(from_all_UxMxY, speaker_U[:, None, None], axis=1)[:, 0]
         else:
-            by_basis_UxNxI = jnp.einsum("uki,ukn->uni", sums_UxKxI, jnp.take(shares_MxKxN, speaker_U, axis=0))
-            from_others_UxY = jnp.einsum("uni,niy->uy", by_basis_UxNxI, basis_NxIxY)
+            by_basis_UxIxN = jnp.einsum("uki,ukn->uin", sums_UxKxI, jnp.take(shares_MxKxN, speaker_U, axis=0))
+            from_others_UxY = jnp.einsum("uin,niy->uy", by_basis_UxIxN, basis_NxIxY)
         itself_BxA = jnp.where(neighbours.distance_BxAxW == 0, weights_BxAxW, 0).sum(axis=-1)
         from_itself_UxY = nn.Dense(self.width, use_bias=False, name="itself")(g_UxI)
         return from_others_UxY + neighbours.blocks.joined(itself_BxA)[:, None] * from_itself_UxY
