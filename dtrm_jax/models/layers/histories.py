@@ -96,33 +96,31 @@ def over_history(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _over_history(step: Step, width: int, backward: bool, weights: Any, x: Any, taken_KxU: Array) -> Array:
     """Without gradients, what a step reads is cut out a step before it, for the reason that ``recurrence`` gives."""
-    of_turns = jax.tree.map(lambda a: a[::-1], (x, taken_KxU)) if backward else (x, taken_KxU)
-    first, after = (jax.tree.map(cut, of_turns) for cut in (lambda a: a[0], lambda a: jnp.roll(a, -1, axis=0)))
+    of_turns, first, ahead = (x, taken_KxU), -1 if backward else 0, 1 if backward else -1
 
     def advance(carried: tuple[Array, Any], of_turn_after: Any) -> tuple[tuple[Array, Any], Array]:
         state_UxD = _advanced(step, weights, *carried)
         return (state_UxD, of_turn_after), state_UxD
 
-    states_KxUxD = jax.lax.scan(advance, (_nothing(taken_KxU, width), first), after)[1]
-    return states_KxUxD[::-1] if backward else states_KxUxD
+    begins = (_nothing(taken_KxU, width), jax.tree.map(lambda a: a[first], of_turns))
+    after = jax.tree.map(lambda a: jnp.roll(a, ahead, axis=0), of_turns)
+    return jax.lax.scan(advance, begins, after, reverse=backward)[1]
 
 
-def _over_history_fwd(step: Step, width: int, backward: bool, *given: Any) -> tuple[Array, Callable[..., Any]]:
-    def run(weights: Any, x: Any, taken_KxU: Array) -> Array:
-        def advance(state_UxD: Array, of_turn: Any) -> tuple[Array, Array]:
-            state_UxD = _advanced(step, weights, state_UxD, of_turn)
-            return state_UxD, state_UxD
+def _to_be_pulled_back(step: Step, width: int, backward: bool, weights: Any, x: Any, taken_KxU: Array) -> Array:
+    """The same as XLA computes it faster where gradients are wanted."""
 
-        return jax.lax.scan(advance, _nothing(taken_KxU, width), (x, taken_KxU), reverse=backward)[1]
+    def advance(state_UxD: Array, of_turn: tuple[Any, Array]) -> tuple[Array, Array]:
+        state_UxD = _advanced(step, weights, state_UxD, of_turn)
+        return state_UxD, state_UxD
 
-    return jax.vjp(run, *given)
-
-
-def _over_history_bwd(_step: Step, _width: int, _backward: bool, pull_back: Callable[..., Any], given: Array) -> Any:
-    return pull_back(given)
+    return jax.lax.scan(advance, _nothing(taken_KxU, width), (x, taken_KxU), reverse=backward)[1]
 
 
-_over_history.defvjp(_over_history_fwd, _over_history_bwd)
+_over_history.defvjp(
+    lambda step, width, backward, *given: jax.vjp(functools.partial(_to_be_pulled_back, step, width, backward), *given),
+    lambda step, width, backward, pull_back, given: pull_back(given),
+)
 
 
 def _nothing(taken_KxU: Array, width: int) -> Array:
