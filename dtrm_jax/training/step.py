@@ -120,7 +120,7 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch, rng: Key[Array, ""]) -> tuple[TrainState, Sums]:
         totals = of_device(state.params, batch, jax.random.fold_in(rng, state.step))
-        if axis_name is not None:
+        if axis_name is not None and jax.lax.axis_size(axis_name) > 1:
             totals = jax.lax.psum(totals, axis_name)
         gradients, sums = totals
         gradients = jax.tree.map(lambda g: g / jnp.maximum(sums.weight, jnp.finfo(jnp.float32).tiny), gradients)

@@ -62,7 +62,11 @@ class DialogueRNN(Baseline):
             "train.epochs": 60,
             "packing.utterances": 1400,  # their batch is 30 conversations, of IEMOCAP
         },
-        "iemocap": {"model.dialogue_rnn.parties": 2},
+        "iemocap": {
+            "model.dialogue_rnn.parties": 2,
+            "model.dialogue_rnn.window": 110,  # its longest conversation has as many turns
+            "model.dialogue_rnn.attention_window": 110,
+        },
         "meld": {
             "model.dialogue_rnn.global_width": 150,
             "model.dialogue_rnn.party_width": 150,

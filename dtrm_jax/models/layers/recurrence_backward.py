@@ -11,7 +11,7 @@ from dtrm_jax.models.layers.lanes import Lanes
 from dtrm_jax.models.layers.pull_back import Residuals
 from dtrm_jax.models.layers.steps import Past, Steps, masked, note_of, rows, set_note, where
 
-_TOGETHER = 2**24  # numbers of notes of earlier turns that are in memory together, for the gradients of weights
+_TOGETHER = 2**26  # numbers of notes of earlier turns that are in memory together, for the gradients of weights
 
 # (weights, state, x, past) -> (state, note). A note is one vector per turn.
 NotingStep = Callable[[Any, Any, Any, Past], tuple[Any, Array]]
@@ -146,7 +146,9 @@ def to_weights(run: Run, made: Made, to_made_X: tuple[Any, Array]) -> Any:
     """Returns the gradients of the weights, which many turns give together."""
     turns = run.lanes.first_S[-1]
     steps = Steps(run.lanes, len(run.before_KxD))
-    size = min(max(_TOGETHER // max(run.before_KxD.size, 1), 64), steps.places)
+    # Blocks of one size, so that few turns are in two of them.
+    most = -(-steps.places * run.before_KxD.size // _TOGETHER)
+    size = -(-steps.places // max(most, 1))
     residuals = made.residuals.at(run.weights, run.of_turns(), size)
 
     def of_block(block: Array, total: Any) -> Any:

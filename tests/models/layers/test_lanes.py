@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dtrm_jax.models.layers import recurrence_backward
 from dtrm_jax.models.layers.lanes import in_lanes, last_state
 from dtrm_jax.models.layers.recurrence import recur, recur_noting
 from dtrm_jax.models.layers.steps import Past
@@ -109,6 +110,22 @@ def test_states_notes_and_gradients_are_those_of_each_conversation_alone(name, l
     scale = max(1.0, *(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(wanted)))
     for one, other in zip(jax.tree.leaves(gradients), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(one / scale, other / scale, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("blocks", [2, 5])
+@pytest.mark.parametrize("name", PACKS)
+def test_gradients_of_weights_in_blocks_are_those_of_all_turns_at_once(name, blocks, monkeypatch):
+    places = SLOTS + 4
+    monkeypatch.setattr(recurrence_backward, "_TOGETHER", -(-places * WINDOW * WIDTH // blocks))
+    (_, wanted) = noted(WEIGHTS, X, INITIAL, conversation_of(PACKS[name]), 4)
+    lanes = in_lanes(conversation_of(PACKS[name]), 4)
+
+    def total(weights, x, initial):
+        return weighted(recur_noting(noting_step, weights, x, lanes, initial, jnp.zeros((WINDOW, WIDTH))))
+
+    found = jax.jit(jax.grad(total, argnums=(0, 1, 2)))(WEIGHTS, X, INITIAL)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * max(1.0, float(np.abs(other).max())))
 
 
 @pytest.mark.parametrize("lanes", [1, 4, 40])
