@@ -50,3 +50,80 @@ def test_freed_memory_is_kept():
     did, without = page_faults(MALLOC_MMAP_MAX_="65536")
     assert not did, "the user's own setting holds"
     assert without > 20 * max(faults, 1)
+
+
+# Prints how much of a block is in mappings that are advised to have large pages, and what the process occupies.
+LARGE = """
+import ctypes, pathlib, re, resource, sys
+from dtrm_jax.host_memory import keep_freed_memory
+
+if sys.argv[1:]:
+    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
+keep_freed_memory()
+libc = ctypes.CDLL("libc.so.6")
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+size = 64 << 20
+first = libc.malloc(size)
+advised = 0
+for mapping in re.split(r"\\n(?=[0-9a-f]+-[0-9a-f]+ )", pathlib.Path("/proc/self/smaps").read_text()):
+    begin, end = (int(number, 16) for number in mapping.split()[0].split("-"))
+    if re.search(r"VmFlags:.* hg", mapping):
+        advised += max(0, min(end, first + size) - max(begin, first))
+resident = int(re.search(r"VmRSS:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]) << 10
+print(advised / size, resident)
+"""
+
+
+def advised(*arguments):
+    result = subprocess.run([sys.executable, "-c", LARGE, *arguments], capture_output=True, text=True, check=True)
+    share, resident = result.stdout.split()
+    return float(share), int(resident)
+
+
+@pytest.mark.skipif(
+    not os.path.exists("/sys/kernel/mm/transparent_hugepage/enabled")
+    or not os.path.exists("/proc/self/smaps")
+    or platform.libc_ver()[0] != "glibc",
+    reason="another kernel or C library",
+)
+def test_memory_comes_in_large_pages():
+    share, resident = advised()
+    assert share > 0.9
+    assert resident < 64 << 20, "addresses take no memory"
+
+
+# Frees blocks, of which one that is kept lies behind them; prints what share of them the process still occupies.
+GIVEN_BACK = """
+import ctypes, sys
+from dtrm_jax import host_memory
+
+host_memory._MUCH = float(sys.argv[1])
+host_memory.keep_freed_memory()
+libc = ctypes.CDLL("libc.so.6")
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+before, size = resident(), 64 << 20
+blocks = [libc.malloc(size) for _ in range(3)]
+for block in blocks:
+    ctypes.memset(block, 1, size)
+for block in blocks[:2]:
+    libc.free(block)
+host_memory.give_back_if_much()
+print((resident() - before) / size)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+@pytest.mark.parametrize(("much", "kept"), [(0, 1), (1, 3)])
+def test_freed_memory_is_given_back_by_who_has_much(much, kept):
+    command = [sys.executable, "-c", GIVEN_BACK, str(much)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert abs(float(result.stdout) - kept) < 0.3
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_a_process_of_few_addresses_keeps_them():
+    assert advised(str(1 << 30))[0] == 0

@@ -20,6 +20,7 @@ from dtrm_jax.data.pipeline import batches
 from dtrm_jax.data.plans import plan_evaluation
 from dtrm_jax.errors import printable
 from dtrm_jax.evaluation.evaluator import Evaluator
+from dtrm_jax.host_memory import give_back_if_much
 from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.models import architecture
 from dtrm_jax.models.interface import NOT_CAUSAL
@@ -186,6 +187,7 @@ class Trainer:
                 if self._evaluates_after(step):
                     meter.flush()
                     watch.check(step, state)
+                    give_back_if_much()
                     with contextlib.nullcontext() if compiled else bar.uncounted():
                         scores = self._evaluate(state, step, progress, log)
                     compiled = True
@@ -201,6 +203,7 @@ class Trainer:
                     progress.data = iterator.get_state()
                     progress.unlogged, progress.skipped = meter.unlogged, meter.skipped
                     checkpoints.save(step, state, dataclasses.asdict(progress), scores)
+                    give_back_if_much()
                 if last or interrupted:
                     return step
 
