@@ -8,7 +8,6 @@ processor knows the addresses of; pages of 2 MB make it some 7 % faster (docs/sp
 
 import ctypes
 import os
-import resource
 
 # glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
@@ -55,8 +54,7 @@ def _ask_for_large_pages(libc: ctypes.CDLL) -> None:
     The heap has to have its addresses for that. So it grows by as much as half of the machine's memory, of which
     nothing is touched, and keeps them. Does nothing where the user limits the addresses of processes (``ulimit -v``).
     """
-    limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
-    if any(limit != resource.RLIM_INFINITY for limit in limits):
+    if _has_few_addresses():
         return
     size = min(_machine() // 2, _MOST)
     libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
@@ -69,6 +67,17 @@ def _ask_for_large_pages(libc: ctypes.CDLL) -> None:
         libc.free(block)
 
 
+def _has_few_addresses() -> bool:
+    """Says whether the addresses of this process are limited; also where that cannot be known."""
+    try:
+        with open("/proc/self/limits") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return True
+    limits = [line for line in lines if line.startswith(("Max address space", "Max data size"))]
+    return not all(line.split()[3] == "unlimited" for line in limits)
+
+
 def give_back_if_much() -> None:
     """Gives freed memory back to the kernel if this process has a large share of the machine's.
 
@@ -79,7 +88,9 @@ def give_back_if_much() -> None:
         with open("/proc/self/statm") as file:
             resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         if resident > _MUCH * _machine():
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
+            libc = ctypes.CDLL("libc.so.6")
+            libc.malloc_trim(0)
+            _ask_for_large_pages(libc)  # the heap has given its addresses back, too
     except (OSError, AttributeError):
         return
 

@@ -55,11 +55,14 @@ def test_freed_memory_is_kept():
 # Prints how much of a block is in mappings that are advised to have large pages, and what the process occupies.
 LARGE = """
 import ctypes, pathlib, re, resource, sys
-from dtrm_jax.host_memory import keep_freed_memory
+from dtrm_jax import host_memory
 
-if sys.argv[1:]:
-    resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
-keep_freed_memory()
+if sys.argv[1] == "few":
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30,) * 2)
+host_memory.keep_freed_memory()
+if sys.argv[1] == "given back":
+    host_memory._MUCH = 0
+    host_memory.give_back_if_much()
 libc = ctypes.CDLL("libc.so.6")
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 size = 64 << 20
@@ -74,22 +77,31 @@ print(advised / size, resident)
 """
 
 
-def advised(*arguments):
-    result = subprocess.run([sys.executable, "-c", LARGE, *arguments], capture_output=True, text=True, check=True)
+def advised(case):
+    result = subprocess.run([sys.executable, "-c", LARGE, case], capture_output=True, text=True, check=True)
     share, resident = result.stdout.split()
     return float(share), int(resident)
 
 
-@pytest.mark.skipif(
+has_large_pages = pytest.mark.skipif(
     not os.path.exists("/sys/kernel/mm/transparent_hugepage/enabled")
     or not os.path.exists("/proc/self/smaps")
     or platform.libc_ver()[0] != "glibc",
     reason="another kernel or C library",
 )
-def test_memory_comes_in_large_pages():
-    share, resident = advised()
+
+
+@has_large_pages
+@pytest.mark.parametrize("case", ["kept", "given back"])
+def test_memory_comes_in_large_pages(case):
+    share, resident = advised(case)
     assert share > 0.9
     assert resident < 64 << 20, "addresses take no memory"
+
+
+@has_large_pages
+def test_a_process_of_few_addresses_keeps_them():
+    assert advised("few")[0] == 0
 
 
 # Frees blocks, of which one that is kept lies behind them; prints what share of them the process still occupies.
@@ -122,8 +134,3 @@ def test_freed_memory_is_given_back_by_who_has_much(much, kept):
     command = [sys.executable, "-c", GIVEN_BACK, str(much)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert abs(float(result.stdout) - kept) < 0.3
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
-def test_a_process_of_few_addresses_keeps_them():
-    assert advised(str(1 << 30))[0] == 0
