@@ -60,6 +60,7 @@ class Reader:
             one_conversation=True,
             setting="columns",  # dtrm-predict's flag
             text_needed=reads_text and not (sizes and beside),
+            labels_needed=False,
         )
         for row in rows.rows:
             _check_characters(rows, row)

@@ -222,7 +222,7 @@ def test_whole_numbers_are_positions_in_named_classes(tmp_path, given):
     dataset = table.read(tmp_path, **options)
     assert dataset.labels.names == ("fear", "joy", "anger")
     assert [turn.label for turn in dataset.splits["train"][0].turns] == ["anger", "joy"]
-    where = "config.data.labels" if given == "setting" else f"{tmp_path / 'labels.txt'}"
+    where = "config.data.labels" if given == "setting" else "labels.txt"
     assert dataset.notes == (f"labels that are whole numbers are positions in {where}: 0 fear, 1 joy, 2 anger",)
     written(tmp_path, PLAIN.replace("joy", "3"))
     assert "train.csv, line 2: expected a label of" in fails(tmp_path, **options)

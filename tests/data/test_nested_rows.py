@@ -98,11 +98,63 @@ def test_classes_are_named_as_a_parquet_file_says(tmp_path):
     }
     dataset = table.read(write(tmp_path, ROWS, "parquet", described), columns=NAMED)
     assert dataset.splits["train"] == EXPECTED and dataset.labels.names == tuple(names)
-    assert "labels that are whole numbers are positions in train.parquet: 0 anger, 1 fear, 2 joy" in dataset.notes
+    said = "train.parquet: labels that are whole numbers are the classes that the file names: 0 anger, 1 fear, 2 joy"
+    assert said in dataset.notes
     inside = {"messages": [{"emotion": {"names": names, "_type": "ClassLabel"}}]}
     rows = [as_objects(row) for row in ROWS]
     named = "turns=messages,conversation=id,speaker=role,text=content,label=emotion"
     assert table.read(write(tmp_path, rows, "parquet", inside), columns=named).splits["train"] == EXPECTED
+
+
+OF_TURNS = ("conversation", "turn", "speaker", "text", "label")
+
+
+def write_turns(folder, split, kind, labels, names=None):
+    rows = [dict(zip(OF_TURNS, ("a", place, "Ann", "Hi.", label), strict=True)) for place, label in enumerate(labels)]
+    if kind == "csv":
+        lines = [",".join(map(str, row.values())) for row in rows]
+        return (folder / f"{split}.csv").write_text("\n".join([",".join(OF_TURNS), *lines]), encoding="utf-8")
+    written = pa.Table.from_pylist(rows)
+    described = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+    pq.write_table(written.replace_schema_metadata({"huggingface": json.dumps(described)}), folder / f"{split}.parquet")
+
+
+@pytest.mark.parametrize("listed", ["setting", "labels.txt", "another table"])
+def test_the_classes_that_a_file_names_are_its_own_whatever_their_order_elsewhere(tmp_path, listed):
+    write_turns(tmp_path, "test", "parquet", [0, 1, 2], ["neutral", "joy", "anger"])
+    if listed == "another table":
+        write_turns(tmp_path, "train", "csv", ["anger", "joy", "neutral"])
+    else:
+        write_turns(tmp_path, "train", "parquet", [2, 1, 0], ["neutral", "joy", "anger"])
+    if listed == "labels.txt":
+        (tmp_path / "labels.txt").write_text("anger\njoy\nneutral\n")
+    dataset = table.read(tmp_path, labels="anger,joy,neutral" if listed == "setting" else "")
+    assert dataset.labels.names == ("anger", "joy", "neutral")
+    labels = {split: [turn.label for turn in dataset.splits[split][0].turns] for split in ("train", "test")}
+    assert labels == {"train": ["anger", "joy", "neutral"], "test": ["neutral", "joy", "anger"]}
+
+
+def test_whole_numbers_are_positions_in_classes_whose_order_is_stated_alone(tmp_path):
+    write_turns(tmp_path, "train", "csv", ["joy", "anger"])
+    write_turns(tmp_path, "test", "csv", [0])
+    said = "FOLDER/test.csv, line 2: expected a label of train.csv (or list all of them in labels.txt), found '0'"
+    assert fails(tmp_path) == said
+    (tmp_path / "labels.txt").write_text("joy\nanger\n")
+    dataset = table.read(tmp_path)
+    assert dataset.splits["test"][0].turns[0].label == "joy"
+    assert dataset.notes[-1] == "labels that are whole numbers are positions in labels.txt: 0 joy, 1 anger"
+
+
+def test_of_what_stands_in_a_row_and_in_its_turns_the_conversation_is_the_row_s(tmp_path):
+    turns = [{"id": 1, "who": "Ann", "says": "Hi.", "label": "joy"}, {"id": 2, "who": "Bob", "says": "Oh."}]
+    rows = [{"id": name, "label": "anger", "messages": turns} for name in "xy"]
+    dataset = table.read(write(tmp_path, rows, "jsonl"), columns="conversation=id,turns=messages,speaker=who,text=says")
+    expected = (Turn("1", "Ann", "Hi.", label="joy"), Turn("2", "Bob", "Oh."))
+    assert dataset.splits["train"] == (Conversation("x", expected), Conversation("y", expected))
+    assert {
+        "train.jsonl: reads id of a row, not of its turns",
+        "train.jsonl: reads label of the turns, not of their row",
+    } < set(dataset.notes)
 
 
 def test_features_and_values_are_spread_too(tmp_path):

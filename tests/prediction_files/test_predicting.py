@@ -145,11 +145,14 @@ def test_columns_may_have_other_names_and_stay_as_they_are_called(predictor, exp
 
 
 def test_labels_are_kept_and_not_looked_at(predictor, expected):
-    labels = ("no class of the model", "", "joy")
+    labels = ("no class of the model", "", " joy")
     rows = [{**row, "label": label, "value_fun": "high"} for row, label in zip(ROWS, labels, strict=True)]
     found = rows_of(run(predictor, ["-"], stdin=as_csv(rows))[0])
     assert [row.pop("label") for row in found] == list(labels) and {row.pop("value_fun") for row in found} == {"high"}
     check(found, expected)
+    rows = [{**row, "label": label} for row, label in zip(ROWS, (0.73, True, None), strict=True)]
+    found = run(predictor, ["-"], stdin=as_jsonl(rows), format="jsonl")[0]
+    assert [json.loads(line)["label"] for line in found.splitlines()] == [0.73, True, None]
 
 
 def test_many_files_are_told_apart(predictor, expected, tmp_path):

@@ -94,13 +94,13 @@ def resolve(
             names[ours] = ours
             taken.add(ours)
     for ours in [*PLAIN, *_written_values(found)]:
-        alike = [name for name in found if name not in names and _plain(name) == _plain(ours)]
-        if ours in taken or not alike:
-            beside += [f"{column!r}, beside {ours}" for column in alike if ours not in named]
+        like = [name for name in found if name not in names and alike(name, ours)]
+        if ours in taken or not like:
+            beside += [f"{column!r}, beside {ours}" for column in like if ours not in named]
             continue
-        if len(alike) > 1:
-            raise InputError(f"{path}: expected one column {ours}, found {', '.join(map(repr, alike))}")
-        names[alike[0]] = forgiven[alike[0]] = ours
+        if len(like) > 1:
+            raise InputError(f"{path}: expected one column {ours}, found {', '.join(map(repr, like))}")
+        names[like[0]] = forgiven[like[0]] = ours
     read = (f"{column!r} as {ours}" for column, ours in forgiven.items())
     notes = [f"reads the columns {', '.join(read)}"] if forgiven else []
     notes += [f"does not read the columns {'; '.join(beside)}"] if beside else []
@@ -150,8 +150,13 @@ def nearest(ours: str, found: Collection[str]) -> str | None:
     for name in (ours, *_OTHERS.get(ours, ())):
         if name in plain:
             return plain[name]
-    alike = difflib.get_close_matches(ours, plain, n=1, cutoff=_LIKENESS)
-    return plain[alike[0]] if alike else None
+    near = difflib.get_close_matches(ours, plain, n=1, cutoff=_LIKENESS)
+    return plain[near[0]] if near else None
+
+
+def alike(name: str, other: str) -> bool:
+    """Whether two names differ at most in what is forgiven: case, spaces at their ends, spaces for underscores."""
+    return _plain(name) == _plain(other)
 
 
 def shown(found: Collection[str]) -> str:
@@ -164,9 +169,9 @@ def _one(path: pathlib.Path, ours: str, theirs: str, found: Sequence[str], setti
     """Returns the column that ``named`` means: the one of that name, or the only one that is written alike."""
     if theirs in found:
         return theirs
-    alike = [name for name in found if _plain(name) == _plain(theirs)]
-    if len(alike) == 1:
-        return alike[0]
+    like = [name for name in found if alike(name, theirs)]
+    if len(like) == 1:
+        return like[0]
     plain = {_plain(name): name for name in found}
     near = difflib.get_close_matches(_plain(theirs), plain, n=1, cutoff=_LIKENESS)
     likely = plain[near[0]] if near else nearest(ours, found)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from dtrm_jax.conversation import FEATURES
-from dtrm_jax.data.readers.columns import PLAIN, TURNS, VALUE_PREFIX, shown
+from dtrm_jax.data.readers.columns import PLAIN, TURNS, VALUE_PREFIX, alike, shown
 from dtrm_jax.data.readers.table_files import File
 from dtrm_jax.errors import InputError, did_you_mean
 
@@ -29,6 +29,8 @@ def place(path: pathlib.Path, unit: str, number: Number) -> str:
 def with_turns_as_rows(file: File, named: Mapping[str, str]) -> File:
     """Spreads a column of turns; what else a row has belongs to each of its turns. Other files are left as they are.
 
+    Of what stands both in a row and in its turns, the name of the conversation is the row's, all else is the turns'.
+
     Args:
         file: A table.
         named: The project's name -> the file's; ``turns`` may be one of them.
@@ -44,18 +46,26 @@ def with_turns_as_rows(file: File, named: Mapping[str, str]) -> File:
         return file
     if TURNS not in named and not any(_is_objects(row.get(column)) for _, row in file.rows):
         return file  # a column of that name that is something else
-    rows, inner = [], {}
-    for number, row in file.rows:
-        outer = {name: value for name, value in row.items() if name != column}
-        for turn, own in enumerate(_objects(file, number, column, row.get(column)), start=1):
-            inner.update(dict.fromkeys(own))
-            rows.append(((number, turn), {**outer, **own}))
-    outer = {name: None for name in file.columns if name != column}
+    turns = [(number, row, _objects(file, number, column, row.get(column))) for number, row in file.rows]
+    outer = tuple(name for name in file.columns if name != column)
+    inner = tuple(dict.fromkeys(name for _, _, objects in turns for own in objects for name in own))
+    # A message's own id is no name of a conversation, and a turn without a label has not that of its row.
+    named_by = named.get("conversation", "conversation")
+    both = [name for name in outer if name in inner]
+    of_row = [name for name in both if alike(name, named_by)]
+    of_turns = [name for name in both if name not in of_row]
+    rows = [
+        ((number, place), {**row, **dict.fromkeys(of_turns), **own, **{name: row[name] for name in of_row}})
+        for number, row, objects in turns
+        for place, own in enumerate(objects, start=1)
+    ]
+    for _, row in rows:
+        row.pop(column, None)
+    notes = [f"a row is a conversation, its turns are in {column}"]
+    notes += [f"reads {', '.join(of_row)} of a row, not of its turns"] if of_row else []
+    notes += [f"reads {', '.join(of_turns)} of the turns, not of their row"] if of_turns else []
     return dataclasses.replace(
-        file,
-        columns=tuple(outer | inner),
-        rows=rows,
-        notes=(*file.notes, f"a row is a conversation, its turns are in {column}"),
+        file, columns=tuple(dict.fromkeys(outer + inner)), rows=rows, notes=(*file.notes, *notes)
     )
 
 

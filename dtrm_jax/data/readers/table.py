@@ -8,6 +8,7 @@ are columns of lists (jsonl, json, parquet) or arrays in ``<split>.npz``, one ro
 import dataclasses
 import pathlib
 import unicodedata
+from typing import NamedTuple
 
 import numpy as np
 
@@ -95,7 +96,8 @@ def tables_of(source: pathlib.Path) -> dict[str, pathlib.Path]:
 
 
 def _load(path: pathlib.Path, columns: str, *, labelled: bool) -> Table:
-    table = table_rows.load(path, columns, text_needed=not path.with_suffix(".npz").is_file())
+    text_needed = not path.with_suffix(".npz").is_file()
+    table = table_rows.load(path, columns, text_needed=text_needed, labels_needed=labelled)
     if labelled and ("label" in table.columns) == bool(table.value_names()):
         near = columns_lib.nearest("label", [name for name, key in table.keys.items() if key not in table.columns])
         hint = f"; name yours, as in --config.data.columns=label={near}" if near and not table.value_names() else ""
@@ -103,7 +105,26 @@ def _load(path: pathlib.Path, columns: str, *, labelled: bool) -> Table:
             f"{path}: expected a column label, or else columns {VALUE_PREFIX}<name>, found both or neither in "
             f"{columns_lib.shown(table.keys)}{hint}"
         )
-    return table
+    return _with_class_names(table) if labelled else table
+
+
+def _with_class_names(table: Table) -> Table:
+    """Puts the names in place of whole numbers where the file itself names its classes.
+
+    Other tables and lists of classes may have them in another order.
+    """
+    names = table.class_names
+    if not names or "label" not in table.columns:
+        return table
+    rows = [row._replace(values={**row.values, "label": table_turns.class_of(table, row, names)}) for row in table.rows]
+    if rows == table.rows:
+        return table
+    note = f"labels that are whole numbers are the classes that the file names: {_numbered(names)}"
+    return dataclasses.replace(table, rows=rows, notes=(*table.notes, note))
+
+
+def _numbered(names: tuple[str, ...]) -> str:
+    return ", ".join(f"{number} {name}" for number, name in enumerate(names))
 
 
 def _label_space(labels: str, tables: dict[str, Table]) -> tuple[LabelSpace | ValueSpace, list[str]]:
@@ -122,20 +143,21 @@ def _label_space(labels: str, tables: dict[str, Table]) -> tuple[LabelSpace | Va
             if _has_controls(name):
                 raise InputError(f"{train.path}: expected columns in one line of text, found {name[:40]!r}")
         return ValueSpace(train.value_names()), []
-    names, where, origin = _classes(labels, tables)
+    classes = _classes(labels, tables)
+    names = classes.names
     for name in names:
         if _has_controls(name):
-            raise InputError(f"{where}: expected labels in one line of text, found {name[:40]!r}")
+            raise InputError(f"{classes.where}: expected labels in one line of text, found {name[:40]!r}")
     if not names or len(set(names)) < len(names):
-        raise InputError(f"{where}: expected labels, each once, found {len(names)}")
+        raise InputError(f"{classes.where}: expected labels, each once, found {len(names)}")
     numbers = False
     for table in tables.values():
         for row in table.rows:
-            table_turns.class_of(table, row, names, origin)
+            table_turns.class_of(table, row, names, classes.origin, positions=classes.listed)
             label = row.values["label"]
             numbers = numbers or (label is not None and label not in names)
-    meaning = ", ".join(f"{number} {name}" for number, name in enumerate(names))
-    return LabelSpace(names), [f"labels that are whole numbers are positions in {where}: {meaning}"] if numbers else []
+    note = f"labels that are whole numbers are positions in {classes.origin}: {_numbered(names)}"
+    return LabelSpace(names), [note] if numbers else []
 
 
 def _has_controls(name: str) -> bool:
@@ -143,30 +165,40 @@ def _has_controls(name: str) -> bool:
     return any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name)
 
 
-def _classes(labels: str, tables: dict[str, Table]) -> tuple[tuple[str, ...], str, str]:
-    """Returns the classes, what lists them, and the same for the error of a label that is none of them."""
+class _Classes(NamedTuple):
+    """The classes, and what says so.
+
+    Attributes:
+        names: In order.
+        where: What lists them, for the error of a list that is none.
+        origin: The same without folders, for other messages.
+        listed: Whether their order is stated, so that a whole number may be a position in it.
+    """
+
+    names: tuple[str, ...]
+    where: str
+    origin: str
+    listed: bool = True
+
+
+def _classes(labels: str, tables: dict[str, Table]) -> _Classes:
     train = tables["train"]
     file = train.path.with_name(LABELS_FILE)
     if labels:
         if file.is_file():
             raise InputError(f"{file}: config.data.labels lists the classes too; leave out one of them")
-        return (
-            tuple(name.strip() for name in labels.split(",") if name.strip()),
-            "config.data.labels",
-            "config.data.labels",
-        )
+        names = tuple(name.strip() for name in labels.split(",") if name.strip())
+        return _Classes(names, "config.data.labels", "config.data.labels")
     if file.is_file():
         names = tuple(name.strip() for name in csv_file.read_text(file).split("\n") if name.strip())
-        return names, str(file), LABELS_FILE
+        return _Classes(names, str(file), LABELS_FILE)
     if train.class_names:
-        for table in tables.values():
-            if table.class_names not in ((), train.class_names):
-                raise InputError(f"{table.path}: expected the classes of {train.path.name}, found others")
-        return train.class_names, train.path.name, train.path.name
+        return _Classes(train.class_names, train.path.name, train.path.name)
     found = {row.values["label"] for row in train.rows} - {None}
     numbers = all(map(WHOLE.fullmatch, found))
     names = tuple(sorted(found, key=lambda name: (int(name) if numbers else 0, name)))
-    return names, str(train.path), f"{train.path.name} (or list all of them in {LABELS_FILE})"
+    origin = f"{train.path.name} (or list all of them in {LABELS_FILE})"
+    return _Classes(names, str(train.path), origin, listed=False)
 
 
 def features_of(table: Table) -> dict[str, np.ndarray]:

@@ -74,6 +74,7 @@ def load(
     content: bytes | None = None,
     one_conversation: bool = False,
     text_needed: bool = True,
+    labels_needed: bool = True,
     setting: str = columns_lib.SETTING,
 ) -> Table:
     """Reads the rows of a file.
@@ -85,6 +86,7 @@ def load(
         content: As for ``table_files.read``.
         one_conversation: Whether a file without a column for it is one conversation, named as the file is.
         text_needed: Whether there must be a text where the file has no features.
+        labels_needed: Whether labels are looked at. If not, a column of them is like any other.
         setting: What ``columns`` is called in errors; ``--`` and it is the flag that they propose.
 
     Raises:
@@ -113,7 +115,7 @@ def load(
         though = f", although there is a column {near}" if near else ""
         notes.append(f"has no column for the turn, so that turns are numbered in their order{though}")
         rows = list(_numbered(rows))
-    checked, cleaned = _checked(path, file.unit, rows)
+    checked, cleaned = _checked(path, file.unit, rows, _NAMES if labels_needed else _NAMES[:-1])
     labelled = next((theirs for theirs, ours in names.items() if ours == "label"), "")
     return Table(
         path=path,
@@ -180,12 +182,14 @@ def _numbered(rows: list[tuple[Number, dict[str, Any]]]) -> Iterator[tuple[Numbe
         yield number, {**row, "turn": number[1] if isinstance(number, tuple) else counts[conversation]}
 
 
-def _checked(path: pathlib.Path, unit: str, rows: list[tuple[Number, dict[str, Any]]]) -> tuple[list[Row], list[str]]:
+def _checked(
+    path: pathlib.Path, unit: str, rows: list[tuple[Number, dict[str, Any]]], names: tuple[str, ...]
+) -> tuple[list[Row], list[str]]:
     """Returns the rows with names and labels as text, and notes on how they were written."""
     spaces = points = 0
     checked = []
     for number, row in rows:
-        for column in _NAMES:
+        for column in names:
             value = row.get(column)
             text, pointed = _name(value, column == "label")
             if text is None and (column != "label" or not _is_empty(value)):

@@ -50,7 +50,7 @@ def conversations(
     )
 
 
-def class_of(table: Table, row: Row, names: tuple[str, ...], origin: str = "") -> str | None:
+def class_of(table: Table, row: Row, names: tuple[str, ...], origin: str = "", *, positions: bool = True) -> str | None:
     """Returns the class of a turn, None if it has none.
 
     A whole number is a position in ``names``, from 0, unless they are numbers themselves.
@@ -60,6 +60,7 @@ def class_of(table: Table, row: Row, names: tuple[str, ...], origin: str = "") -
         row: The turn.
         names: The classes.
         origin: Where they are listed, for the error; if it is empty, it lists them.
+        positions: Whether a whole number may be a position at all.
 
     Raises:
         InputError: The label is none of them.
@@ -67,12 +68,12 @@ def class_of(table: Table, row: Row, names: tuple[str, ...], origin: str = "") -
     label = row.values.get("label")
     if label is None or label in names:
         return label
-    if is_position(label, names):
+    if positions and _is_position(label, names):
         return names[int(label)]
     raise InputError(f"{table.at(row)}: expected a label of {origin or ', '.join(names)}, found {label[:40]!r}")
 
 
-def is_position(label: str, names: tuple[str, ...]) -> bool:
+def _is_position(label: str, names: tuple[str, ...]) -> bool:
     """Whether a label is a whole number that stands for one of ``names``."""
     if not WHOLE.fullmatch(label) or any(map(WHOLE.fullmatch, names)):
         return False
