@@ -65,6 +65,14 @@ def test_a_model_is_trained_as_it_was_published_or_as_all_are():
     assert (meld.optimizer.learning_rate, meld.model.dialogue_rnn.global_width) == (5e-4, 150)
 
 
+def test_what_was_not_published_is_not_the_configs():
+    config = grid.changed(Config(), {"train.label_smoothing": 0.1, "train.patience": 3, "optimizer.gradient_clip": 1.0})
+    rows = {row.variant.name: row for row in tables.table(PUBLISHED, "u", "iemocap").rows}
+    for name, expected in {"u": (0.1, 3, 1.0), "c-lstm-u": (0.0, 0, 0.0), "tl-erc-u": (0.0, 10, 1.0)}.items():
+        found = grid.changed(config, rows[name].variant.changes)
+        assert (found.train.label_smoothing, found.train.patience, found.optimizer.gradient_clip) == expected
+
+
 def test_vectors_of_a_corpus_are_trained_on_as_was_published_for_it():
     config = Config()
     config.data.name, config.data.corpus, config.model.modalities = "table", "meld", "ua"

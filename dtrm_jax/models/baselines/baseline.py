@@ -12,6 +12,14 @@ from dtrm_jax.models.baselines.inputs import Vectors, by_modality
 from dtrm_jax.models.encoders.family import Encoder
 from dtrm_jax.models.interface import NOT_CAUSAL, Model
 
+# What the models' authors do not do where ``published`` does not say so, whatever a config has for DialogueTRM.
+_NOT_SAID = {
+    "optimizer.gradient_clip": 0.0,
+    "train.class_balance": 0.0,
+    "train.label_smoothing": 0.0,
+    "train.patience": 0,
+}
+
 
 class Baseline(Model):
     """A model that DialogueTRM is compared with. Above the encoder it computes in float32.
@@ -43,8 +51,8 @@ class Baseline(Model):
 
     @classmethod
     def published_for(cls, corpus: str) -> dict[str, Any]:
-        """Returns ``published`` for a corpus: what holds for every corpus, and what is its own."""
-        return {**cls.published[""], **cls.published.get(corpus, {})}
+        """Returns ``published`` for a corpus: what holds for every corpus, what is its own, and what was not done."""
+        return {**_NOT_SAID, **cls.published[""], **cls.published.get(corpus, {})}
 
     @classmethod
     def looks_ahead(cls, config: ModelConfig) -> bool:

@@ -14,7 +14,9 @@ several.
 
 What is different: the authors train the hierarchy level by level, here it is trained as one; LSTMs of separate
 modalities and the LSTM above have the same width. Their later code (conv-emotion), whose sizes are the defaults, joins
-the modalities' vectors. In it, dropout also falls between the layers of the LSTM; so it does here.
+the modalities' vectors. In it, dropout also falls between the layers of the LSTM; so it does here. On MELD, its LSTM is
+100 wide; the 300 that are the default there are those of the baseline that MELD's authors published, whose training is
+another.
 """
 
 from collections.abc import Mapping

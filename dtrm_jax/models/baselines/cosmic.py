@@ -22,8 +22,9 @@ reaction, the effect on the others and their reaction::
 With two directions, all states are computed from the end as well, and ``e_t`` are both emotion states side by side. All
 states begin as zeros, ``c_1`` is zero, and dropout acts on every new state.
 
-What the authors' code does otherwise: a state that a GRU of the same turn reads has no dropout yet. EmoryNLP's loader
-takes all speakers for one. It also trains a GRU on the effects, whose output nothing reads.
+What the authors' code does otherwise: a state that a GRU of the same turn reads has no dropout yet. On MELD it has no
+attention over the emotion states (``model.cosmic.attention=none``). EmoryNLP's loader takes all speakers for one. It
+also trains a GRU on the effects, whose output nothing reads.
 
 What is different here: the five vectors are the turn's ``commonsense`` features, end to end in the order in which they
 are named above, all of the same width. Whoever uses the model brings them. Without them
@@ -82,7 +83,7 @@ class COSMIC(Baseline):
             "model.cosmic.dropout": 0.5,
             "model.cosmic.recurrent_dropout": 0.3,
             "optimizer.weight_decay": 3e-5,
-            "packing.utterances": 160,
+            "packing.utterances": 80,  # 8 conversations
         },
     }
 

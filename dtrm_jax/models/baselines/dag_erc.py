@@ -67,6 +67,19 @@ class DAGERC(Baseline):
             "train.epochs": 70,
             "packing.utterances": 640,
         },
+        "emorynlp": {
+            "model.dag_erc.dropout": 0.3,
+            "optimizer.learning_rate": 5e-5,
+            "train.epochs": 100,
+            "packing.utterances": 340,  # 32 conversations
+        },
+        "dailydialog": {
+            "model.dag_erc.layers": 3,
+            "model.dag_erc.dropout": 0.3,
+            "optimizer.learning_rate": 2e-5,
+            "train.epochs": 50,
+            "packing.utterances": 500,  # 64 conversations
+        },
     }
 
     @nn.compact

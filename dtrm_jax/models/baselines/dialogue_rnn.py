@@ -17,8 +17,8 @@ With two directions, all states are computed from the end as well, and ``e_t`` a
 states begin as zeros, ``c_1`` is zero, and dropout acts on every new state.
 
 Where the authors' code is not their paper: listeners read the speaker's state and the utterance, where the paper has
-c_t and the listener's face; it computes the attention above with a bias; and in its second direction, the turns are
-reversed and their speakers are not. Here it is as in the code, but that speakers are reversed with their turns.
+c_t and the listener's face; and it computes the attention above with a bias. Here it is as in the code. In the code's
+first version, the second direction reversed the turns and not their speakers; later ones reverse both, as is done here.
 
 What is different: attention to earlier global states reaches back ``window`` turns. There are ``parties`` party states;
 if a conversation has more speakers, those who come last share one. Speakers are numbered as they first speak, so that
@@ -63,6 +63,7 @@ class DialogueRNN(Baseline):
             "packing.utterances": 1400,  # their batch is 30 conversations, of IEMOCAP
         },
         "iemocap": {
+            "train.class_balance": 1.0,
             "model.dialogue_rnn.parties": 2,
             "model.dialogue_rnn.window": 110,  # its longest conversation has as many turns
             "model.dialogue_rnn.attention_window": 110,

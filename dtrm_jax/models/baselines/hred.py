@@ -138,7 +138,10 @@ class HRED(Model):
 
     @classmethod
     def check(cls, config: Config) -> None:
-        """Raises InputError for data with labels, for choosing a checkpoint, and for models that read no text."""
+        """Raises InputError for data with labels, for choosing a checkpoint, and for models that read no text.
+
+        Nor may the encoder read a later turn.
+        """
         if config.data.labels != NO_LABELS:
             raise InputError(
                 f"config.data.labels: expected {NO_LABELS}, as hred learns from what is said alone, found "
@@ -152,6 +155,11 @@ class HRED(Model):
             raise InputError(
                 "config.model: expected modalities=u and utterance=encoder, as hred generates text, found "
                 f"modalities={config.model.modalities} and utterance={config.model.utterance}"
+            )
+        if config.tokens.indi_context and config.tokens.future:
+            raise InputError(
+                "config.tokens.future: expected 0, as hred would read the utterance that it must generate, found "
+                f"{config.tokens.future}"
             )
 
     @classmethod

@@ -15,7 +15,8 @@ Every turn i is one node per modality m, with the speaker's vector ``s_i``::
 
 What the authors' code does otherwise: the speaker's vector is added to the utterance's node alone; gamma is 1; A_ii is
 0.9986 in place of I; each ``W_l`` maps P H and H_0 apart (the variant GCNII*); utterance vectors first go through an
-affine map to 200. It selects the epoch by the test split.
+affine map to 200. It builds 64 layers of the graph, whatever its command line says (4, the default here), and on MELD
+its loss is the focal one. It selects the epoch by the test split.
 
 What is different here: alpha, eta and gamma are by default those of the code. A cosine is multiplied by 0.99999, as
 there, since the slope of arccos has no bound at 1. A node whose turn lacks the modality has no edges, and its part of

@@ -37,6 +37,7 @@ PROPER = {"data__labels": "none", "train__select_last": True, "model__architectu
         ({"train__select_last": False}, r"config.train.select_last: expected True, .* found False$"),
         ({"model__modalities": "ua"}, r"config.model: expected modalities=u .*modalities=ua"),
         ({"model__utterance": "features"}, r"config.model: expected .*utterance=features$"),
+        ({"tokens__future": 2}, r"config.tokens.future: expected 0, .* found 2$"),
     ],
 )
 def test_what_it_cannot_learn_from_is_refused(changed, message):
