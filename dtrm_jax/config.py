@@ -105,6 +105,11 @@ class TokensConfig:
     segments: bool = True  # if False, one segment embedding for all (Table 3, "remove segment embedding")
     separator: bool = True  # if False, no [SEP] between utterance and context (Table 3, "remove [SEP] tokens")
 
+    @property
+    def reads_later(self) -> bool:
+        """Whether the encoder reads later turns with an utterance, so that its vector is not causal."""
+        return self.indi_context and self.future > 0
+
 
 @dataclasses.dataclass(kw_only=True)
 class PackingConfig:

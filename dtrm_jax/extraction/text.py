@@ -58,8 +58,10 @@ def extract_of_table(trained: Trained, source: pathlib.Path, folder: pathlib.Pat
         columns: The setting ``data.columns``.
 
     Raises:
-        InputError: The model reads no text, a table is malformed, or the folder holds something else.
+        InputError: The model reads no text, or later turns with an utterance; a table is malformed; or the folder holds
+            something else.
     """
+    _check(trained)
     tables = tables_lib.read(source, columns, MODALITY, text_needed=True)
     output = Folder(folder, _settings(trained) | {"columns": columns, "files": tables_lib.digests(source)})
     if (record := output.complete()) is not None:
@@ -89,8 +91,10 @@ def extract_of_corpus(trained: Trained, folder: pathlib.Path, *, source: str | N
         source: Folder of the raw files, if it is not the one that the model was trained with.
 
     Raises:
-        InputError: The model reads no text, the corpus cannot be read, or the folder holds something else.
+        InputError: The model reads no text, or later turns with an utterance; the corpus cannot be read; or the folder
+            holds something else.
     """
+    _check(trained)
     config = trained.config
     if source is not None:
         config = dataclasses.replace(config, data=dataclasses.replace(config.data, source=source))
@@ -131,10 +135,23 @@ def _of_texts(conversation: Conversation, vectors_LxD: np.ndarray) -> np.ndarray
     return np.where(empty[:, None], np.float32(np.nan), vectors_LxD)
 
 
-def _settings(trained: Trained) -> dict[str, Any]:
-    """Returns what the vectors depend on besides the texts."""
+def _check(trained: Trained) -> None:
+    """Refuses a model without an encoder, and one whose vectors would make whatever is trained on them not causal.
+
+    A model takes vectors as what is known of a turn when it is said, and would be called causal all the same.
+    """
     if not trained.config.model.reads_text:
         raise InputError(f"{trained.name}: expected a model that reads text, found one that takes features alone")
+    if trained.config.tokens.reads_later:
+        raise InputError(
+            f"{trained.name}: config.tokens.future: expected 0, as vectors must not hold what is said later, found "
+            f"{trained.config.tokens.future}; train the encoder with --config.tokens.future=0, or alone with "
+            "--config.tokens.indi_context=false"
+        )
+
+
+def _settings(trained: Trained) -> dict[str, Any]:
+    """Returns what the vectors depend on besides the texts."""
     digest = hashlib.sha256()
     for path, array in sorted(flax.traverse_util.flatten_dict(trained.params["encoder"], sep=".").items()):
         digest.update(path.encode() + np.asarray(array).tobytes())

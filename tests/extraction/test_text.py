@@ -146,3 +146,18 @@ def test_a_model_that_reads_no_text_is_refused(tmp_path):
     with pytest.raises(InputError, match="expected a model that reads text, found one that takes features alone"):
         extract_of_table(trained, source, tmp_path / "out", columns="")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_encoder_that_reads_later_turns_is_refused(tmp_path):
+    """What is trained on its vectors would be called causal."""
+    source = _table(tmp_path / "in", {"conversation": 1, "speaker": "A", "text": "w7", "label": "a"})
+    trained = random_trained(multimodal("u", tokens__future=2))
+    for extract in (
+        lambda: extract_of_table(trained, source, tmp_path / "out", columns=""),
+        lambda: extract_of_corpus(trained, tmp_path / "out", source=None),
+    ):
+        with pytest.raises(InputError, match=r"config\.tokens\.future: expected 0, .*found 2; train the encoder with"):
+            extract()
+    assert not (tmp_path / "out").exists()
+    alone = random_trained(multimodal("u", tokens__future=2, tokens__indi_context=False))
+    assert extract_of_table(alone, source, tmp_path / "out", columns="").present == 1

@@ -62,8 +62,7 @@ class Baseline(Model):
     @classmethod
     def is_causal(cls, config: Config) -> bool:
         """See ``Model.is_causal``; ``tokens.future`` matters only where a turn's text is read with that of others."""
-        reads_later = config.model.reads_text and config.tokens.indi_context and config.tokens.future > 0
-        return not cls.looks_ahead(config.model) and not reads_later
+        return not cls.looks_ahead(config.model) and not (config.model.reads_text and config.tokens.reads_later)
 
     @classmethod
     def build(cls, config: Config, *, encoder: Encoder | None, outputs: int, shape: PackShape) -> "Baseline":
