@@ -113,7 +113,8 @@ class Worker:
             turns, wholes = self._take()
             for job in turns:
                 self._attempt([job], lambda job=job: job.done(job.work()))
-            self._attempt(wholes, lambda wholes=wholes: self._prepare(wholes))
+            for job in wholes:  # each by itself, as one that the model refuses is not to answer for the others
+                self._attempt([job], lambda job=job: self._prepare(job))
             self._predict_next()
 
     def _take(self) -> tuple[list[_Job], list[_Job]]:
@@ -136,10 +137,9 @@ class Worker:
                 job.done(None, error)
             self._parts = [part for part in self._parts if part.job not in jobs]
 
-    def _prepare(self, jobs: list[_Job]) -> None:
-        """Puts the conversations of jobs among those that wait for a pack."""
-        prepared = iter(self._predictor.prepare([one for job in jobs for one in job.work]))
-        parts = [_Part(job, number, next(prepared)) for job in jobs for number in range(len(job.work))]
+    def _prepare(self, job: _Job) -> None:
+        """Puts the conversations of a job among those that wait for a pack."""
+        parts = [_Part(job, number, prepared) for number, prepared in enumerate(self._predictor.prepare(job.work))]
         self._parts = [*self._parts, *parts]
 
     def _predict_next(self) -> None:

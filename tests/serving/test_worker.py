@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from dtrm_jax.errors import InputError
 from dtrm_jax.inference.next_pack import NextPack
 from dtrm_jax.serving.limits import Refused
 from dtrm_jax.serving.worker import Worker
@@ -19,6 +20,8 @@ class Recording:
         self.asked, self.go, self._room = [], threading.Event(), room
 
     def prepare(self, conversations):
+        if "refused" in conversations:
+            raise InputError("too many speakers")
         return list(conversations)
 
     def next_pack(self, waiting):
@@ -126,6 +129,19 @@ def test_a_defect_is_that_of_those_who_asked_and_the_thread_goes_on():
         assert await worker.whole(["good"]) == ["of good"]
 
     assert run(scenario) == [["first"], ["bad"], ["good"]]
+
+
+def test_a_request_that_the_model_refuses_fails_no_other_that_came_with_it():
+    async def scenario(worker, predictor):
+        given = (["a"], ["refused"], ["b"])
+        wholes = [asyncio.create_task(worker.whole(one)) for one in given]
+        await asyncio.sleep(0)
+        predictor.go.set()
+        first, refused, last = await asyncio.gather(*wholes, return_exceptions=True)
+        assert (first, last) == (["of a"], ["of b"])
+        assert isinstance(refused, InputError) and str(refused) == "too many speakers"
+
+    assert run(scenario) == [["first"], ["a", "b"]]
 
 
 def test_what_nobody_waits_for_is_not_computed():
