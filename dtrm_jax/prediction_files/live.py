@@ -3,22 +3,42 @@
 import csv
 import itertools
 import pathlib
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from dtrm_jax.conversation import FEATURES
 from dtrm_jax.data.readers import columns as columns_lib
-from dtrm_jax.data.readers import csv_file, table_files
+from dtrm_jax.data.readers import csv_file, table_files, table_rows
 from dtrm_jax.errors import InputError
 from dtrm_jax.inference.prediction import outputs_of
 from dtrm_jax.inference.predictor import Predictor
+from dtrm_jax.prediction_files.reading import check_characters
 from dtrm_jax.prediction_files.sources import KINDS, told
-from dtrm_jax.prediction_files.writing import FORMATS_OF_LINES, Answer
+from dtrm_jax.prediction_files.writing import FORMATS_OF_LINES, Answer, require_free
 
 Lines = Iterator[tuple[int, str]]  # a line's number and its text
 Rows = Iterator[tuple[int, dict[str, Any]]]  # a line's number and its columns
+
+_NAMING = ("conversation", "turn")  # columns that all lines have, or none
+_TABLES = (KINDS["csv"], KINDS["tsv"])
+
+
+class _LiveTurn(NamedTuple):
+    """A line, checked as the row of a file is.
+
+    Attributes:
+        number: Of the line.
+        conversation: Its name; empty if lines name none.
+        own: Its columns as they are called in the file.
+        values: Those that are read, by the project's names.
+    """
+
+    number: int
+    conversation: str
+    own: dict[str, Any]
+    values: dict[str, Any]
 
 
 def answers(predictor: Predictor, path: pathlib.Path, file: BinaryIO, kind: str, columns: str) -> Iterator[Answer]:
@@ -37,22 +57,22 @@ def answers(predictor: Predictor, path: pathlib.Path, file: BinaryIO, kind: str,
         InputError: A line is malformed; names it. The lines before it have been answered.
     """
     task, streams = predictor.trained.task, {}
-    for number, values, names in _turns(path, file, kind, columns):
-        turn = {ours: values[theirs] for theirs, ours in names.items()}
-        name = "" if turn.get("conversation") is None else str(turn["conversation"])
+    columns_of_predictions = task.predicted(np.zeros(len(predictor.labels), np.float32)).keys()
+    for number, name, own, turn in _turns(path, file, kind, columns):
+        require_free(path, own, columns_of_predictions)
         if name not in streams:
             streams[name] = predictor.stream(name or path.stem)
-        speaker, text = turn.get("speaker"), turn.get("text") or ""
+        text = "" if turn.get("text") is None else turn["text"]
         features = {modality: turn[modality] for modality in FEATURES if modality in turn}
         try:
-            prediction = streams[name].add(speaker, text, features or None)
+            prediction = streams[name].add(turn["speaker"], text, features or None)
         except InputError as error:
             raise InputError(f"{path}, line {number}: {error}") from None
         yield Answer(
             conversation=name,
-            speaker=speaker,
+            speaker=turn["speaker"],
             text=text,
-            own=values,
+            own=own,
             predicted=task.predicted(np.asarray(outputs_of(prediction), np.float32)),
         )
 
@@ -79,10 +99,8 @@ def write(answers: Iterator[Answer], format: str, file: BinaryIO) -> None:
         file.flush()
 
 
-def _turns(
-    path: pathlib.Path, file: BinaryIO, kind: str, columns: str
-) -> Iterator[tuple[int, dict[str, Any], dict[str, str]]]:
-    """Yields the number, the columns and the project's names of the columns of each line that is not empty."""
+def _turns(path: pathlib.Path, file: BinaryIO, kind: str, columns: str) -> Iterator[_LiveTurn]:
+    """Yields the lines that are not empty, each as soon as it is there."""
     lines = _lines(path, file)
     first = next(lines, None)
     if first is None:
@@ -91,10 +109,46 @@ def _turns(
     if kind not in LIVE:
         known = ", ".join(ending.removeprefix(".") for ending in LIVE)
         raise InputError(f"{path}: expected a kind of which each line is a turn, {known}, found {kind[1:]}")
-    named = columns_lib.parse(columns, "columns")
-    for number, values in LIVE[kind](path, itertools.chain([first], lines)):
-        names, _ = columns_lib.resolve(path, list(values), named, "columns")
-        yield number, values, names
+    named, naming = columns_lib.parse(columns, "columns"), None
+    for number, own in LIVE[kind](path, itertools.chain([first], lines)):
+        names, _ = columns_lib.resolve(path, list(own), named, "columns")
+        if kind in _TABLES and (vectors := [name for name in FEATURES if name in names.values()]):
+            raise InputError(f"{path}: column {vectors[0]}: a csv file cannot hold features; lines of jsonl can")
+        there = [name for name in _NAMING if name in names.values()]
+        naming = there if naming is None else naming
+        if new := [name for name in there if name not in naming]:
+            raise InputError(f"{path}, line {number}: expected no {new[0]}, as the lines before have none, found one")
+        values = _checked(path, number, own, names, naming)
+        conversation = values["conversation"] if "conversation" in naming else ""
+        shown = {theirs: values[names[theirs]] if theirs in names else value for theirs, value in own.items()}
+        yield _LiveTurn(number, conversation, shown, values)
+
+
+def _checked(
+    path: pathlib.Path,
+    number: int,
+    own: Mapping[str, Any],
+    names: Mapping[str, str],
+    naming: Collection[str],
+) -> dict[str, Any]:
+    """Returns the columns of a line that are read, by the project's names; what no line names is named here.
+
+    Args:
+        path: The file, for errors.
+        number: Of the line.
+        own: Its columns.
+        names: The file's name -> the project's.
+        naming: Those of ``_NAMING`` that lines have.
+
+    Raises:
+        InputError: A name is missing, or something is no text.
+    """
+    unnamed = {"conversation": path.stem, "turn": number}
+    row = {name: None if name in naming else given for name, given in unnamed.items()}
+    row |= {ours: own[theirs] for theirs, ours in names.items()}
+    values = table_rows.checked_row(path, number, row)
+    check_characters(f"{path}, line {number}", values)
+    return values
 
 
 def _lines(path: pathlib.Path, file: BinaryIO) -> Lines:
@@ -132,7 +186,7 @@ def _of_fields(path: pathlib.Path, lines: Lines) -> Rows:
             raise InputError(f"{path}, line {number}: not a CSV row: {error}") from None
         if len(cells) != len(header):
             raise InputError(f"{path}, line {number}: expected {len(header)} fields, found {len(cells)}")
-        yield number, {name: cell or None for name, cell in zip(header, cells, strict=True)}
+        yield number, table_files.csv_row(header, cells)
 
 
 # The kinds of which each line is a turn, and how its columns are read.

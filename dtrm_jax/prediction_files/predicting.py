@@ -15,7 +15,7 @@ from dtrm_jax.inference.prediction import outputs_of
 from dtrm_jax.inference.predictor import Predictor, in_blocks
 from dtrm_jax.prediction_files.reading import Reader, Talks
 from dtrm_jax.prediction_files.sources import Source
-from dtrm_jax.prediction_files.writing import Answer, Writer
+from dtrm_jax.prediction_files.writing import Answer, Writer, require_free
 from dtrm_jax.tasks import Task
 
 # Takes a conversation and its outputs ``[L, C]``.
@@ -62,10 +62,7 @@ class Predicting:
                 far = predictor.trained.normalization.describe_far({source.path.name: talks.conversations})
                 notes |= dict.fromkeys(far)
             self._count += len(talks.conversations)
-            if taken := [name for name in talks.table.keys if name in self.predicted]:
-                raise InputError(
-                    f"{source.path}: has a column {taken[0]}, which the predictions are to be written to; rename it"
-                )
+            require_free(source.path, talks.table.keys, self.predicted)
         self.columns = list(found) if self._alone or _FILE in found else [_FILE, *found]
         self.notes = tuple(notes)
 

@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from dtrm_jax.conversation import Conversation
 from dtrm_jax.data.features import present_rows
 from dtrm_jax.data.readers import table, table_rows, table_turns
-from dtrm_jax.data.readers.table_rows import Row, Table
+from dtrm_jax.data.readers.table_rows import Table
 from dtrm_jax.errors import InputError
 from dtrm_jax.inference.trained import Trained
 from dtrm_jax.prediction_files.sources import Source
@@ -63,7 +64,7 @@ class Reader:
             labels_needed=False,
         )
         for row in rows.rows:
-            _check_characters(rows, row)
+            check_characters(rows.at(row), row.values)
         features = _features(rows, sizes, beside)
         if not reads_text and not features:
             raise InputError(f"{source.path}: expected {_described(sizes)}, as this model reads no text, found none")
@@ -77,6 +78,22 @@ class Reader:
             conversations=table_turns.conversations(rows, None, features),
             places=tuple(map(tuple, places.values())),
         )
+
+
+def check_characters(where: str, values: Mapping[str, Any]) -> None:
+    """Refuses what no text of people holds, such as the zeros of a binary file.
+
+    Args:
+        where: Names the turn in the message.
+        values: Of the turn, by the project's names.
+
+    Raises:
+        InputError: There is such a character.
+    """
+    for name in _READ:
+        value = values.get(name)
+        if isinstance(value, str) and "\0" in value:
+            raise InputError(f"{where}: expected text as {name}, found a NUL byte")
 
 
 def _features(rows: Table, sizes: Mapping[str, int], beside: bool) -> dict[str, np.ndarray]:
@@ -94,14 +111,6 @@ def _features(rows: Table, sizes: Mapping[str, int], beside: bool) -> dict[str, 
 
 def _described(sizes: Mapping[str, int]) -> str:
     return " and ".join(f"{size} {name} features" for name, size in sizes.items())
-
-
-def _check_characters(rows: Table, row: Row) -> None:
-    """Refuses what no text of people holds, such as the zeros of a binary file."""
-    for name in _READ:
-        value = row.values.get(name)
-        if isinstance(value, str) and "\0" in value:
-            raise InputError(f"{rows.at(row)}: expected text as {name}, found a NUL byte")
 
 
 def _check_texts(rows: Table, features: Mapping[str, np.ndarray]) -> None:

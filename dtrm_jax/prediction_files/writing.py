@@ -8,7 +8,8 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Mapping, Sequence
+import pathlib
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -175,6 +176,21 @@ class Lines(Writer):
 FORMATS: dict[str, type[Writer]] = {"table": Table, "csv": Csv, "jsonl": JsonLines, "parquet": Parquet}
 # Those of which each line is complete.
 FORMATS_OF_LINES: dict[str, type[Writer]] = {"table": Lines, "csv": Csv, "jsonl": JsonLines}
+
+
+def require_free(path: pathlib.Path, columns: Collection[str], predicted: Collection[str]) -> None:
+    """Refuses a source with a column that predictions are written to, as what it holds would be lost.
+
+    Args:
+        path: The source, for the error.
+        columns: Its columns.
+        predicted: Columns of the predictions.
+
+    Raises:
+        InputError: There is such a column; names it.
+    """
+    if taken := [name for name in columns if name in predicted]:
+        raise InputError(f"{path}: has a column {taken[0]}, which the predictions are to be written to; rename it")
 
 
 def summary(predicted: Mapping[str, Any]) -> dict[str, str]:

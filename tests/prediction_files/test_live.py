@@ -12,9 +12,9 @@ import pytest
 
 from dtrm_jax.errors import InputError
 from dtrm_jax.inference.predictor import Predictor
-from dtrm_jax.prediction_files.run import Streams, stream
+from dtrm_jax.prediction_files.run import Streams, predict, stream
 from tests.factories import tiny_config
-from tests.prediction_files.forms import as_csv, as_jsonl
+from tests.prediction_files.forms import FORMS, as_csv, as_jsonl
 from tests.runs import ROOT, environment, tiny_run_config
 from tests.trained import SIZES, multimodal, random_run, random_trained
 
@@ -69,9 +69,35 @@ def test_conversations_go_on_side_by_side(predictor):
         {"mood": place, "conversation": name, "speaker": s, "text": t} for place, (name, (s, t)) in enumerate(mixed)
     ]
     found = [json.loads(line) for line in answered(predictor, as_jsonl(rows))]
-    assert [{name: row[name] for name in rows[0]} for row in found] == rows
-    for name in ("x", 7):
+    named = [row | {"conversation": str(row["conversation"])} for row in rows]  # as from a file
+    assert [{name: row[name] for name in rows[0]} for row in found] == named
+    for name in ("x", "7"):
         check([row for row in found if row["conversation"] == name], predictor.predict(TALK))
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl"])
+def test_lines_mean_what_the_rows_of_a_file_mean(predictor, tmp_path, form):
+    """Spaces around names tell nobody apart, and whole numbers are names."""
+    changes = [{"speaker": "Ann "}, {"conversation": " x"}, {"speaker": " Ann"}, {"speaker": 3}, {"turn": 5.0}]
+    rows = [
+        {"conversation": "x", "turn": place, "speaker": speaker, "text": text, "note": " "}
+        for place, (speaker, text) in enumerate(TALK)
+    ]
+    rows = [row | change for row, change in zip(rows, changes, strict=True)]
+    rows = rows if form == "jsonl" else [row | {"turn": place} for place, row in enumerate(rows)]
+    content = FORMS[form](rows)
+    (tmp_path / f"talk.{form}").write_bytes(content)
+    streams = Streams(input=io.BytesIO(), output=io.BytesIO(), terminal=False)
+    options = {"kind": "", "columns": "", "format": "jsonl"}
+    stream(lambda: predictor, [str(tmp_path / f"talk.{form}")], streams, **options)
+    lines = [json.loads(line) for line in streams.output.getvalue().splitlines()]
+    streams = Streams(input=io.BytesIO(), output=io.BytesIO(), terminal=False)
+    predict(lambda: predictor, [str(tmp_path / f"talk.{form}")], streams, output=None, say=lambda _: None, **options)
+    of_file = [json.loads(line) for line in streams.output.getvalue().splitlines()]
+    for found, expected in zip(lines, of_file, strict=True):
+        for name, value in expected.items():
+            assert found[name] == (pytest.approx(value, abs=1e-5) if name.startswith("p_") else value), name
+    assert [row["speaker"] for row in lines] == ["Ann", "Bob", "Ann", "3", "Bob"]
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])
@@ -121,6 +147,38 @@ WRONG = {
     "no object": (b'{"speaker": "Ann", "text": "w1"}\n7\n', "stdin, line 2: expected a JSON object, found int"),
     "no column": (b'{"speaker": "Ann", "text": "w1"}\n{"text": "w1"}\n', "stdin, line 2: "),
     "a number as text": (b'{"speaker": "Ann", "text": "w1"}\n{"speaker": "B", "text": 5}\n', "stdin, line 2: "),
+    "a blank speaker": (
+        b"speaker,text\nAnn,w1\n ,w2\n",
+        "stdin, line 3: expected a name or a whole number as speaker, found nothing",
+    ),
+    "an empty conversation": (
+        b"conversation,speaker,text\nx,Ann,w1\n,Bob,w2\n",
+        "stdin, line 3: expected a name or a whole number as conversation, found nothing",
+    ),
+    "no conversation": (
+        b'{"conversation": 1, "speaker": "Ann", "text": "w1"}\n{"speaker": "Bob", "text": "w2"}\n',
+        "stdin, line 2: expected a name or a whole number as conversation, found nothing",
+    ),
+    "a conversation after lines without": (
+        b'{"speaker": "Ann", "text": "w1"}\n{"conversation": 1, "speaker": "Bob", "text": "w2"}\n',
+        "stdin, line 2: expected no conversation, as the lines before have none, found one",
+    ),
+    "an empty turn": (
+        b"turn,speaker,text\n1,Ann,w1\n,Bob,w2\n",
+        "stdin, line 3: expected a name or a whole number as turn, found nothing",
+    ),
+    "false as text": (
+        b'{"speaker": "Ann", "text": "w1"}\n{"speaker": "B", "text": false}\n',
+        "stdin, line 2: conversation stdin, turn 2: expected a text, found False",
+    ),
+    "an escaped zero byte": (
+        b'{"speaker": "Ann", "text": "w1"}\n{"speaker": "B", "text": "w\\u0000"}\n',
+        "stdin, line 2: expected text as text, found a NUL byte",
+    ),
+    "predictions": (
+        b'{"speaker": "Ann", "text": "w1"}\n{"speaker": "B", "text": "w2", "prediction": "joy"}\n',
+        "stdin: has a column prediction, which the predictions are to be written to; rename it",
+    ),
     "not UTF-8": (b"Ann: w1\nBob: \xe9\n", "stdin, line 2: expected UTF-8, found byte 0xe9"),
     "zero bytes": (b"Ann: w1\nBob: \0\n", "stdin, line 2: expected text, found a NUL byte"),
     "a short row": (b"speaker,text\nAnn,w1\nBob\n", "stdin, line 3: expected 2 fields, found 1"),
@@ -144,6 +202,18 @@ def test_a_malformed_line_is_named_and_what_came_before_is_answered(predictor, m
     [
         (["-"], b"", {}, "stdin: expected turns, found none"),
         (["-"], b"speaker,text,text\n", {}, "stdin: expected each column once, missing or repeated: text"),
+        (
+            ["-"],
+            b"speaker,text,prediction\nAnn,w1,joy\n",
+            {},
+            "stdin: has a column prediction, which the predictions are to be written to; rename it",
+        ),
+        (
+            ["-"],
+            b"speaker,text,acoustic\nAnn,w1,1\n",
+            {},
+            "stdin: column acoustic: a csv file cannot hold features; lines of jsonl can",
+        ),
         (["-"], b"[1]\n", {}, "stdin: expected a kind of which each line is a turn, txt, jsonl, csv, tsv, found json"),
         (["-"], b"Ann: w1\n", {"format": "parquet"}, "--stream: expected --format table, csv, jsonl, found parquet"),
         (["-", "-"], b"", {}, "--stream: expected one file, or - for standard input, found 2"),

@@ -6,7 +6,7 @@ Transcripts, lines of ``Speaker: text``, are read too where labels are not neede
 import dataclasses
 import io
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from dtrm_jax.data.readers import csv_file
@@ -62,13 +62,15 @@ def _csv(path: pathlib.Path, content: bytes, usual: str = ",") -> File:
     delimiter = csv_file.delimiter_of(text)
     header, records = csv_file.parse(path, text, delimiter)
     csv_file.require_once(path, header)
-    rows = [
-        (line, {name: cell if cell.strip() else None for name, cell in zip(header, cells, strict=True)})
-        for line, cells in records
-    ]
+    rows = [(line, csv_row(header, cells)) for line, cells in records]
     named = csv_file.DELIMITERS[delimiter]
     notes = (f"its fields are separated by {named}",) if delimiter != usual and len(header) > 1 else ()
     return File(path=path, columns=tuple(header), rows=rows, notes=notes, text_alone=True)
+
+
+def csv_row(header: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
+    """Returns the columns of a row of a csv file; None where a cell is empty or blank."""
+    return {name: cell if cell.strip() else None for name, cell in zip(header, cells, strict=True)}
 
 
 def _tsv(path: pathlib.Path, content: bytes) -> File:

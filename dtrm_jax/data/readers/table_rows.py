@@ -226,3 +226,18 @@ def _name(value: Any, label: bool) -> tuple[str | None, bool]:
 
 def _is_empty(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, str) and not value.strip())
+
+
+def checked_row(path: pathlib.Path, line: int, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns one turn that comes by itself, checked as ``load`` checks those of a file, with its names as text.
+
+    Args:
+        path: The file, for errors.
+        line: Its number.
+        row: By the project's names, the conversation and the turn among them; None where a cell is empty.
+
+    Raises:
+        InputError: A name is missing or is none; names the line.
+    """
+    (checked,), _ = _checked(path, "line", [(line, dict(row))])
+    return checked.values
