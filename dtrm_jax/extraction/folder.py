@@ -21,6 +21,7 @@ from dtrm_jax.json_file import read_json, write_json
 from dtrm_jax.replacing import put_folder
 
 RECORD = "extraction.json"
+_LOCK = "lock"
 _FOLDER = "a folder that dtrm-extract has written"
 
 
@@ -40,20 +41,20 @@ class Folder:
         """Returns what the folder's record says if it holds the features already, else None.
 
         Raises:
-            InputError: It holds something else: features of other settings, other files, or it is none.
+            InputError: It holds something else: features of other settings, other files, or it is none; or what is
+                unfinished is no folder of an extraction.
         """
-        if not self.path.exists():
-            return None
-        if not self.path.is_dir():
+        if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path}: expected a new folder to extract into, found a file")
-        if not any(self.path.iterdir()):
+        if not self.path.exists() or not any(self.path.iterdir()):
+            self._require_own()
             return None
         if not (self.path / RECORD).is_file():
             raise InputError(f"{self.path}: expected a new or an empty folder, found files, which are kept")
         record = self._checked(self.path)
         if (self.unfinished / RECORD).is_file():  # of a process that was killed in its last moment
             self._checked(self.unfinished)
-            shutil.rmtree(self.unfinished)
+            self._remove()
         return record
 
     @contextlib.contextmanager
@@ -63,11 +64,13 @@ class Folder:
         It is kept if there is an exception, so that the same command goes on there.
 
         Raises:
-            InputError: Another process extracts there, or an extraction of other settings was begun there.
+            InputError: Another process extracts there, an extraction of other settings was begun there, or it holds
+                other files.
         """
+        self._require_own()
         self.unfinished.mkdir(parents=True, exist_ok=True)
         try:
-            held = filelock.FileLock(self.unfinished / "lock").acquire(timeout=0)
+            held = filelock.FileLock(self.unfinished / _LOCK).acquire(timeout=0)
         except filelock.Timeout:
             raise InputError(f"{self.unfinished}: another process is extracting there") from None
         with held:
@@ -76,7 +79,7 @@ class Folder:
             else:
                 write_json(self.unfinished / RECORD, self._settings)
             yield self.unfinished
-        shutil.rmtree(self.unfinished)
+        self._remove()
 
     @contextlib.contextmanager
     def appearing(self, about: dict[str, Any]) -> Iterator[Path]:
@@ -91,6 +94,27 @@ class Folder:
         yield new
         write_json(new / RECORD, {**self._settings, **about})
         put_folder(new, self.path)
+
+    def _require_own(self) -> None:
+        """Raises InputError if what is unfinished holds files of people, as it is removed in the end."""
+        if not self.unfinished.is_dir() or (self.unfinished / RECORD).is_file():
+            return
+        for path in self.unfinished.iterdir():
+            # Of a process that was killed before there was a record.
+            if path.name != _LOCK and not path.match(f".{RECORD}.*.tmp"):
+                raise InputError(
+                    f"{self.unfinished}: expected a folder that dtrm-extract has begun, found {path.name}, which is "
+                    f"kept; choose another folder than {self.path.name}"
+                )
+
+    def _remove(self) -> None:
+        """Removes what is unfinished, the record last: until then it is known as the folder of an extraction."""
+        for path in self.unfinished.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != RECORD:
+                path.unlink()
+        shutil.rmtree(self.unfinished)
 
     def _checked(self, folder: Path) -> dict[str, Any]:
         """Returns the record in a folder; raises InputError if it is of other settings, and names the first."""

@@ -76,3 +76,39 @@ def test_what_a_process_left_that_was_killed_at_the_very_end_is_removed(tmp_path
     folder.unfinished.mkdir()
     (folder.unfinished / "extraction.json").write_text(json.dumps(SETTINGS))
     assert folder.complete() is not None and not folder.unfinished.exists()
+
+
+def test_a_folder_of_people_beside_it_is_kept(tmp_path):
+    folder = Folder(tmp_path / "out", SETTINGS)
+    folder.unfinished.mkdir()
+    (folder.unfinished / "thesis.txt").write_text("mine")
+    message = r"out\.unfinished: expected a folder that dtrm-extract has begun, found thesis\.txt, which is kept"
+    for extract in (folder.complete, lambda: made(folder)):
+        with pytest.raises(InputError, match=message):
+            extract()
+    assert [path.name for path in folder.unfinished.iterdir()] == ["thesis.txt"] and not folder.path.exists()
+
+
+def test_what_a_process_left_that_was_killed_before_its_first_record_goes_on(tmp_path):
+    folder = Folder(tmp_path / "out", SETTINGS)
+    folder.unfinished.mkdir()
+    for name in ("lock", ".extraction.json.0123.tmp"):
+        (folder.unfinished / name).touch()
+    assert folder.complete() is None
+    made(folder)
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
+
+
+def test_a_process_that_is_killed_while_it_tidies_up_leaves_the_record_to_the_last(tmp_path, monkeypatch):
+    folder = Folder(tmp_path / "out", SETTINGS)
+
+    def killed(path):
+        assert [one.name for one in path.iterdir()] == ["extraction.json"]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), folder.begun() as unfinished:
+        (unfinished / "clips.sqlite").touch()
+        monkeypatch.setattr("shutil.rmtree", killed)
+    monkeypatch.undo()
+    made(folder)
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
