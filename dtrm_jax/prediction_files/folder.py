@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 
 from dtrm_jax.conversation import Conversation
+from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.evaluation.files.stamp import stamp
 from dtrm_jax.models import architecture
@@ -16,6 +17,30 @@ from dtrm_jax.prediction_files.predicting import Predicting
 from dtrm_jax.prediction_files.writing import FORMATS
 from dtrm_jax.replacing import folder_beside, naming
 from dtrm_jax.report import PredictionFacts, write_prediction_report
+from dtrm_jax.report.facts import FILE as FACTS
+
+_PAGE = "report.html"
+
+
+def require_own(chosen: Destination) -> None:
+    """Refuses to replace what no earlier prediction has written, such as the predictions and page of an evaluation.
+
+    Args:
+        chosen: The folder, and the file in it.
+
+    Raises:
+        InputError: One of the files that would be written is there already, and not one of a prediction.
+    """
+    there = [name for name in (chosen.file.name, FACTS, _PAGE) if os.path.lexists(chosen.folder / name)]
+    if not there:
+        return
+    try:
+        PredictionFacts.read(chosen.folder)
+    except (InputError, OSError):
+        raise InputError(
+            f"{chosen.folder}: expected a new folder or one that dtrm-predict has written, found another {there[0]}, "
+            "which is kept"
+        ) from None
 
 
 def write_folder(predicting: Predicting, chosen: Destination) -> None:
@@ -41,7 +66,7 @@ def write_folder(predicting: Predicting, chosen: Destination) -> None:
             predicting.write(writer, lambda conversation, outputs_LxC: add(_blank(conversation, values), outputs_LxC))
         _facts(predicting).write(drawn)
         write_prediction_report(drawn)
-        for name in ("prediction.json", "report.html"):
+        for name in (FACTS, _PAGE):
             os.replace(drawn / name, staging / name)
 
 

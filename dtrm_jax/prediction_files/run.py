@@ -64,13 +64,15 @@ def predict(
     """
     sources = find(names, kind, columns, streams.input)
     chosen = destination(output, format, sources, terminal=streams.terminal)
+    if chosen.folder is not None:
+        from dtrm_jax.prediction_files import folder  # and with it all that draws a page
+
+        folder.require_own(chosen)
     predicting = Predicting(load(), sources, columns)
     for note in predicting.notes:
         say(note)
     if chosen.folder is not None:
-        from dtrm_jax.prediction_files.folder import write_folder  # and with it all that draws a page
-
-        write_folder(predicting, chosen)
+        folder.write_folder(predicting, chosen)
         return chosen
     with chosen.opened(streams.output) as file:
         predicting.write(FORMATS[chosen.format](file, predicting.columns, predicting.predicted))

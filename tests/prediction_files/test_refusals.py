@@ -203,6 +203,29 @@ def test_an_output_that_cannot_be_made_is_refused_before_anything_is_read(predic
     assert file.read_bytes() == as_csv(GOOD)
 
 
+@pytest.mark.parametrize("name", ["predictions.csv", "report.html", "prediction.json"])
+def test_files_of_something_else_are_not_replaced(predictors, tmp_path, name):
+    """Those of an evaluation have the same names; what an earlier prediction wrote is replaced."""
+    (tmp_path / "f.csv").write_bytes(as_csv(GOOD))
+    folder = tmp_path / "eval" / "test"
+    folder.mkdir(parents=True)
+    (folder / name).write_text("mine")
+
+    def predicted(load) -> None:
+        streams = Streams(input=io.BytesIO(), output=io.BytesIO(), terminal=False)
+        given = {"kind": "", "columns": "", "format": "", "output": str(folder)}
+        predict(load, [str(tmp_path / "f.csv")], streams, say=print, **given)
+
+    with pytest.raises(InputError) as caught:
+        predicted(lambda: pytest.fail("loaded"))
+    expected = "expected a new folder or one that dtrm-predict has written"
+    assert str(caught.value) == f"{folder}: {expected}, found another {name}, which is kept"
+    assert [path.name for path in folder.iterdir()] == [name] and (folder / name).read_text() == "mine"
+    (folder / name).unlink()
+    for _ in range(2):
+        predicted(lambda: predictors["text"])
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
