@@ -9,12 +9,12 @@ import numpy as np
 import tqdm
 
 from dtrm_jax.conversation import Conversation
-from dtrm_jax.data.readers import table_files, table_rows
+from dtrm_jax.data.readers import table_files
 from dtrm_jax.errors import InputError
 from dtrm_jax.inference.prediction import outputs_of
 from dtrm_jax.inference.predictor import Predictor, in_blocks
 from dtrm_jax.prediction_files.reading import Reader, Talks
-from dtrm_jax.prediction_files.sources import Source
+from dtrm_jax.prediction_files.sources import Source, titles
 from dtrm_jax.prediction_files.writing import Answer, Writer, require_free
 from dtrm_jax.tasks import Task
 
@@ -53,13 +53,14 @@ class Predicting:
         found: dict[str, None] = {}
         notes: dict[str, None] = {}
         self._count = 0
-        for source in sources:
+        self._titles = titles(sources)
+        for source, title in zip(sources, self._titles, strict=True):
             talks = self._only = self._reader.read(source)
             found |= dict.fromkeys([*self._added(talks), *talks.table.keys])
             if source.kind != table_files.TRANSCRIPT:  # whose form has no columns that could be missing
-                notes |= dict.fromkeys(table_rows.said([talks.table]))
+                notes |= dict.fromkeys(f"{title}: {note}" for note in talks.table.notes)
             if talks.conversations[0].features:
-                far = predictor.trained.normalization.describe_far({source.path.name: talks.conversations})
+                far = predictor.trained.normalization.describe_far({title: talks.conversations})
                 notes |= dict.fromkeys(far)
             self._count += len(talks.conversations)
             require_free(source.path, talks.table.keys, self.predicted)
@@ -86,18 +87,18 @@ class Predicting:
             InputError: A conversation lacks what the model takes.
         """
         with tqdm.tqdm(total=self._count, unit="conversation", disable=not sys.stderr.isatty()) as bar:
-            for source in self.sources:
+            for source, title in zip(self.sources, self._titles, strict=True):
                 talks = self._only if self._alone else self._reader.read(source)
                 try:
-                    outputs_NxC = self._outputs(source, talks, bar, record)
+                    outputs_NxC = self._outputs(title, talks, bar, record)
                 except InputError as error:
                     raise InputError(f"{source.path}: {error}") from error
-                answers = self._answers(source, talks, outputs_NxC)
+                answers = self._answers(source, title, talks, outputs_NxC)
                 while part := list(itertools.islice(answers, _TURNS)):
                     writer.write(part)
         writer.end()
 
-    def _outputs(self, source: Source, talks: Talks, bar: tqdm.tqdm, record: Record | None) -> np.ndarray:
+    def _outputs(self, title: str, talks: Talks, bar: tqdm.tqdm, record: Record | None) -> np.ndarray:
         """Returns the outputs of every row, float32 ``[N, C]``."""
         outputs_NxC = np.empty((len(talks.table.rows), len(self.predictor.labels)), np.float32)
         for numbers in _blocks(talks):
@@ -106,19 +107,19 @@ class Predicting:
                 places, conversation = list(talks.places[number]), talks.conversations[number]
                 outputs_NxC[places] = [outputs_of(turn) for turn in turns]
                 if record is not None:
-                    title = self._title(source, conversation.id)
-                    record(dataclasses.replace(conversation, id=title), outputs_NxC[places])
+                    named = dataclasses.replace(conversation, id=self._of_all(title, conversation.id))
+                    record(named, outputs_NxC[places])
             bar.update(len(numbers))
         return outputs_NxC
 
-    def _answers(self, source: Source, talks: Talks, outputs_NxC: np.ndarray) -> Iterator[Answer]:
+    def _answers(self, source: Source, title: str, talks: Talks, outputs_NxC: np.ndarray) -> Iterator[Answer]:
         """Yields the rows of a source, in its order."""
         added, keys = self._added(talks), talks.table.keys
         file = {_FILE: str(source.path)} if not self._alone and _FILE not in keys else {}
         for row, outputs_C in zip(talks.table.rows, outputs_NxC, strict=True):
             values = row.values
             yield Answer(
-                conversation=self._title(source, values["conversation"]),
+                conversation=self._of_all(title, values["conversation"]),
                 speaker=values["speaker"],
                 text=values.get("text") or "",
                 own={
@@ -129,9 +130,9 @@ class Predicting:
                 predicted=self.task.predicted(outputs_C),
             )
 
-    def _title(self, source: Source, conversation: str) -> str:
-        """Returns what tells a conversation from those of all sources."""
-        return conversation if self._alone else f"{source.path.name}: {conversation}"
+    def _of_all(self, title: str, conversation: str) -> str:
+        """Returns what tells a conversation from those of all sources, by the title of its own."""
+        return conversation if self._alone else f"{title}: {conversation}"
 
     def _added(self, talks: Talks) -> list[str]:
         """Returns the columns that a source lacks and that its rows get."""

@@ -3,6 +3,7 @@
 The ending of a file's name says its kind. What has no known ending, such as standard input, is told by its beginning.
 """
 
+import collections
 import contextlib
 import dataclasses
 import pathlib
@@ -54,6 +55,27 @@ def find(names: Sequence[str], kind: str, columns: str, standard_input: BinaryIO
     if names.count(STANDARD_INPUT) > 1:
         raise InputError("expected standard input (-) once, found it twice")
     return [_find(name, KINDS.get(kind, ""), columns, standard_input) for name in names]
+
+
+def titles(sources: Sequence[Source]) -> list[str]:
+    """Returns what people tell sources by: the name of the file, and so much of its path as tells it from the others.
+
+    A file that is there twice is numbered besides.
+    """
+    paths = [source.path for source in sources]
+    found = [path.name for path in paths]
+    for depth in range(2, 1 + max((len(path.parts) for path in paths), default=0)):
+        shared = {title for title, count in collections.Counter(found).items() if count > 1}
+        found = [
+            str(pathlib.Path(*path.parts[-depth:])) if title in shared else title
+            for path, title in zip(paths, found, strict=True)
+        ]
+    counts, seen = collections.Counter(found), collections.Counter[str]()
+    for place, title in enumerate(found):
+        seen[title] += 1
+        if counts[title] > 1:
+            found[place] = f"{title} ({seen[title]})"
+    return found
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from dtrm_jax.conversation import Conversation, LabelSpace, Turn, ValueSpace
 from dtrm_jax.inference.predictor import Predictor
 from dtrm_jax.prediction_files import predicting
 from dtrm_jax.prediction_files.run import Streams, predict
+from dtrm_jax.prediction_files.sources import Source, titles
 from dtrm_jax.report import PredictionFacts
 from tests.factories import tiny_config
 from tests.pages import parse
@@ -251,6 +252,35 @@ def test_a_folder_gets_the_table_and_a_page_without_scores(predictor, expected, 
         *("predictions.csv", "predictions.jsonl", "prediction.json", "report.html", "notes.md")
     }
     assert PredictionFacts.read(folder).inputs == (str(names[0]),)
+
+
+def test_files_of_one_name_are_told_apart(predictor, tmp_path):
+    names = []
+    for name, lines in (("a/talk.txt", "Ann: w7\nBob: w8\n"), ("b/talk.txt", "Cal: w9\n"), ("other.csv", "")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(lines or "speaker;text\nDee;w5\n")
+        names.append(tmp_path / name)
+    titles = ["a/talk.txt: talk", "b/talk.txt: talk", "other.csv: other"]
+    table, _ = run(predictor, names, terminal=True)
+    blocks = [block.splitlines() for block in table.decode().split("\n\n")]
+    assert [(block[0].split("  ")[0], len(block)) for block in blocks] == list(zip(titles, (3, 2, 2), strict=True))
+    run(predictor, names, output=tmp_path / "out")
+    page = parse((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    assert [one.find_all("b")[0].text for one in page.find_all("summary")] == titles
+    (tmp_path / "b" / "other.csv").write_bytes((tmp_path / "other.csv").read_bytes())
+    _, said = run(predictor, [names[2], tmp_path / "b" / "other.csv"])
+    told = [line.partition(": its fields are separated by semicolons")[0] for line in said if "semicolons" in line]
+    assert told == [f"{tmp_path.name}/other.csv", "b/other.csv"]
+
+
+def test_what_tells_files_apart():
+    def told_apart(*paths: str) -> list[str]:
+        return titles([Source(pathlib.Path(path), ".txt") for path in paths])
+
+    assert told_apart("a/x.txt", "y.txt") == ["x.txt", "y.txt"]
+    assert told_apart("x.txt", "a/x.txt", "b/a/x.txt") == ["x.txt", "a/x.txt", "b/a/x.txt"]
+    assert told_apart("/p/a/x.txt", "/p/b/x.txt", "/q/b/x.txt") == ["a/x.txt", "p/b/x.txt", "q/b/x.txt"]
+    assert told_apart("/x.txt", "/a/x.txt", "/x.txt", "y.txt") == ["/x.txt (1)", "a/x.txt", "/x.txt (2)", "y.txt"]
 
 
 def test_a_folder_that_is_there_may_be_a_disk_of_its_own(predictor, tmp_path, monkeypatch):
