@@ -166,7 +166,9 @@ def _lines(path: pathlib.Path, file: BinaryIO) -> Lines:
 
 
 def _of_text(path: pathlib.Path, lines: Lines) -> Rows:
-    return ((number, table_files.transcript_row(path, number, text)) for number, text in lines)
+    for number, text in lines:
+        for _, part in table_files.transcript_lines(text):  # which may end with a carriage return alone
+            yield number, table_files.transcript_row(path, number, part)
 
 
 def _of_objects(path: pathlib.Path, lines: Lines) -> Rows:

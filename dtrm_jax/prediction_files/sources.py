@@ -6,6 +6,7 @@ The ending of a file's name says its kind. What has no known ending, such as sta
 import collections
 import contextlib
 import dataclasses
+import io
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
@@ -132,7 +133,7 @@ def told(path: pathlib.Path, beginning: bytes, columns: str) -> str:
         return KINDS["json"]
     if text.startswith("{"):
         return KINDS["jsonl"]
-    first = text.splitlines()[0] if text else ""
+    first = next(io.StringIO(text, newline=None), "")
     header, _ = csv_file.parse(path, first, csv_file.delimiter_of(first))
     named = columns_lib.parse(columns, "columns")
     if len(header) > 1 and {"speaker", "text"} & set(columns_lib.resolve(path, header, named, "columns")[0].values()):

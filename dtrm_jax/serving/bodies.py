@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from dtrm_jax.conversation import FEATURES, Conversation
-from dtrm_jax.data.readers.table_files import transcript_row
+from dtrm_jax.data.readers.table_files import transcript_lines, transcript_row
 from dtrm_jax.errors import InputError, printable
 from dtrm_jax.inference.predictor import Predictor
 from dtrm_jax.serving.limits import Limits, Refused
@@ -82,8 +82,7 @@ def _conversation(key: str, given: Any, predictor: Predictor, limits: Limits, nu
     if key == "transcript":
         if not isinstance(given, str):
             raise InputError(f"transcript: expected a text, found {_kind(given)}")
-        lines = enumerate(given.splitlines(), start=1)
-        turns: Any = [transcript_row(_TRANSCRIPT, line, text) for line, text in lines if text.strip()]
+        turns: Any = [transcript_row(_TRANSCRIPT, line, text) for line, text in transcript_lines(given)]
         if not turns:
             raise InputError("transcript: expected lines of Speaker: text, found none")
     else:

@@ -15,7 +15,7 @@ import pytest
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn, ValueSpace
 from dtrm_jax.inference.predictor import Predictor
 from dtrm_jax.prediction_files import predicting
-from dtrm_jax.prediction_files.run import Streams, predict
+from dtrm_jax.prediction_files.run import Streams, predict, stream
 from dtrm_jax.prediction_files.sources import Source, titles
 from dtrm_jax.report import PredictionFacts
 from tests.factories import tiny_config
@@ -131,6 +131,20 @@ def test_a_transcript_is_one_conversation_without_columns(predictor, tmp_path):
         assert (first["speaker"], first["text"], first["turn"]) == ("Ann", "I passed!", "1")
         assert second["conversation"] == name
     assert rows_of(run(predictor, [tmp_path / "lunch.txt"])[0])[1]["text"] == "Note: this is fine."
+
+
+def test_lines_end_where_files_have_it_and_not_within_an_utterance(predictor):
+    """The kind is told by the first line; a transcript has the same turns if it is read as it comes."""
+    text = "so \x0b \x0c \x1c \x85 \u2028 w5: w7"
+    transcript = f"{text}\r\nBob: w7\rAnn: w9\n".replace("so", "Ann: so")
+    rows = rows_of(run(predictor, ["-"], stdin=transcript.encode())[0])
+    assert [(row["speaker"], row["text"]) for row in rows] == [("Ann", text), ("Bob", "w7"), ("Ann", "w9")]
+    streams = Streams(input=io.BytesIO(transcript.encode()), output=io.BytesIO(), terminal=False)
+    stream(lambda: predictor, ["-"], streams, kind="", columns="", format="csv")
+    live = rows_of(streams.output.getvalue())
+    assert [(row["speaker"], row["text"]) for row in live] == [("Ann", text), ("Bob", "w7"), ("Ann", "w9")]
+    header = "note\u2028,speaker,text"
+    assert rows_of(run(predictor, ["-"], stdin=f"{header}\n,Ann,w7\n".encode())[0])[0]["speaker"] == "Ann"
 
 
 def test_columns_may_have_other_names_and_stay_as_they_are_called(predictor, expected):

@@ -61,6 +61,15 @@ def test_whole_conversations_are_predicted(service):
     assert service.ask("POST", "/v1/predict", {"transcript": f"\n{transcript}\n\n"}).json == answer.json
 
 
+def test_lines_of_a_transcript_end_where_those_of_a_file_do(service):
+    """Not within an utterance, at what only some programs take for the end of a line."""
+    text = "w5 \x0b w9 \x0c w7 \x1c w8 \x85 w6 \u2028 w11 \u2029 w5"
+    transcript = f"Ann: {text}\r\nBob: w7\rAnn: w9\n"
+    found = service.ask("POST", "/v1/predict", {"transcript": transcript})
+    turns = [(turn["speaker"], turn["text"]) for turn in found.json["turns"]]
+    assert turns == [("Ann", text), ("Bob", "w7"), ("Ann", "w9")]
+
+
 def test_ids_of_turns_come_back_and_name_what_is_attended_to(service):
     (turns,) = talks(5)
     named = [turn | {"id": f"u{place}"} for place, turn in enumerate(turns)]

@@ -130,9 +130,17 @@ def _columns(rows: Iterable[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def _transcript(path: pathlib.Path, content: bytes) -> File:
-    lines = enumerate(io.StringIO(csv_file.decoded(path, content), newline=None), start=1)
-    rows = [(line, transcript_row(path, line, text)) for line, text in lines if text.strip()]
+    lines = transcript_lines(csv_file.decoded(path, content))
+    rows = [(line, transcript_row(path, line, text)) for line, text in lines]
     return File(path=path, columns=("speaker", "text"), rows=rows)
+
+
+def transcript_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yields the number and the text of the lines of a transcript that are not blank.
+
+    Lines end as files have it everywhere: utterances may hold what ``str.splitlines`` splits at besides.
+    """
+    return ((number, line) for number, line in enumerate(io.StringIO(text, newline=None), start=1) if line.strip())
 
 
 def transcript_row(path: pathlib.Path, line: int, text: str) -> dict[str, Any]:
