@@ -228,9 +228,11 @@ def shown_id(id: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Returns what was found, for a message: a short scalar, or a type."""
-    if value is None or value == "":
+    """Returns what was found, for a message: a short scalar, or a type, with the shape of an array."""
+    if value is None or (isinstance(value, str) and not value):
         return "nothing"
+    if isinstance(value, np.ndarray):  # of which each comparison is an array, too
+        return f"an array of {value.dtype.name} of shape {value.shape}"
     if isinstance(value, str | int | float):
         return repr(value)[:60]
     return type(value).__name__

@@ -302,6 +302,23 @@ VISUAL = [0.0, 1.0, 2.0]
         ([{"speaker": "A", "text": "w8", "visual": VISUAL[:2]}], "turn 1: expected 3 visual features, found 2"),
         ([{"speaker": "A", "text": "w8", "visual": [VISUAL]}], "turn 1: expected 3 visual features, found list"),
         ([{"speaker": "A", "text": "w8", "visual": "abc"}], "turn 1: expected 3 visual features, found 'abc'"),
+        (
+            [{"speaker": "A", "text": "w8", "visual": np.ones((2, 3))}],
+            r"turn 1: expected 3 visual features, found an array of float64 of shape \(2, 3\)",
+        ),
+        (
+            [{"speaker": "A", "text": "w8", "visual": np.array(["a", "b", "c"])}],
+            r"turn 1: expected 3 visual features, found an array of str32 of shape \(3,\)",
+        ),
+        (
+            [{"speaker": np.array(["A", "B"]), "text": "w8"}],
+            r"turn 1: expected the name of a speaker, found an array of str32 of shape \(2,\)",
+        ),
+        ([{"speaker": "A", "text": np.ones(2)}], r"turn 1: expected a text, found an array of float64 of shape \(2,\)"),
+        (
+            [{"speaker": "A", "text": "w8", "id": np.ones(2)}],
+            "turn 1: expected a name or a whole number as id, found an",
+        ),
         ([{"speaker": "A", "text": "w8", "visual": [[1], [2, 3]]}], "turn 1: expected 3 visual features, found list"),
         ([{"speaker": "A", "text": "w8", "visual": [0, 1, 1e39]}], "turn 1: expected 3 finite visual features"),
         ([{"speaker": "A", "text": "w8", "visual": [0, 1, np.nan]}], "turn 1: expected 3 finite visual features"),
