@@ -10,6 +10,7 @@ import tqdm
 
 from dtrm_jax.conversation import Conversation
 from dtrm_jax.data.readers import table_files
+from dtrm_jax.data.readers.table_rows import Table
 from dtrm_jax.errors import InputError
 from dtrm_jax.inference.prediction import outputs_of
 from dtrm_jax.inference.predictor import Predictor, in_blocks
@@ -33,6 +34,7 @@ class Predicting:
         predictor: The trained model.
         sources: Where the conversations are.
         columns: The setting ``data.columns``.
+        format: What they are to be written in.
 
     Attributes:
         predictor: The trained model.
@@ -42,10 +44,10 @@ class Predicting:
         notes: What was forgiven in reading them, a line each.
 
     Raises:
-        InputError: A source is malformed, or has a column that a prediction needs.
+        InputError: A source is malformed, has a column that a prediction needs, or a value that the format cannot hold.
     """
 
-    def __init__(self, predictor: Predictor, sources: Sequence[Source], columns: str):
+    def __init__(self, predictor: Predictor, sources: Sequence[Source], columns: str, format: type[Writer]):
         self.predictor, self.sources = predictor, sources
         self._reader = Reader(predictor.trained, columns)
         self.predicted = list(self.task.predicted(np.zeros(len(predictor.labels), np.float32)))
@@ -64,6 +66,7 @@ class Predicting:
                 notes |= dict.fromkeys(far)
             self._count += len(talks.conversations)
             require_free(source.path, talks.table.keys, self.predicted)
+            _require_writable(talks.table, format)
         self.columns = list(found) if self._alone or _FILE in found else [_FILE, *found]
         self.notes = tuple(notes)
 
@@ -137,6 +140,14 @@ class Predicting:
     def _added(self, talks: Talks) -> list[str]:
         """Returns the columns that a source lacks and that its rows get."""
         return [name for name in _ADDED if name not in talks.table.keys.values()]
+
+
+def _require_writable(table: Table, format: type[Writer]) -> None:
+    """Raises InputError if a format cannot hold a value of a table; names the row and the column."""
+    for row in table.rows:
+        for name, key in table.keys.items():
+            if why := format.refused(row.values.get(key)):
+                raise InputError(f"{table.at(row)}: column {name}: {why}")
 
 
 def _blocks(talks: Talks) -> Iterator[list[int]]:

@@ -68,7 +68,7 @@ def predict(
         from dtrm_jax.prediction_files import folder  # and with it all that draws a page
 
         folder.require_own(chosen)
-    predicting = Predicting(load(), sources, columns)
+    predicting = Predicting(load(), sources, columns, FORMATS[chosen.format])
     for note in predicting.notes:
         say(note)
     if chosen.folder is not None:

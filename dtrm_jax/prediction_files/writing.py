@@ -61,6 +61,11 @@ class Writer(abc.ABC):
     def end(self) -> None:  # noqa: B027 - most formats need none
         """Writes what is to stand at the end."""
 
+    @classmethod
+    def refused(cls, value: Any) -> str:
+        """Returns why the format cannot hold a value of the source, as the end of a message; empty if it can."""
+        return ""
+
 
 class Csv(Writer):
     """Comma-separated, UTF-8, RFC 4180, as ``predictions.csv`` of an evaluation."""
@@ -91,6 +96,9 @@ class JsonLines(Writer):
             self.file.write((json.dumps(values, ensure_ascii=False, default=str) + "\n").encode("utf-8"))
 
 
+_LEAST, _MOST = -(2**63), 2**63 - 1  # whole numbers of 64 bits
+
+
 class Parquet(Writer):
     """Apache Parquet, whose columns have one type each; written at the end, as types may depend on the last row."""
 
@@ -101,6 +109,16 @@ class Parquet(Writer):
         except ImportError:
             raise InputError("writing parquet needs pyarrow: pip install pyarrow") from None
         self._arrow, self._parts = pyarrow, []
+
+    @classmethod
+    def refused(cls, value: Any) -> str:
+        """See ``Writer.refused``; looks into lists and objects too."""
+        if isinstance(value, list | dict):
+            inner = value.values() if isinstance(value, dict) else value
+            return next(filter(None, map(cls.refused, inner)), "")
+        if isinstance(value, int) and not _LEAST <= value <= _MOST:
+            return f"expected whole numbers from {_LEAST} to {_MOST}, found {value!s:.40}; csv and jsonl take all"
+        return ""
 
     def write(self, answers: Sequence[Answer]) -> None:
         """Keeps the turns in Arrow's compact form."""

@@ -203,6 +203,24 @@ def test_an_output_that_cannot_be_made_is_refused_before_anything_is_read(predic
     assert file.read_bytes() == as_csv(GOOD)
 
 
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, {"deep": [1, 2**70]}])
+@pytest.mark.parametrize("form", ["jsonl", "json"])
+def test_a_number_that_parquet_cannot_hold_is_named(predictors, tmp_path, form, value):
+    (tmp_path / f"f.{form}").write_bytes(FORMS[form]([GOOD[0], GOOD[1] | {"id": value}, GOOD[2]]))
+
+    def predicted(output: Path) -> None:
+        streams = Streams(input=io.BytesIO(), output=io.BytesIO(), terminal=False)
+        given = {"kind": "", "columns": "", "format": "", "output": str(output)}
+        predict(lambda: predictors["text"], [str(tmp_path / f"f.{form}")], streams, say=print, **given)
+
+    with pytest.raises(InputError) as caught:
+        predicted(tmp_path / "out.parquet")
+    expected = f"f.{form}, {_PLACES[form]}: column id: expected whole numbers from -9223372036854775808 to "
+    assert str(caught.value).startswith(f"{tmp_path}/{expected}") and not (tmp_path / "out.parquet").exists()
+    predicted(tmp_path / "out.csv")
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 4
+
+
 @pytest.mark.parametrize("name", ["predictions.csv", "report.html", "prediction.json"])
 def test_files_of_something_else_are_not_replaced(predictors, tmp_path, name):
     """Those of an evaluation have the same names; what an earlier prediction wrote is replaced."""
