@@ -70,7 +70,7 @@ class Guard:
         if not self._is_ours(host):
             raise Refused(403, f"expected this service's host in the header Host, found {host[:100]!r}")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.casefold() != host.casefold():
+        if origin is not None and _netloc(origin) != host.casefold():
             raise Refused(403, f"expected a page of this service, found one of {origin[:100]!r}")
         kind = headers.get("content-type", "").partition(";")[0].strip().casefold()
         if method == "POST" and kind != "application/json":
@@ -89,6 +89,14 @@ class Guard:
         except ValueError:
             return False
         return True
+
+
+def _netloc(origin: str) -> str | None:
+    """Returns host and port of an origin; None if it is none."""
+    try:
+        return urlsplit(origin).netloc.casefold()
+    except ValueError:  # of brackets that are no address
+        return None
 
 
 async def body_of(request: Request, most: int) -> bytes:

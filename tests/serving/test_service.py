@@ -199,6 +199,9 @@ REFUSALS = [
     ("POST", PREDICT, BODY, {"Host": "evil.example"}, 403, "expected this service's host .* found 'evil.example'"),
     ("GET", "/", None, {"Host": "evil.example:8000"}, 403, "expected this service's host"),
     ("POST", PREDICT, BODY, {"Origin": "http://evil.example"}, 403, "expected a page of this service"),
+    ("POST", PREDICT, BODY, {"Origin": "http://["}, 403, r"expected a page of this service, found one of 'http://\['"),
+    ("POST", PREDICT, BODY, {"Origin": "http://[x]"}, 403, "expected a page of this service"),
+    ("POST", PREDICT, BODY, {"Host": "["}, 403, "expected this service's host"),
     ("POST", PREDICT, BODY, {"Origin": "null"}, 403, "expected a page of this service, found one of 'null'"),
 ]
 
