@@ -1,6 +1,7 @@
 """What a corpus holds, in lines for people to read before training: classes with their counts, and likely accidents."""
 
 import itertools
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -26,8 +27,9 @@ def counts(dataset: Dataset) -> list[str]:
 def accidents(dataset: Dataset, prepared: Mapping[str, Sequence[Example]]) -> list[str]:
     """Returns a line for everything that looks like an accident in the data.
 
-    These are classes that differ in case or spaces alone, speakers of a conversation that do, whole-number turns that
-    do not ascend, a single class, and turns that are cut at ``config.tokens.max_length``.
+    These are classes that differ in case, spaces or how Unicode writes their letters alone, speakers of a conversation
+    that do, whole-number turns that do not ascend, a single class, and turns that are cut at
+    ``config.tokens.max_length``.
 
     Args:
         dataset: The conversations.
@@ -66,8 +68,8 @@ def _alike_classes(dataset: Dataset) -> Iterator[str]:
         names = list(alike)
         if len(names) > 1:
             tally = sum((_tally(dataset, conversations) for conversations in dataset.splits.values()), Counter())
-            shown = " and ".join(f"{name!r} ({tally[name]} turns)" for name in names)
-            yield f"classes differ in case or spaces alone: {shown}"
+            turns = [f" ({tally[name]} turns)" for name in names]
+            yield f"classes differ in case or spaces alone: {_shown(names, turns)}"
 
 
 def _single_class(dataset: Dataset) -> Iterator[str]:
@@ -96,7 +98,7 @@ def _first_alike(names: Iterable[str]) -> str:
     for name in names:
         earlier = seen.setdefault(_plain(name), name)
         if earlier != name:
-            return f"{earlier!r} and {name!r}"
+            return _shown([earlier, name], ["", ""])
     return ""
 
 
@@ -110,6 +112,21 @@ def _first_descent(conversation: Conversation) -> str:
     return ""
 
 
+def _shown(names: Sequence[str], more: Sequence[str]) -> str:
+    """Returns names in quotes, with more on each behind it; those that may look the same by their code points."""
+    if len({_without_case(name) for name in names}) == 1:
+        return " and ".join(f"{name!r}{text}" for name, text in zip(names, more, strict=True))
+    quoted = (f"{name!a}{text}" for name, text in zip(names, more, strict=True))
+    return f"{' and '.join(quoted)} (the same letters in Unicode)"
+
+
 def _plain(name: str) -> str:
-    """Returns a name without what an accident changes: its case and its spaces."""
+    """Returns a name without what an accident changes: its case, its spaces and how Unicode writes its letters.
+
+    An accent is a part of its letter or a mark behind it (NFC and NFD), and letters may be of full width (NFKC).
+    """
+    return unicodedata.normalize("NFKC", _without_case(unicodedata.normalize("NFKC", name)))
+
+
+def _without_case(name: str) -> str:
     return "".join(name.split()).casefold()

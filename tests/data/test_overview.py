@@ -70,6 +70,24 @@ def test_nothing_is_said_of_what_is_fine():
             "conversations",
         ),
         (
+            dataset(FINE, conversation("b", ("1", "Jos\u00e9", "joy"), ("2", "JOSE\u0301", "joy"))),
+            r"speakers differ in case or spaces alone: 'Jos\xe9' and 'JOSE\u0301' (the same letters in Unicode) in "
+            "conversation 'b' of train",
+        ),
+        (
+            dataset(
+                conversation("a", ("1", "A", "gen\u00ea"), ("2", "A", "gene\u0302"), ("3", "A", "fear")),
+                labels=LabelSpace(("fear", "gene\u0302", "gen\u00ea")),
+            ),
+            r"classes differ in case or spaces alone: 'gene\u0302' (1 turns) and 'gen\xea' (1 turns) (the same "
+            "letters in Unicode)",
+        ),
+        (
+            dataset(FINE, conversation("b", ("1", "Ann", "joy"), ("2", "\uff21\uff4e\uff4e", "joy"))),
+            r"speakers differ in case or spaces alone: 'Ann' and '\uff21\uff4e\uff4e' (the same letters in "
+            "Unicode) in conversation 'b' of train",
+        ),
+        (
             dataset(FINE, conversation("b", ("1", "A", "joy"), ("10", "A", "joy"), ("9", "A", None))),
             "turns are whole numbers but do not ascend: 10 comes before 9 in conversation 'b' of train",
         ),
