@@ -29,13 +29,13 @@ from dtrm_jax.data.encoder_tokenizer import load_tokenizer
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.errors import InputError
 from dtrm_jax.inference.compiled import parameter_shapes
+from dtrm_jax.inference.places import without_places
 from dtrm_jax.inference.trained import Trained
 from dtrm_jax.json_file import read_json, write_json
 from dtrm_jax.models import build_model
 from dtrm_jax.models.encoders import hub
 from dtrm_jax.replacing import naming
 from dtrm_jax.run_directory import Manifest
-from dtrm_jax.user_paths import expanded
 
 CONFIG, WEIGHTS, STATISTICS, TOKENIZER = _READ = (
     "config.json",
@@ -99,6 +99,7 @@ def write(trained: Trained, folder: Path, dtype: str) -> None:
     Raises:
         InputError: The parameters are not float32, or some do not fit into the type.
     """
+    trained = without_places(trained)
     params = flax.traverse_util.flatten_dict(trained.params, sep=".")
     arrays = {name: _stored(name, np.asarray(value), dtype) for name, value in params.items()}
     with naming(folder / WEIGHTS):
@@ -114,7 +115,7 @@ def write(trained: Trained, folder: Path, dtype: str) -> None:
         "dtype": dtype,
         "step": trained.step,
         "run": trained.manifest.to_dict(),
-        "settings": config_lib.to_dict(_without_places(trained.config)),
+        "settings": config_lib.to_dict(trained.config),
     }
     write_json(folder / CONFIG, values)
     for name in (WEIGHTS, STATISTICS):  # which safetensors writes for their owner alone
@@ -171,17 +172,6 @@ def _statistics(normalization: Normalization) -> dict[str, np.ndarray]:
     kinds = {"mean": normalization.mean, "std": normalization.std}
     bound = {_BOUND: np.float32([normalization.bound])} if normalization.bound else {}
     return {f"{name}.{kind}": values[name] for kind, values in kinds.items() for name in values} | bound
-
-
-def _without_places(config: Config) -> Config:
-    """Returns the config without what says where things lie on the machine that it was trained on."""
-    values = config_lib.to_dict(config)
-    values["data"] |= {"source": "", "cache": ""}
-    for section, setting in ((values["model"]["encoder"], "pretrained"), (values["train"], "init_from")):
-        place = expanded(section[setting])
-        if place.is_absolute() or place.is_dir():  # and not a name on the hub
-            section[setting] = place.name
-    return config_lib.from_dict(values)
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -9,13 +9,13 @@ import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
 import dtrm_jax
+from dtrm_jax.inference.places import without_places
 from dtrm_jax.inference.trained import Trained
 from dtrm_jax.provenance import trained_with
 from dtrm_jax.replacing import replacing
 from dtrm_jax.sharing.evaluations import Evaluation
 from dtrm_jax.sharing.rounding import Rounding
 from dtrm_jax.tasks import METRICS
-from dtrm_jax.user_paths import expanded
 
 CARD = "README.md"
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -58,6 +58,7 @@ def write_card(
         owner: What its owner says.
         rounding: What the type of the stored parameters changes; None if they are exact.
     """
+    trained = without_places(trained)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -110,7 +111,7 @@ def _metadata(name: str, trained: Trained, evaluations: Sequence[Evaluation], ow
         library_name="dtrm_jax",
         pipeline_tag="text-classification" if trained.config.model.reads_text else None,
         tags=list(dict.fromkeys(tags)),
-        base_model=pretrained if "/" in pretrained and not expanded(pretrained).is_dir() else None,
+        base_model=pretrained if "/" in pretrained else None,
         metrics=list(dict.fromkeys(score.metric.name for one in evaluations for score in one.scores)) or None,
         model_name=name,
         eval_results=results or None,

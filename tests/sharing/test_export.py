@@ -1,5 +1,6 @@
 """Exporting a run: the folder appears whole, never over another, and its card says what the run says."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from dtrm_jax.data import corpus
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.evaluation.run import evaluate_run
+from dtrm_jax.inference import exported
 from dtrm_jax.inference.exported import rounded
 from dtrm_jax.json_file import write_json
 from dtrm_jax.run_directory import RunDirectory
@@ -117,6 +119,35 @@ def test_without_an_evaluation_and_an_owner_the_card_says_so(evaluated, tmp_path
     assert card.data.license is None and card.data.language is None and card.data.eval_results is None
     assert "There is no evaluation of these parameters." in card.text and "No licence was named" in card.text
     assert card.text.strip().startswith("# tiny") and "Intervals are" not in card.text
+
+
+def test_neither_settings_nor_notes_tell_where_things_lay(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/zoe")
+    notes = {
+        "a.pkl: 3 clips are of no turn, such as /home/zoe/wav/Ses01.wav": "such as Ses01.wav",
+        "labels are positions in /srv/zoe/My Talks/labels.txt: 0 joy, 1 n/a": "positions in labels.txt: 0 joy, 1 n/a",
+        r"such as C:\Users\zoe\x.wav and ~zoe/y.wav": "such as x.wav and y.wav",
+        "see https://example.org/a/b, and train / dev": "see https://example.org/a/b, and train / dev",
+    }
+    for number, place in enumerate(("/home/zoe/mpnet", "~/mpnet", "../zoe/mpnet", r"C:\Users\zoe\mpnet")):
+        trained = random_trained(multimodal(train__select_by="accuracy"))
+        trained.config.data.source = "/srv/zoe/My Talks/talks.csv"
+        trained.config.model.encoder.pretrained = trained.config.train.init_from = place
+        trained = dataclasses.replace(trained, manifest=dataclasses.replace(trained.manifest, notes=tuple(notes)))
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        exported.write(trained, folder, "float32")
+        write_card(folder / "README.md", trained, [], starts=[], owner=Owner(), rounding=None)
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        assert values["settings"]["model"]["encoder"]["pretrained"] == "mpnet"
+        for note, expected in zip(values["run"]["notes"], notes.values(), strict=True):
+            assert note.endswith(expected) and f"- {note}" in card
+        assert "zoe" not in card and "zoe" not in json.dumps(values)
+    hub = random_trained(multimodal(train__select_by="accuracy"))
+    hub.config.model.encoder.pretrained = "ann/mpnet"
+    write_card(tmp_path / "README.md", hub, [], starts=[], owner=Owner(), rounding=None)
+    assert huggingface_hub.ModelCard.load(tmp_path / "README.md").data.base_model == "ann/mpnet"
 
 
 @pytest.mark.parametrize("labels", [LabelSpace(("a|b", "<c>")), ValueSpace(("valence", "power"))])
