@@ -111,7 +111,8 @@ def _turns(path: pathlib.Path, file: BinaryIO, kind: str, columns: str) -> Itera
         raise InputError(f"{path}: expected a kind of which each line is a turn, {known}, found {kind[1:]}")
     named, naming = columns_lib.parse(columns, "columns"), None
     for number, own in LIVE[kind](path, itertools.chain([first], lines)):
-        names, _ = columns_lib.resolve(path, list(own), named, "columns")
+        found, _ = columns_lib.resolve(path, list(own), named, "columns")
+        names = {theirs: ours for theirs, ours in found.items() if ours != "label"}  # which is not looked at
         if kind in _TABLES and (vectors := [name for name in FEATURES if name in names.values()]):
             raise InputError(f"{path}: column {vectors[0]}: a csv file cannot hold features; lines of jsonl can")
         there = [name for name in _NAMING if name in names.values()]

@@ -131,6 +131,15 @@ def test_a_person_reads_a_line_per_turn(predictor, tmp_path):
     assert first.split() == [turn.label, share, "Ann:", "w7", "w9"] and second.endswith("Bob: w20 [2J")
 
 
+def test_labels_are_kept_and_not_looked_at(predictor):
+    rows = [
+        {"speaker": s, "text": t, "label": label}
+        for (s, t), label in zip(TALK, (" joy", 0.73, True, [1], None), strict=True)
+    ]
+    found = [json.loads(line) for line in answered(predictor, as_jsonl(rows))]
+    assert [row["label"] for row in found] == [row["label"] for row in rows]
+
+
 def test_features_come_with_the_line():
     predictor = Predictor(random_trained(multimodal("ua")))
     vectors = np.random.default_rng(1).normal(size=(len(TALK), SIZES["acoustic"])).round(3).tolist()

@@ -234,7 +234,7 @@ def checked_row(path: pathlib.Path, line: int, row: Mapping[str, Any]) -> dict[s
     Args:
         path: The file, for errors.
         line: Its number.
-        row: By the project's names, the conversation and the turn among them; None where a cell is empty.
+        row: By the project's names, without a label, with the conversation and the turn; None where a cell is empty.
 
     Raises:
         InputError: A name is missing or is none; names the line.
