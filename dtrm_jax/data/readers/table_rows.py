@@ -239,5 +239,5 @@ def checked_row(path: pathlib.Path, line: int, row: Mapping[str, Any]) -> dict[s
     Raises:
         InputError: A name is missing or is none; names the line.
     """
-    (checked,), _ = _checked(path, "line", [(line, dict(row))])
+    (checked,), _ = _checked(path, "line", [(line, dict(row))], _NAMES[:-1])
     return checked.values
