@@ -120,11 +120,11 @@ class Meter:
             self._write(step)
 
     def _note_skipped(self, step: int) -> None:
-        if self.skipped == self._may_skip:
+        if self.skipped >= self._may_skip:  # more of them if a run goes on with a lower bound
             raise self._diverged(
                 step,
-                f"the loss or its gradients are not finite, and {self.skipped} steps were left out before it, as many "
-                "as config.train.skip_nonfinite_steps admits",
+                f"the loss or its gradients are not finite, and {self.skipped} steps were left out before it; "
+                f"config.train.skip_nonfinite_steps admits {self._may_skip}",
             )
         self.skipped += 1
 

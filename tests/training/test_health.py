@@ -64,6 +64,15 @@ def test_a_dead_state_never_replaces_the_healthy_one(cache, tmp_path, monkeypatc
     assert saved_state(tmp_path)[0] == 8
 
 
+def test_a_bound_that_is_lowered_holds_for_the_steps_that_were_left_out_before(cache, tmp_path, monkeypatch):
+    poison(monkeypatch, {2, 3, 6})
+    with pytest.raises(InputError, match="step 6: .* 2 steps were left out before it; .*skip_nonfinite_steps admits 2"):
+        loop.train(config_of(cache, skip=2), str(tmp_path))
+    for lower in (1, 0):
+        with pytest.raises(InputError, match="^step 6: the loss"):
+            loop.train(config_of(cache, skip=lower), str(tmp_path))
+
+
 def test_parameters_that_explode_are_not_saved(cache, tmp_path):
     config = config_of(cache)
     config.optimizer.encoder_learning_rate = config.optimizer.learning_rate = 1e38
