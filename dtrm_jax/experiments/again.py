@@ -43,7 +43,7 @@ def command(outcome: Outcome, folder: str) -> str:
 
 
 def cost(outcome: Outcome) -> str:
-    """Returns in a sentence how long a run took; empty if none was measured."""
+    """Returns in words how long a run took; empty if none was measured."""
     if not outcome.costs:
         return ""
     seconds = sorted(one["seconds"] for one in outcome.costs)
@@ -55,7 +55,7 @@ def cost(outcome: Outcome) -> str:
     runs = sum(len(row.seeds) for row in outcome.run)
     of = "" if len(seconds) == runs else f", of {len(seconds)} of {runs} runs that were measured"
     more = f"; {cut} were interrupted and took longer" if cut else ""
-    return f"A run took {took}{on}{of}, while other programs used the machine, too{more}."
+    return f"A run took {took}{on}{of}{more}. Other programs may have used the machine, too."
 
 
 def _changes(outcome: Outcome, name: str) -> dict[str, Any]:

@@ -81,8 +81,8 @@ def test_a_cost_is_what_was_measured():
     costs = [one, one | {"seconds": 3700.0, "complete": False}]
     runs = sum(len(row.seeds) for row in TABLE3.rows)
     assert again.cost(dataclasses.replace(TABLE3, costs=costs)) == (
-        f"A run took 9 min to 1 h 02 min (EPYC, 2 cores), of 2 of {runs} runs that were measured, while other programs "
-        "used the machine, too; 1 were interrupted and took longer."
+        f"A run took 9 min to 1 h 02 min (EPYC, 2 cores), of 2 of {runs} runs that were measured; 1 were "
+        "interrupted and took longer. Other programs may have used the machine, too."
     )
 
 
