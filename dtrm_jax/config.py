@@ -375,19 +375,17 @@ def from_dict(values: dict[str, Any]) -> Config:
     return settings.from_dict(values, Config)
 
 
-def different_settings(there: dict[str, Any], here: dict[str, Any], defaults: dict[str, Any] | None = None) -> str:
+def different_settings(there: dict[str, Any], here: dict[str, Any]) -> str:
     """Says in one line what differs between two configs as dicts, leaving out settings that change no outcome.
 
     Args:
         there: The older one.
         here: The newer one.
-        defaults: The values that settings had before the older one knew them. If None, a setting that the older one
-            lacks is a difference.
 
     Returns:
         The first five differences and how many more there are; empty if there is none.
     """
-    old, new = settings.flat(defaults or {}) | settings.flat(there), settings.flat(here)
+    old, new = settings.flat(there), settings.flat(here)
     keys = sorted(old.keys() | new.keys())
     differing = [key for key in keys if old.get(key) != new.get(key) and key not in OUTCOME_IS_THE_SAME]
     changes = "; ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in differing[:5])

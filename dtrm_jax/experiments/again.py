@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dtrm_jax import config_files
-from dtrm_jax.config import Config, to_dict
+from dtrm_jax.conversation import MODALITIES
 from dtrm_jax.experiments import records
 from dtrm_jax.experiments.grid import duration
 from dtrm_jax.experiments.outcome import Outcome
@@ -58,10 +58,17 @@ def cost(outcome: Outcome) -> str:
     return f"A run took {took}{on}{of}{more}. Other programs may have used the machine, too."
 
 
+def takes_features(outcome: Outcome) -> bool:
+    """Whether a row that was run takes features."""
+    return outcome.config["model"]["utterance"] == "features" or _taken(outcome) != {"u"}
+
+
 def _changes(outcome: Outcome, name: str) -> dict[str, Any]:
     """Returns the settings of a table that differ from a config's, by path."""
-    base = flat(records.settings_of(config_files.load(name)))
-    found = flat(to_dict(Config())) | flat(outcome.config)
+    base, found = (
+        flat(records.compared(settings, takes_features=takes_features(outcome)))
+        for settings in (records.settings_of(config_files.load(name)), records.completed(outcome.config))
+    )
     if not base["train.select_by"] and found["train.select_by"] in {task.default_metric for task in TASKS.values()}:
         base["train.select_by"] = found["train.select_by"]
     return {path: value for path, value in found.items() if path not in _LEFT_OUT and base.get(path) != value}
@@ -69,16 +76,19 @@ def _changes(outcome: Outcome, name: str) -> dict[str, Any]:
 
 def _needs_source(outcome: Outcome) -> bool:
     """Whether the data is neither generated nor downloaded."""
-    corpus, modalities = (
-        outcome.config["data"]["name"],
-        {letter for row in outcome.run for letter in _letters(row.variant)},
-    )
-    return corpus != "planted" and (corpus != "meld" or modalities != {"u"})
+    corpus = outcome.config["data"]["name"]
+    return corpus != "planted" and (corpus != "meld" or _taken(outcome) != {"u"})
+
+
+def _taken(outcome: Outcome) -> set[str]:
+    """Returns the letters of the modalities that the rows which were run take."""
+    return {letter for row in outcome.run for letter in _letters(row.variant)}
 
 
 def _letters(variant: str) -> str:
-    first = variant.partition("-")[0]
-    return first if set(first) <= set("uav") else "u"
+    """Returns the modalities in the name of a variant: of ``c-lstm-ua-same`` it is ``ua``; of a name without, ``u``."""
+    parts = [part for part in variant.split("-") if set(part) <= set(MODALITIES)]
+    return parts[-1] if parts else "u"
 
 
 def _word(value: Any) -> str:

@@ -105,6 +105,21 @@ def _without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
+def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings of a record or a table; those that did not exist yet are as versions without them behaved.
+
+    Raises:
+        InputError: They are not those of a config.
+    """
+    return settings_of(config_lib.from_dict(dict(settings)))
+
+
+def compared(settings: Mapping[str, Any], *, takes_features: bool) -> dict[str, Any]:
+    """Returns the settings on which a run's outcome may depend: a bound of features is none where there are none."""
+    data = settings["data"]
+    return {**settings, "data": data if takes_features else {**data, "feature_bound": 0.0}}
+
+
 def file_of(folder: Path, variant: Variant, seed: int) -> Path:
     """Returns where the record of a run is kept."""
     return folder / f"{variant.name}-seed{seed}.json"
@@ -117,7 +132,7 @@ def read(folder: Path, variant: Variant, seed: int, config: Config | None = None
         folder: Of the records.
         variant: Of the run.
         seed: Of the run.
-        config: The settings of the run must equal these. A setting that did not exist then had its default.
+        config: The settings of the run must equal these. One that did not exist then is as versions without it behaved.
 
     Raises:
         InputError: The file is not a record, or of a run with other settings.
@@ -132,7 +147,13 @@ def read(folder: Path, variant: Variant, seed: int, config: Config | None = None
         raise InputError(f"{file}: expected the record of a run: {error}") from error
     if config is None:
         return record
-    if changes := different_settings(_without_places(record.config), settings_of(config), config_lib.to_dict(Config())):
+    try:
+        kept = completed(record.config)
+    except InputError as error:
+        raise InputError(f"{file}: expected the record of a run: {error}") from error
+    with_features = bool(config.model.feature_modalities)
+    there, here = (compared(one, takes_features=with_features) for one in (kept, settings_of(config)))
+    if changes := different_settings(there, here):
         raise InputError(f"{file}: the run of this table differs: {changes}; use another --records or --workdir")
     return record
 

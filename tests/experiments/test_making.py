@@ -190,13 +190,33 @@ def test_a_setting_that_did_not_exist_yet_had_its_default(whole, config, tmp_pat
     its_config = grid.run_config(config, v.U, 0)
     its_config.train.select_by = "weighted_f1"  # the default of classes, by which the run was selected
     record = json.loads((whole[0] / "records/u-seed0.json").read_text())
-    del record["config"]["train"]["patience"], record["planner"]
+    del record["config"]["data"]["test_session"], record["planner"]
     assert Record.from_json(record).planner == 1
     (tmp_path / "u-seed0.json").write_text(json.dumps(record))
     assert records.read(tmp_path, v.U, 0, its_config) == Record.from_json(record)
-    its_config.train.patience = 3
-    with pytest.raises(InputError, match=r"train\.patience was 0, is 3; use another --records or --workdir"):
+    its_config.data.test_session = 3
+    with pytest.raises(InputError, match=r"data\.test_session was 0, is 3; use another --records or --workdir"):
         records.read(tmp_path, v.U, 0, its_config)
+    del record["config"]["train"]["epochs"]
+    (tmp_path / "u-seed0.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"u-seed0\.json: .* of a run: config\.train\.epochs: setting"):
+        records.read(tmp_path, v.U, 0, its_config)
+
+
+def test_a_setting_that_older_versions_knew_otherwise_was_as_they_did(whole, config, tmp_path):
+    record = json.loads((whole[0] / "records/u-seed0.json").read_text())
+    bounded, unbounded = (
+        grid.changed(config, {"data.feature_bound": bound, "train.select_by": "weighted_f1"}) for bound in (10.0, 0.0)
+    )
+    for variant in (v.U, v.M):
+        record["config"] = json.loads(json.dumps(records.settings_of(grid.run_config(unbounded, variant, 0))))
+        del record["config"]["data"]["feature_bound"]
+        records.file_of(tmp_path, variant, 0).write_text(json.dumps(record))
+        assert records.read(tmp_path, variant, 0, grid.run_config(unbounded, variant, 0)) is not None
+    # A model of text alone has no features that a bound could change.
+    assert records.read(tmp_path, v.U, 0, grid.run_config(bounded, v.U, 0)) is not None
+    with pytest.raises(InputError, match=r"uav-seed0\.json: .*data\.feature_bound was 0\.0, is 10\.0"):
+        records.read(tmp_path, v.M, 0, grid.run_config(bounded, v.M, 0))
 
 
 def test_what_another_process_has_run_meanwhile_is_not_run_again(whole, config, tmp_path, monkeypatch):
