@@ -34,6 +34,7 @@ def run(name: str, config: Config, *, seeds: Sequence[int], only: Sequence[str],
     table = _table(name, config)
     chosen = grid.choose([row.variant for row in table.rows], only)
     _check_rows(table, config, chosen)
+    _say_what_no_row_has(table, config, chosen)
     config = _with_metric(config, protocol.load(grid.run_config(config, chosen[0], 0)))
     grid.run_all(config, chosen, seeds, folders)
 
@@ -77,6 +78,19 @@ def _check_rows(table: tables.Table, config: Config, chosen: Sequence[Variant]) 
     if problem := next(filter(None, problems.values()), ""):
         possible = ",".join(name for name, one in configs.items() if not problems[one.model.modalities])
         raise InputError(f"{table.name}: {problem}" + (f"; --only={possible} runs the other rows" if possible else ""))
+
+
+def _say_what_no_row_has(table: tables.Table, config: Config, chosen: Sequence[Variant]) -> None:
+    """Says that a model or a fusion that the config chooses is not run, as every row is what it is called."""
+    models = [grid.run_config(config, variant, 0).model for variant in chosen]
+    joined = [one for one in models if one.architecture == "dialogue_trm" and len(one.modalities) > 1]
+    usual, asked = Config().model, config.model
+    for name, default, value, run in (
+        ("architecture", usual.architecture, asked.architecture, {one.architecture for one in models}),
+        ("fusion.kind", usual.fusion.kind, asked.fusion.kind, {one.fusion.kind for one in joined}),
+    ):
+        if value != default and run and value not in run:
+            print(f"{table.name}: no row that is run has config.model.{name}={value}; a row is what it is called")
 
 
 def _problem(table: tables.Table, config: Config) -> str:

@@ -1,4 +1,7 @@
-"""The rows of the paper's tables as changes of a config. A row that stands in several tables is one variant."""
+"""The rows of the paper's tables as changes of a config. A row that stands in several tables is one variant.
+
+A row is what it is called, whatever model or fusion the config has: DialogueTRM, whose modalities MGIF joins.
+"""
 
 import dataclasses
 from collections.abc import Mapping
@@ -24,7 +27,7 @@ class Variant:
 
 
 def of_modalities(name: str, shown: str, modalities: str, dependent: str, **changes: Any) -> Variant:
-    """Returns a variant of these modalities.
+    """Returns a variant of DialogueTRM that takes these modalities, by MGIF if they are several.
 
     Args:
         name: As in ``Variant``.
@@ -40,7 +43,10 @@ def of_modalities(name: str, shown: str, modalities: str, dependent: str, **chan
     if "u" in modalities:
         context["tokens.indi_context"] = "u" in dependent
     further = {path.replace("__", "."): value for path, value in changes.items()}
-    return Variant(name, shown, {"model.modalities": modalities, **context, **further})
+    model = {"model.architecture": "dialogue_trm", "model.modalities": modalities}
+    if len(modalities) > 1:
+        model["model.fusion.kind"] = "mgif"
+    return Variant(name, shown, {**model, **context, **further})
 
 
 def in_context(modalities: str, dependent: str) -> Variant:

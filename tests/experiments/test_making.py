@@ -251,6 +251,25 @@ def test_rows_that_the_data_cannot_fill_are_named_before_any_is_run(tmp_path, mo
         making.run("table6", config, seeds=[0], only=(), folders=Folders(tmp_path, tmp_path))
 
 
+def test_a_model_or_fusion_of_the_config_that_no_row_has_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(grid, "run_all", lambda *_: None)
+    config = tiny_run_config(tmp_path)
+    config.model.architecture, config.model.fusion.kind, config.model.modalities = "c_lstm", "gmu", "uav"
+
+    def said(table, *only):
+        making.run(table, config, seeds=[0], only=only, folders=Folders(tmp_path, tmp_path))
+        return [line for line in capsys.readouterr().out.splitlines() if "no row" in line]
+
+    model, fusion = (
+        f"no row that is run has config.{one}; a row is what it is called"
+        for one in ("model.architecture=c_lstm", "model.fusion.kind=gmu")
+    )
+    assert said("table2") == [f"table2: {model}", f"table2: {fusion}"]
+    assert said("table5", "uav", "uav-gmu") == [f"table5: {model}"]
+    config.model.architecture, config.model.fusion.kind = "dialogue_trm", "mgif"
+    assert said("table2") == said("baselines") == []
+
+
 @pytest.mark.parametrize(
     ("features", "configured", "expected"),
     [

@@ -71,6 +71,18 @@ def test_every_row_is_a_config_and_no_two_are_the_same():
     assert all(one != other for i, one in enumerate(configs) for other in configs[:i])
 
 
+def test_a_row_is_the_model_that_it_is_called_after_whatever_the_config_has():
+    for of in (tiny_config(model__architecture="c_lstm"), tiny_config(model__fusion__kind="gmu"), tiny_config()):
+        of.train.seed = 3
+        configs = {name: grid.changed(of, variant.changes) for name, variant in ALL.items()}
+        assert {config.model.architecture for config in configs.values()} == {"dialogue_trm"}
+        for name, config in configs.items():
+            if len(config.model.modalities) > 1:
+                own = next((kind for kind in FUSIONS if name.endswith(f"-{kind.replace('_', '-')}")), "mgif")
+                assert config.model.fusion.kind == own, name
+        assert {config.train.seed for config in configs.values()} == {3}
+
+
 def test_without_context_a_sequence_is_the_utterance_alone():
     for alone in (v.BERT, v.U_FREE):
         for mine, with_context in zip(sequences(alone), sequences(v.U), strict=True):
