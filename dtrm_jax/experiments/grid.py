@@ -39,9 +39,22 @@ def changed(config: Config, changes: Mapping[str, Any]) -> Config:
     return validate(result)
 
 
+def row_config(config: Config, variant: Variant) -> Config:
+    """Returns the config of a row of a table.
+
+    Args:
+        config: What the variant changes.
+        variant: The row's.
+
+    Raises:
+        InputError: As ``changed``.
+    """
+    return changed(config, variant.changes)
+
+
 def run_config(config: Config, variant: Variant, seed: int) -> Config:
     """Returns the config of one run of a table; raises InputError as ``changed``."""
-    return changed(config, {**variant.changes, "train.seed": seed})
+    return changed(row_config(config, variant), {"train.seed": seed})
 
 
 def choose(variants: Sequence[Variant], only: Sequence[str]) -> list[Variant]:

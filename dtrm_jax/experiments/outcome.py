@@ -9,19 +9,16 @@ import numpy as np
 
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import Dataset
-from dtrm_jax.data import corpus, readers
 from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.experiments import grid, records, rectified
 from dtrm_jax.experiments.layout import Column, Row, Table
+from dtrm_jax.experiments.optimum import optimum
 from dtrm_jax.experiments.records import Record
 from dtrm_jax.experiments.tables import columns_of
 from dtrm_jax.experiments.variants import Variant
 from dtrm_jax.models import architecture
-from dtrm_jax.models.dialogue_trm.fusions import FUSIONS
-from dtrm_jax.models.dialogue_trm.model import DialogueTRM
-from dtrm_jax.planted import Information, optimal_accuracy
 from dtrm_jax.tasks import task_of
 
 Runs = Mapping[Variant, Mapping[int, Record]]  # by seed
@@ -161,12 +158,10 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         columns=list(columns),
         rows=[
             dataclasses.replace(
-                _row(row, runs[row.variant], columns, config.train.select_by),
+                _row(row, runs[row.variant], columns, grid.row_config(config, row.variant)),
                 paper=row.paper.get(corpus),
                 paper_modalities=_paper_modalities(row, corpus),
                 difference=differences.get(row.variant),
-                optimum=_optimum(config, row) if readers.find(config.data.name).knows_optimum else None,
-                causal=_is_causal(config, row),
             )
             for row in table.rows
         ],
@@ -177,8 +172,9 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
     )
 
 
-def _row(row: Row, by_seed: Mapping[int, Record], columns: Sequence[Column], select_by: str) -> RowOutcome:
-    """Returns what a row's own records say."""
+def _row(row: Row, by_seed: Mapping[int, Record], columns: Sequence[Column], config: Config) -> RowOutcome:
+    """Returns what a row's own records and its config say."""
+    select_by = config.train.select_by
     found = list(by_seed.values())
     peeked = [record.best_test_epoch[select_by] for record in found if record.best_test_epoch is not None]
     return RowOutcome(
@@ -191,7 +187,8 @@ def _row(row: Row, by_seed: Mapping[int, Record], columns: Sequence[Column], sel
         paper=None,
         difference=None,
         best_test_epoch=peeked if found and len(peeked) == len(found) else None,
-        optimum=None,
+        optimum=optimum(config),
+        causal=architecture(config).is_causal(config),
     )
 
 
@@ -277,24 +274,3 @@ def _by_class(found: Sequence[Record]) -> dict[str, list[float]]:
     """Returns class -> F1, one per run."""
     classes = found[0].test.get("per_class", {}) if found else {}
     return {name: [record.test["per_class"][name]["f1"] for record in found] for name in classes}
-
-
-def _is_causal(config: Config, row: Row) -> bool:
-    its_config = grid.changed(config, row.variant.changes)
-    return architecture(its_config).is_causal(its_config)
-
-
-def _optimum(config: Config, row: Row) -> float | None:
-    """Returns the best possible accuracy on planted conversations for all that a row's model may know of the past."""
-    if not _is_causal(config, row):
-        return None
-    its_config = grid.changed(config, row.variant.changes)
-    model = its_config.model
-    context = {"u": model.context.utterance, "a": model.context.acoustic, "v": model.context.visual}
-    remembered = "".join(letter for letter in model.modalities if context[letter] == "dependent")
-    joins_turns = len(model.modalities) > 1 and FUSIONS[model.fusion.kind].sees_other_turns
-    if joins_turns or architecture(its_config) is not DialogueTRM:  # the others have no context settings
-        remembered = model.modalities
-    information = Information(model.modalities, remembered)
-    test = corpus.load(config.data).splits["test"]  # with all features, whatever the model takes
-    return optimal_accuracy(test, config.data.planted, information).accuracy

@@ -13,7 +13,7 @@ import pytest
 from dtrm_jax.config import to_dict
 from dtrm_jax.conversation import Dataset, ValueSpace
 from dtrm_jax.evaluation.analysis import bootstrap
-from dtrm_jax.experiments import grid, outcome, records, rectified, rendering, tables
+from dtrm_jax.experiments import grid, optimum, outcome, records, rectified, rendering, tables
 from dtrm_jax.experiments import variants as v
 from dtrm_jax.experiments.layout import Column
 from dtrm_jax.experiments.outcome import Outcome, RowOutcome
@@ -268,7 +268,34 @@ def test_the_scores_of_a_detailed_table_are_all_of_each_value():
 
 def test_the_best_possible_accuracy_is_known_of_the_past_alone():
     row = tables.table("planted", "uav").rows[0]
-    assert outcome._optimum(tiny_config(data__name="planted", tokens__future=1), row) is None
+    assert optimum.optimum(grid.row_config(tiny_config(data__name="planted", tokens__future=1), row.variant)) is None
+
+
+@pytest.mark.parametrize(
+    ("variant", "remembered"),
+    [
+        (v.BERT, ""),
+        (v.U_FREE, ""),
+        (v.U, "u"),
+        (v.WITHOUT_TRANSFORMER, None),  # the speaker's own earlier text alone
+        (v.WITHOUT_SEPARATOR, None),
+        (v.in_context("uav", "av"), "av"),
+        (v.with_fusion("uav", "mult"), "uav"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_a_model_remembers_what_its_transformers_and_its_fusion_see(variant, remembered):
+    config = grid.row_config(tiny_config(data__name="planted"), variant)
+    assert optimum._remembered(config) == remembered
+    if remembered is None:
+        assert optimum.optimum(config) is None
+        config.model.utterance = "features"  # vectors of single utterances hold nothing of others
+        assert optimum._remembered(config) == ""
+
+
+def test_without_a_transformer_no_feature_is_remembered():
+    config = grid.row_config(tiny_config(data__name="planted", model__intra_modal__layers=0), v.in_context("av", "av"))
+    assert optimum._remembered(config) == ""
 
 
 def test_the_choice_of_the_best_test_epoch_is_called_by_its_name(found):
