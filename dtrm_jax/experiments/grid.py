@@ -43,13 +43,16 @@ def row_config(config: Config, variant: Variant) -> Config:
     """Returns the config of a row of a table.
 
     Args:
-        config: What the variant changes.
+        config: What the variant changes. If it takes the last checkpoint, no row stops early, whatever was published.
         variant: The row's.
 
     Raises:
         InputError: As ``changed``.
     """
-    return changed(config, variant.changes)
+    changes = dict(variant.changes)
+    if config.train.select_last:
+        changes.pop("train.patience", None)
+    return changed(config, changes)
 
 
 def run_config(config: Config, variant: Variant, seed: int) -> Config:

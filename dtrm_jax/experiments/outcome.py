@@ -42,6 +42,7 @@ class RowOutcome:
         best_test_epoch: One score per seed if the test split had chosen the epoch; None if that was not logged.
         optimum: The best possible accuracy; None unless the conversations are planted and only the past is seen.
         causal: Whether no turn sees a later one.
+        epochs: Of training, at most.
         paper_modalities: What the paper's row takes, if the paper has the row with other modalities; else empty.
     """
 
@@ -56,6 +57,7 @@ class RowOutcome:
     best_test_epoch: list[float] | None
     optimum: float | None
     causal: bool = True  # as in the tables of version 0.2.0, whose files do not say it
+    epochs: int | None = None  # not in older files, whose rows have the config's
     paper_modalities: str = ""
 
     @property
@@ -189,6 +191,7 @@ def _row(row: Row, by_seed: Mapping[int, Record], columns: Sequence[Column], con
         best_test_epoch=peeked if found and len(peeked) == len(found) else None,
         optimum=optimum(config),
         causal=architecture(config).is_causal(config),
+        epochs=config.train.epochs,
     )
 
 

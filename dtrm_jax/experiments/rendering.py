@@ -130,7 +130,11 @@ def as_csv(outcome: Outcome) -> str:
 def _selection(outcome: Outcome) -> str:
     train = outcome.config["train"]
     if train.get("select_last"):  # unknown to version 0.2.0
-        return f"Every run's checkpoint is its last one, after {train['epochs']} epochs: dev chooses nothing here"
+        counts = sorted({row.epochs or train["epochs"] for row in outcome.run})
+        after = (
+            f"{counts[0]} epochs" if len(counts) == 1 else f"as many epochs as its row has, {counts[0]} to {counts[-1]}"
+        )
+        return f"Every run's checkpoint is its last one, after {after}: dev chooses nothing here"
     return f"Every run's checkpoint is the one with the best dev {_metric(outcome).title}"
 
 

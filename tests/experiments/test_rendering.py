@@ -79,7 +79,7 @@ def found(monkeypatch):
         ("u-no-transformer", 1): record(v.WITHOUT_TRANSFORMER, 1, 0.6),
     }
     monkeypatch.setattr(records, "read", lambda folder, variant, seed, config: kept.get((variant.name, seed)))
-    config = tiny_config(data__name="iemocap")
+    config = tiny_config(data__name="iemocap", train__epochs=4)
     made = outcome.collect(tables.table("table3", "u"), config, DATASET, range(3), Path("folder"))
     return made, kept
 
@@ -226,7 +226,29 @@ def test_a_table_of_last_checkpoints_says_that_dev_chose_nothing(found):
     assert "checkpoint is the one with the best dev weighted F1; the test split" in rendering.protocol(made)
     config = made.config | {"train": made.config["train"] | {"select_last": True, "epochs": 7}}
     told = rendering.protocol(dataclasses.replace(made, config=config))
-    assert "checkpoint is its last one, after 7 epochs: dev chooses nothing here; the test split" in told
+    assert "checkpoint is its last one, after 4 epochs: dev chooses nothing here; the test split" in told
+    # An older file says nothing of its rows.
+    rows = [dataclasses.replace(row, epochs=None) for row in made.rows]
+    told = rendering.protocol(dataclasses.replace(made, config=config, rows=rows))
+    assert "after 7 epochs: dev chooses nothing here; the test split" in told
+
+
+def test_baselines_can_be_made_of_last_checkpoints_after_the_epochs_of_each(monkeypatch):
+    config, table = tiny_config(data__name="iemocap", train__epochs=4), tables.table("baselines", "u", "iemocap")
+    variants = {row.variant.name: row.variant for row in table.rows}
+    assert grid.run_config(config, variants["tl-erc-u"], 0).train.patience == 10
+    config.train.select_last = True
+    configs = {name: grid.run_config(config, variant, 0) for name, variant in variants.items()}
+    assert not any(one.train.patience for one in configs.values())
+    assert (configs["u"].train.epochs, configs["tl-erc-u"].train.epochs) == (4, 50)
+
+    def told(*run):
+        kept = {name: record(variants[name], 0, 0.5) for name in run}
+        monkeypatch.setattr(records, "read", lambda folder, variant, seed, config: kept.get(variant.name))
+        return rendering.protocol(outcome.collect(table, config, DATASET, range(1), Path("folder")))
+
+    assert "is its last one, after 4 epochs: dev chooses nothing here" in told("u", "bert")
+    assert "is its last one, after as many epochs as its row has, 4 to 50: dev chooses" in told("u", "tl-erc-u")
 
 
 def test_a_number_of_the_paper_that_is_of_other_modalities_is_marked(monkeypatch):
