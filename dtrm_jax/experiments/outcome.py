@@ -77,6 +77,7 @@ class Outcome:
         encoder: What reads an utterance.
         conversations: In the test split.
         turns: In the test split.
+        scored: Those of them that are, as they have a label; None in older files.
         select_by: The dev metric that selects checkpoints.
         reference: Name of the variant that the others are compared with; None if none was run.
         columns: The scores.
@@ -101,6 +102,7 @@ class Outcome:
     config: Mapping[str, Any]
     rectified: Mapping[str, Any] | None = None
     costs: Sequence[Mapping[str, Any]] = ()
+    scored: int | None = None
 
     @property
     def name(self) -> str:
@@ -155,6 +157,7 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         encoder=_encoder(config),
         conversations=len(test),
         turns=sum(map(len, test)),
+        scored=next((record.test["n"] for record in found), None),
         select_by=config.train.select_by,
         reference=None if reference is None else reference.name,
         columns=list(columns),

@@ -27,7 +27,7 @@ def protocol(outcome: Outcome) -> str:
     reads_text = config["model"].get("utterance") != "features"
     window = f", K = {config['tokens']['window']}" if reads_text else ""
     parts = [
-        f"{outcome.name} test, {outcome.conversations} conversations, {outcome.turns} turns; "
+        f"{outcome.name} test, {outcome.conversations} conversations, {_turns(outcome)}; "
         f"{outcome.encoder}{window}; {seeds} a row{spread}.",
         f"{_selection(outcome)}; the test split chooses nothing. {_causality(rows)}",
     ]
@@ -125,6 +125,12 @@ def as_csv(outcome: Outcome) -> str:
         line += [row.paper_modalities] if others else []
         writer.writerow(["" if value is None else value for value in line])
     return buffer.getvalue()
+
+
+def _turns(outcome: Outcome) -> str:
+    if outcome.scored in (None, outcome.turns):
+        return f"{outcome.turns} turns"
+    return f"{outcome.scored} labelled turns of {outcome.turns}"
 
 
 def _selection(outcome: Outcome) -> str:

@@ -140,7 +140,7 @@ def test_the_markdown(found):
     ]
     assert len({len(line) for line in lines[2:7]}) == 1
     for said in (
-        "IEMOCAP test, 6 conversations, 33 turns",
+        "IEMOCAP test, 6 conversations, 30 labelled turns of 33;",
         "1 or 2 seeds a row",
         "best dev weighted F1; the test split chooses nothing",
         "no future turn is seen",
@@ -149,6 +149,15 @@ def test_the_markdown(found):
     ):
         assert said in lines[-1]
     assert "Best test epoch" not in lines[-1] and "optimum" not in lines[-1]
+
+
+def test_the_turns_that_are_told_are_those_that_are_scored(found):
+    made, kept = found
+    assert made.scored == kept["u", 0].test["n"] == sum(bool(turn.label) for one in CONVERSATIONS for turn in one.turns)
+    assert made.scored < made.turns == 33
+    for scored in (None, 33):  # of an older file, or all
+        told = rendering.protocol(dataclasses.replace(made, scored=scored))
+        assert "6 conversations, 33 turns; " in told
 
 
 def test_a_table_says_which_rows_see_the_future(found, monkeypatch):
