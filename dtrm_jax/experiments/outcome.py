@@ -12,7 +12,7 @@ from dtrm_jax.conversation import Dataset
 from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis import bootstrap
-from dtrm_jax.experiments import grid, records, rectified
+from dtrm_jax.experiments import grid, published, records, rectified
 from dtrm_jax.experiments.layout import Column, Row, Table
 from dtrm_jax.experiments.optimum import optimum
 from dtrm_jax.experiments.records import Record
@@ -37,7 +37,8 @@ class RowOutcome:
         scores: Column path -> one score per seed.
         f1_by_class: Class -> one F1 per seed; empty for real values.
         dev: One dev score per seed, of the metric that selects checkpoints.
-        paper: Column path -> the paper's number; None if the paper has none of this corpus.
+        paper: Column path -> the paper's number; None if the paper has none of this corpus, or other classes of it or
+            another test split.
         difference: From the reference (``bootstrap.mean_differences``); None if there is none.
         best_test_epoch: One score per seed if the test split had chosen the epoch; None if that was not logged.
         optimum: The best possible accuracy; None unless the conversations are planted and only the past is seen.
@@ -111,6 +112,17 @@ class Outcome:
         return (of_tables if self.corpus == "table" else self.corpus).upper()
 
     @property
+    def paper_corpus(self) -> str:
+        """The corpus of the paper whose numbers may stand beside the rows (``published``); empty if none may."""
+        return published.as_published(
+            self.corpus,
+            self.config["data"],
+            classes=max((len(row.f1_by_class) for row in self.run), default=0),
+            conversations=self.conversations,
+            turns=self.turns if self.scored is None else self.scored,
+        )
+
+    @property
     def run(self) -> list[RowOutcome]:
         """The rows that have a run."""
         return [row for row in self.rows if row.seeds]
@@ -149,8 +161,7 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         dataset.splits["test"],
     )
     found = [record for by_seed in runs.values() for record in by_seed.values()]
-    corpus = config.data.corpus or dataset.name.lower()
-    return Outcome(
+    made = Outcome(
         table=table.name,
         title=table.title,
         corpus=dataset.name,
@@ -164,8 +175,6 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         rows=[
             dataclasses.replace(
                 _row(row, runs[row.variant], columns, grid.row_config(config, row.variant)),
-                paper=row.paper.get(corpus),
-                paper_modalities=_paper_modalities(row, corpus),
                 difference=differences.get(row.variant),
             )
             for row in table.rows
@@ -175,6 +184,7 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         rectified=_rectified(table, runs, dataset, config, records_folder),
         costs=[record.cost for record in found if record.cost is not None],
     )
+    return _beside_the_paper(made, table)
 
 
 def _row(row: Row, by_seed: Mapping[int, Record], columns: Sequence[Column], config: Config) -> RowOutcome:
@@ -196,6 +206,16 @@ def _row(row: Row, by_seed: Mapping[int, Record], columns: Sequence[Column], con
         causal=architecture(config).is_causal(config),
         epochs=config.train.epochs,
     )
+
+
+def _beside_the_paper(outcome: Outcome, table: Table) -> Outcome:
+    """Returns an outcome with the paper's numbers beside the rows, where they are of the same classes and split."""
+    corpus = outcome.paper_corpus
+    rows = [
+        dataclasses.replace(found, paper=row.paper.get(corpus), paper_modalities=_paper_modalities(row, corpus))
+        for row, found in zip(table.rows, outcome.rows, strict=True)
+    ]
+    return dataclasses.replace(outcome, rows=rows)
 
 
 def _paper_modalities(row: Row, corpus: str) -> str:

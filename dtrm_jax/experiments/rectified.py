@@ -43,8 +43,14 @@ def between(
     return {"pairs": len(pairs), "labels": list(labels), "rectified": rectified, "spoiled": spoiled}
 
 
-def rows(found: Mapping[str, Any], corpus: str) -> list[list[str]]:
-    """Returns the heading and one row per class, with the paper's shares on IEMOCAP: for ``markdown_table``."""
+def rows(found: Mapping[str, Any], corpus: str, mark: str = "") -> list[list[str]]:
+    """Returns the heading and one row per class, for ``markdown_table``.
+
+    Args:
+        found: What ``between`` returns.
+        corpus: That of the paper whose numbers may stand there; it has shares of IEMOCAP.
+        mark: Follows a number of the paper.
+    """
     counts, labels = np.asarray(found["rectified"]), found["labels"]
     negative = np.asarray([name in _NEGATIVE for name in labels])
     paper = _PAPER if corpus == "iemocap" else {}
@@ -56,9 +62,9 @@ def rows(found: Mapping[str, Any], corpus: str) -> list[list[str]]:
             [
                 name,
                 _percent(of_class.sum(), counts.sum()),
-                _NOTHING if share is None else f"{share:.1f}",
+                _NOTHING if share is None else f"{share:.1f}{mark}",
                 _percent(of_class[negative].sum(), of_class.sum()),
-                _NOTHING if from_negative is None else f"{from_negative:.1f}",
+                _NOTHING if from_negative is None else f"{from_negative:.1f}{mark}",
                 most,
             ]
         )

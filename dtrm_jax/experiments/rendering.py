@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dtrm_jax.evaluation.analysis import bootstrap
-from dtrm_jax.experiments import rectified
+from dtrm_jax.experiments import published, rectified
 from dtrm_jax.experiments.layout import Column
 from dtrm_jax.experiments.outcome import NOT_CAUSAL, Outcome, RowOutcome
 from dtrm_jax.experiments.variants import spelled
@@ -27,7 +27,7 @@ def protocol(outcome: Outcome) -> str:
     reads_text = config["model"].get("utterance") != "features"
     window = f", K = {config['tokens']['window']}" if reads_text else ""
     parts = [
-        f"{outcome.name} test, {outcome.conversations} conversations, {_turns(outcome)}; "
+        f"{outcome.name} test{_of_data(outcome)}, {outcome.conversations} conversations, {_turns(outcome)}; "
         f"{outcome.encoder}{window}; {seeds} a row{spread}.",
         f"{_selection(outcome)}; the test split chooses nothing. {_causality(rows)}",
     ]
@@ -47,6 +47,8 @@ def protocol(outcome: Outcome) -> str:
         parts.append(f"Turns with a shift: Intra-ES {intra:.1f}, Inter-ES {inter:.1f} a conversation.")
     if any(row.optimum for row in rows):
         parts.append("The optimum is the best possible accuracy for what the row's model may know.")
+    if published.named(outcome.corpus, config["data"]) and not outcome.paper_corpus:
+        parts.append("The paper has no number of these classes and this test split.")
     if others := sorted({row.paper_modalities for row in rows} - {""}):
         parts.append(f"{_OTHER} The paper's row takes other modalities: {' or '.join(map(spelled, others))}.")
     if missing := [row.shown for row in outcome.rows if not row.seeds]:
@@ -60,7 +62,9 @@ def markdown(outcome: Outcome) -> str:
     found = outcome.rectified
     if found is None:
         return text
-    return f"{text}\n{markdown_table(rectified.rows(found, outcome.corpus))}\n\n{rectified.told(found)}\n"
+    mark = _OTHER if any(row.paper_modalities for row in outcome.rows) else ""
+    lines = rectified.rows(found, outcome.paper_corpus, mark)
+    return f"{text}\n{markdown_table(lines)}\n\n{rectified.told(found)}\n"
 
 
 def by_class(outcome: Outcome, variant: str) -> str:
@@ -125,6 +129,14 @@ def as_csv(outcome: Outcome) -> str:
         line += [row.paper_modalities] if others else []
         writer.writerow(["" if value is None else value for value in line])
     return buffer.getvalue()
+
+
+def _of_data(outcome: Outcome) -> str:
+    """Names the classes and the session that were chosen, which are not the paper's."""
+    data = outcome.config.get("data", {})
+    chosen = [f"classes: {data['labels']}"] if data.get("labels") else []
+    chosen += [f"session {data['test_session']}"] if data.get("test_session") else []
+    return f" ({'; '.join(chosen)})" if chosen else ""
 
 
 def _turns(outcome: Outcome) -> str:

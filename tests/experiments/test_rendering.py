@@ -13,7 +13,7 @@ import pytest
 from dtrm_jax.config import to_dict
 from dtrm_jax.conversation import Dataset, ValueSpace
 from dtrm_jax.evaluation.analysis import bootstrap
-from dtrm_jax.experiments import grid, optimum, outcome, records, rectified, rendering, tables
+from dtrm_jax.experiments import grid, optimum, outcome, published, records, rectified, rendering, tables
 from dtrm_jax.experiments import variants as v
 from dtrm_jax.experiments.layout import Column
 from dtrm_jax.experiments.outcome import Outcome, RowOutcome
@@ -69,7 +69,14 @@ def turns_of(predicted_N):
 
 
 @pytest.fixture
-def found(monkeypatch):
+def in_paper(monkeypatch):
+    """The small corpus is what the paper calls IEMOCAP and MELD."""
+    small = published._Published(classes=5, conversations=6, turns=30)
+    monkeypatch.setattr(published, "_CORPORA", {"iemocap": small, "meld": small, "avec": published._Published(0)})
+
+
+@pytest.fixture
+def found(monkeypatch, in_paper):
     """Table 3 on a small corpus: the first three rows, two seeds each but for one."""
     kept = {
         ("bert", 0): record(v.BERT, 0, 0.1),
@@ -196,13 +203,14 @@ def test_turns_that_other_modalities_rectify_are_counted_by_label_and_origin():
         ["frustrated", "40.0", "27.9", "50.0", "70.5", "neutral"],
     ]
     assert rectified.rows(found, "meld")[1] == ["neutral", "60.0", "100.0", "sad"]
+    assert rectified.rows(found, "iemocap", "*")[1] == ["neutral", "60.0", "30.4*", "100.0", "85.4*", "sad"]
     assert "2 turns, mean of 2 pairs of runs" in rectified.told(found) and "the reverse: 1 turns" in rectified.told(
         found
     )
     assert rectified.between({0: true}, {1: true}, true, labels) is None
 
 
-def test_the_table_of_short_utterances_tells_what_is_rectified(monkeypatch):
+def test_the_table_of_short_utterances_tells_what_is_rectified(monkeypatch, in_paper):
     kept = {(one.name, 0): record(one, 0, right) for one, right in ((v.U, 0.4), (v.full("ua"), 0.8), (v.U_FREE, 0.3))}
     short = {"one_word": {"accuracy": 0.5}, "texts": {"yeah": {"accuracy": 0.5}}}
     kept = {key: dataclasses.replace(one, short=short) for key, one in kept.items()}
@@ -214,6 +222,17 @@ def test_the_table_of_short_utterances_tells_what_is_rectified(monkeypatch):
     mended = int(((u_N != true_N) & (ua_N == true_N)).sum())
     assert np.sum(made.rectified["rectified"]) == mended > 0 and made.rectified["pairs"] == 1
     assert f"right with all modalities: {mended} turns, whose shares" in rendering.markdown(made)
+    # The paper's shares are of a model that takes the face, too. They stand beside tables of its corpus as well.
+    own = dataclasses.replace(DATASET, name="table")
+    of_iemocap = grid.changed(config, {"data.name": "table", "data.corpus": "iemocap"})
+    shares = (12.3, 45.6)
+    monkeypatch.setattr(rectified, "_PAPER", {"calm": shares})
+    for one in (made, outcome.collect(tables.table("short", "ua"), of_iemocap, own, range(1), Path("folder"))):
+        assert f"| {shares[0]}* |" in rendering.markdown(one) and f"| {shares[1]}* |" in rendering.markdown(one)
+    four = outcome.collect(
+        tables.table("short", "ua"), grid.changed(config, {"data.labels": "four"}), DATASET, range(1), Path("folder")
+    )
+    assert f"{shares[0]}*" not in rendering.markdown(four)
     # With text alone there is nothing to compare.
     alone = outcome.collect(tables.table("short", "u"), config, DATASET, range(1), Path("folder"))
     assert alone.rectified is None and "rectified" not in rendering.markdown(alone)
@@ -260,7 +279,7 @@ def test_baselines_can_be_made_of_last_checkpoints_after_the_epochs_of_each(monk
     assert "is its last one, after as many epochs as its row has, 4 to 50: dev chooses" in told("u", "tl-erc-u")
 
 
-def test_a_number_of_the_paper_that_is_of_other_modalities_is_marked(monkeypatch):
+def test_a_number_of_the_paper_that_is_of_other_modalities_is_marked(monkeypatch, in_paper):
     kept = {("u", 0): record(v.U, 0, 0.6), ("ua", 0): record(v.full("ua"), 0, 0.7)}
     monkeypatch.setattr(records, "read", lambda folder, variant, seed, config: kept.get((variant.name, seed)))
     config = tiny_config(data__name="iemocap", model__modalities="ua")
@@ -285,6 +304,56 @@ def test_a_number_of_the_paper_that_is_of_other_modalities_is_marked(monkeypatch
     of_meld = tiny_config(data__name="table", data__corpus="meld", model__modalities="ua")
     assert [rendering.cells(made(own, of_meld))[row][4] for row in (1, 2)] == ["63.2", "63.5"]
     assert "paper" not in rendering.cells(made(own, tiny_config(data__name="table", model__modalities="ua")))[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "paper", "told"),
+    [
+        ({"data.labels": "four"}, {}, "IEMOCAP test (classes: four), 6 conversations, "),
+        ({"data.test_session": 3}, {}, "IEMOCAP test (session 3), 6 conversations, "),
+        ({"data.labels": "four", "data.test_session": 3}, {}, "IEMOCAP test (classes: four; session 3), 6 "),
+        ({"data.name": "meld", "data.labels": "sentiment"}, {}, "MELD test (classes: sentiment), 6 conversations, "),
+        # The dyadic files of MELD have other conversations, and people's own tables may have other turns or classes.
+        ({"data.name": "meld"}, {"conversations": 5}, "MELD test, 6 conversations, "),
+        ({"data.name": "table", "data.corpus": "meld"}, {"turns": 31}, "MELD test, 6 conversations, "),
+        ({"data.name": "table", "data.corpus": "meld"}, {"classes": 4}, "MELD test, 6 conversations, "),
+    ],
+    ids=str,
+)
+def test_no_number_of_the_paper_stands_beside_other_classes_or_another_test_split(
+    monkeypatch, in_paper, changes, paper, told
+):
+    kept = {("u", 0): record(v.U, 0, 0.6), ("ua", 0): record(v.full("ua"), 0, 0.7)}
+    monkeypatch.setattr(records, "read", lambda folder, variant, seed, config: kept.get((variant.name, seed)))
+    config = grid.changed(tiny_config(data__name="iemocap", model__modalities="ua"), changes)
+    dataset = dataclasses.replace(DATASET, name=config.data.name)
+
+    def collected():
+        return outcome.collect(tables.table("table2", "ua"), config, dataset, range(1), Path("folder"))
+
+    if paper:
+        assert collected().rows[0].paper
+        small = dataclasses.replace(published._CORPORA["meld"], **paper)
+        monkeypatch.setitem(published._CORPORA, "meld", small)
+    found = collected()
+    assert [(row.paper, row.paper_modalities) for row in found.rows] == [(None, ""), (None, "")]
+    text = rendering.markdown(found)
+    assert told in text and "The paper has no number of these classes and this test split." in text
+    assert "paper |" not in text and "other modalities" not in text
+
+
+def test_what_the_paper_scores_is_told_from_the_numbers_of_classes_conversations_and_turns():
+    def told(data=None, *, corpus="meld", classes=7, conversations=280, turns=2610):
+        data = {"name": corpus, "labels": ""} | (data or {})
+        return published.as_published(corpus, data, classes=classes, conversations=conversations, turns=turns)
+
+    assert told() == told(turns=2608) == "meld"  # as two have no voice
+    assert told(corpus="iemocap", classes=6, conversations=31, turns=1623) == "iemocap"
+    named = "neutral,joy,fear,anger,surprise,sadness,disgust"
+    assert told({"name": "table", "corpus": "meld", "labels": named}, corpus="table") == "meld"
+    assert told(corpus="avec", classes=0, conversations=9, turns=99) == "avec"
+    assert told(turns=2500) == told(conversations=281) == told(classes=3) == told({"labels": "sentiment"}) == ""
+    assert told(corpus="planted") == told({"name": "table", "labels": named}, corpus="table") == ""
 
 
 def test_the_scores_of_a_detailed_table_are_all_of_each_value():
