@@ -4,17 +4,20 @@ A cell is the row of any table of the records that is of this model, corpus and 
 protocol; of several, that with the most seeds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from dtrm_jax.experiments import pages, rendering
 from dtrm_jax.experiments import variants as v
 from dtrm_jax.experiments.outcome import Outcome, RowOutcome
 from dtrm_jax.experiments.tables import WEIGHTED_F1, table
+from dtrm_jax.models.encoders.hub import MINILM
 
 _CORPORA = ("meld", "iemocap")
 _MODELS = {"u": "DialogueTRM-U, text", "ua": "DialogueTRM-M, text and voice"}
-_ENCODERS = {"minilm": "MiniLM, 22.7M", "mpnet": "MPNet, 109.5M"}
+# As the project's configs name them: another MiniLM or MPNet is another encoder.
+_ENCODERS = {MINILM: "MiniLM, 22.7M", "sentence-transformers/all-mpnet-base-v2": "MPNet, 109.5M"}
 _PAPER = "the paper, BERT-base, 110M"
 _NOTHING, _OTHER = "-", "*"
 
@@ -45,16 +48,22 @@ def _protocol(lines: list[list[str]]) -> str:
 
 
 def _rows(results: Path) -> Iterator[tuple[str, Outcome, RowOutcome]]:
-    """Yields the rows that may be a cell: end to end, on the corpus as it is published, without later turns."""
+    """Yields the rows that may be a cell: by the paper's protocol, on the corpus as it is published.
+
+    They are trained end to end from the encoder alone, see no later turns, and dev chooses their checkpoints.
+    """
     for folder in sorted(one for one in results.iterdir() if one.is_dir()):
         if folder.name.endswith("_best"):  # which is more than the paper's model
             continue
         for outcome in pages.outcomes(folder).values():
-            config = outcome.config
-            data, reads_text = config["data"], config["model"]["utterance"] == "encoder"
-            as_published = not data.get("labels") and not data.get("test_session")
-            if reads_text and as_published and config["model"].get("architecture", "dialogue_trm") == "dialogue_trm":
+            if _by_the_protocol(outcome.config) and outcome.corpus == outcome.paper_corpus:
                 yield from ((folder.name, outcome, row) for row in outcome.run if row.causal)
+
+
+def _by_the_protocol(config: Mapping[str, Any]) -> bool:
+    model, train = config["model"], config["train"]  # those of older tables lack some settings
+    reads_text = model["utterance"] == "encoder" and model.get("architecture", "dialogue_trm") == "dialogue_trm"
+    return reads_text and not train.get("select_last") and not train.get("init_from")
 
 
 def _cell(found: list[tuple[str, Outcome, RowOutcome]], corpus: str, modalities: str, encoder: str) -> str:
@@ -64,7 +73,7 @@ def _cell(found: list[tuple[str, Outcome, RowOutcome]], corpus: str, modalities:
         for _, outcome, row in found
         if outcome.corpus == corpus
         and row.variant == name
-        and encoder in outcome.config["model"]["encoder"]["pretrained"].casefold()
+        and outcome.config["model"]["encoder"]["pretrained"] == encoder
         and WEIGHTED_F1.path in row.scores
     ]
     if not fitting:
