@@ -12,6 +12,7 @@ from dtrm_jax.conversation import Dataset
 from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis import bootstrap
+from dtrm_jax.evaluation.analysis.groups import STUDIED
 from dtrm_jax.experiments import grid, published, records, rectified
 from dtrm_jax.experiments.layout import Column, Row, Table
 from dtrm_jax.experiments.optimum import optimum
@@ -79,6 +80,7 @@ class Outcome:
         conversations: In the test split.
         turns: In the test split.
         scored: Those of them that are, as they have a label; None in older files.
+        studied: Those of them whose text is ``groups.STUDIED``; None in older files, and where texts are not scored.
         select_by: The dev metric that selects checkpoints.
         reference: Name of the variant that the others are compared with; None if none was run.
         columns: The scores.
@@ -104,6 +106,7 @@ class Outcome:
     rectified: Mapping[str, Any] | None = None
     costs: Sequence[Mapping[str, Any]] = ()
     scored: int | None = None
+    studied: int | None = None
 
     @property
     def name(self) -> str:
@@ -169,6 +172,7 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         conversations=len(test),
         turns=sum(map(len, test)),
         scored=next((record.test["n"] for record in found), None),
+        studied=next((record.short["texts"][STUDIED]["n"] for record in found if record.short is not None), None),
         select_by=config.train.select_by,
         reference=None if reference is None else reference.name,
         columns=list(columns),

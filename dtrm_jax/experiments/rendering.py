@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from dtrm_jax.evaluation.analysis import bootstrap
+from dtrm_jax.evaluation.analysis.groups import STUDIED
 from dtrm_jax.experiments import published, rectified
 from dtrm_jax.experiments.layout import Column
 from dtrm_jax.experiments.outcome import NOT_CAUSAL, Outcome, RowOutcome
+from dtrm_jax.experiments.tables import SHORT, STUDIED_IN_PAPER
 from dtrm_jax.experiments.variants import spelled
 from dtrm_jax.tasks import METRICS, Metric
 
@@ -45,6 +47,8 @@ def protocol(outcome: Outcome) -> str:
     if any(column.path.startswith("shifts.") for column in outcome.columns):
         intra, inter = (outcome.shifts[group] for group in ("intra", "inter"))
         parts.append(f"Turns with a shift: Intra-ES {intra:.1f}, Inter-ES {inter:.1f} a conversation.")
+    if outcome.studied is not None and SHORT[0] in outcome.columns:
+        parts.append(_studied(outcome))
     if any(row.optimum for row in rows):
         parts.append("The optimum is the best possible accuracy for what the row's model may know.")
     if published.named(outcome.corpus, config["data"]) and not outcome.paper_corpus:
@@ -143,6 +147,12 @@ def _turns(outcome: Outcome) -> str:
     if outcome.scored in (None, outcome.turns):
         return f"{outcome.turns} turns"
     return f"{outcome.scored} labelled turns of {outcome.turns}"
+
+
+def _studied(outcome: Outcome) -> str:
+    in_paper = STUDIED_IN_PAPER.get(outcome.paper_corpus)
+    theirs = "" if in_paper is None else f"; the paper counts “{STUDIED}.” {in_paper} times"
+    return f"“{STUDIED}” is {outcome.studied} turns, whatever the case and the punctuation{theirs}."
 
 
 def _selection(outcome: Outcome) -> str:

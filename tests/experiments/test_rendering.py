@@ -212,7 +212,7 @@ def test_turns_that_other_modalities_rectify_are_counted_by_label_and_origin():
 
 def test_the_table_of_short_utterances_tells_what_is_rectified(monkeypatch, in_paper):
     kept = {(one.name, 0): record(one, 0, right) for one, right in ((v.U, 0.4), (v.full("ua"), 0.8), (v.U_FREE, 0.3))}
-    short = {"one_word": {"accuracy": 0.5}, "texts": {"yeah": {"accuracy": 0.5}}}
+    short = {"one_word": {"accuracy": 0.5}, "texts": {"yeah": {"accuracy": 0.5, "n": 33}}}
     kept = {key: dataclasses.replace(one, short=short) for key, one in kept.items()}
     monkeypatch.setattr(records, "read", lambda folder, variant, seed, config: kept.get((variant.name, seed)))
     config = tiny_config(data__name="iemocap", model__modalities="ua")
@@ -222,6 +222,11 @@ def test_the_table_of_short_utterances_tells_what_is_rectified(monkeypatch, in_p
     mended = int(((u_N != true_N) & (ua_N == true_N)).sum())
     assert np.sum(made.rectified["rectified"]) == mended > 0 and made.rectified["pairs"] == 1
     assert f"right with all modalities: {mended} turns, whose shares" in rendering.markdown(made)
+    said = "“yeah” is 33 turns, whatever the case and the punctuation"
+    assert f"{said}; the paper counts “yeah.” 23 times." in rendering.protocol(made)
+    elsewhere = rendering.protocol(dataclasses.replace(made, corpus="planted"))
+    assert f"{said}. " in elsewhere and "the paper counts" not in elsewhere
+    assert "yeah" not in rendering.protocol(dataclasses.replace(made, studied=None))  # of an older file
     # The paper's shares are of a model that takes the face, too. They stand beside tables of its corpus as well.
     own = dataclasses.replace(DATASET, name="table")
     of_iemocap = grid.changed(config, {"data.name": "table", "data.corpus": "iemocap"})
@@ -233,6 +238,8 @@ def test_the_table_of_short_utterances_tells_what_is_rectified(monkeypatch, in_p
         tables.table("short", "ua"), grid.changed(config, {"data.labels": "four"}), DATASET, range(1), Path("folder")
     )
     assert f"{shares[0]}*" not in rendering.markdown(four)
+    whole = outcome.collect(tables.table("table2", "ua"), config, DATASET, range(1), Path("folder"))
+    assert whole.studied == 33 and "yeah" not in rendering.protocol(whole)  # which has no column of it
     # With text alone there is nothing to compare.
     alone = outcome.collect(tables.table("short", "u"), config, DATASET, range(1), Path("folder"))
     assert alone.rectified is None and "rectified" not in rendering.markdown(alone)
