@@ -115,10 +115,14 @@ def _checkpoint(sources: Sources, training: Training | None) -> str:
 
 
 def _command(sources: Sources) -> str:
-    """Returns the command that repeats the evaluation; the folder as seen from here, or its name alone."""
+    """Returns the command that repeats the evaluation; the folder as seen from here, or its name alone.
+
+    Of other data than the run's, which lay somewhere, the last part of the place is known.
+    """
     here, metrics = Path.cwd(), sources.metrics
     folder = sources.folder.relative_to(here) if sources.folder.is_relative_to(here) else sources.folder.name
     options = {"--checkpoint": folder, "--split": metrics["split"], "--step": metrics["checkpoint"]}
     if metrics.get("source") is not None:
-        options["--source"] = metrics["source"]
+        options["--source"] = f".../{metrics['source']}"
+        options["--name"] = sources.results.name.partition("@")[2]
     return shlex.join(["python", "eval.py", *(str(part) for option in options.items() for part in option)])

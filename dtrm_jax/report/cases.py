@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dtrm_jax.conversation import MODALITIES
-from dtrm_jax.report.kinds import Keys, Kind
+from dtrm_jax.report.kinds import Distances, Keys, Kind
 from dtrm_jax.report.overview import Overview
 from dtrm_jax.tasks import PredictedTurn, Task
 
@@ -77,6 +77,7 @@ class _Marked:
     kind: Kind
     errors: Keys
     shifts: dict[str, Keys]
+    distances: Distances
 
 
 def content(seen: Overview, kind: Kind, task: Task, turns: Sequence[PredictedTurn]) -> dict[str, Any]:
@@ -112,7 +113,7 @@ def cases(shown: Sequence[Sequence[PredictedTurn]], kind: Kind, turns: Sequence[
         kind: Says which turns are errors.
         turns: All turns that are known.
     """
-    marked = _Marked(kind, kind.errors(turns), kind.shifts(turns))
+    marked = _Marked(kind, kind.errors(turns), kind.shifts(turns), kind.distances(turns))
     return [_case(index, conversation, marked) for index, conversation in enumerate(shown)]
 
 
@@ -131,7 +132,7 @@ def _case(index: int, conversation: Sequence[PredictedTurn], marked: _Marked) ->
         for place, turn in enumerate(conversation)
     ]
     errors = sum(view.wrong for view in views)
-    numbers = marked.kind.numbers(conversation, errors)
+    numbers = marked.kind.numbers(conversation, errors, marked.distances)
     return Case(conversation[0].conversation, views, marked.kind.tally(conversation, errors), numbers)
 
 

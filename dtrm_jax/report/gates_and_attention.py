@@ -14,7 +14,8 @@ class Means:
 
     Attributes:
         columns: Names.
-        rows: Name of the group, how many turns, and one mean per column, None where no turn of the group has it.
+        rows: Name of the group, how many of its turns have any of the numbers, and one mean per column, None where no
+            turn of the group has it.
     """
 
     columns: list[str]
@@ -106,9 +107,8 @@ def _means(
     rows = []
     for name, group in groups:
         numbers = [numbers_of(turn) for turn in group]
-        rows.append(
-            (name, len(group), [_mean([one[column] for one in numbers if column in one]) for column in columns])
-        )
+        means = [_mean([one[column] for one in numbers if column in one]) for column in columns]
+        rows.append((name, sum(map(bool, numbers)), means))
     return Means(columns, rows)
 
 

@@ -3,7 +3,7 @@
 The parts of the page that differ are in ``templates/<kind>/``; a kind without such a folder has none of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from dtrm_jax.report.plot import Plot, Series, make_plot
 from dtrm_jax.report.sources import Sources
 from dtrm_jax.report.spread import ClassSpread, Spread, ValueSpread
 from dtrm_jax.tasks import METRICS, Classes, ClassTurn, PredictedTurn, Task, Values, ValueTurn
+from dtrm_jax.tasks.values import relative_errors
 
 WORST = 0.1  # share of the turns with real values that count as errors, those that are furthest off
 
@@ -27,6 +28,7 @@ SHIFTS = {
 }
 
 Keys = set[tuple[str, str]]
+Distances = Mapping[tuple[str, str], float]  # how far off turns are, by their keys
 
 
 class Kind:
@@ -64,12 +66,17 @@ class Kind:
         """
         return {}
 
-    def numbers(self, conversation: Sequence[Any], errors: int) -> dict[str, float]:
+    def distances(self, turns: Sequence[Any]) -> Distances:
+        """Returns how far off each annotated turn is, beside the others; nothing where that has no size."""
+        return {}
+
+    def numbers(self, conversation: Sequence[Any], errors: int, distances: Distances) -> dict[str, float]:
         """Returns the numbers of a conversation, by the keys of ``orders`` for annotated turns.
 
         Args:
             conversation: Its turns.
             errors: How many of them are errors.
+            distances: Of all turns that are known.
         """
         return {}
 
@@ -117,7 +124,7 @@ class ClassKind(Kind):
         errors = {"errors": "most errors first", "share": "largest share of errors first"} if labelled else {}
         return {**errors, "unsure": "least certain first"}
 
-    def numbers(self, conversation: Sequence[ClassTurn], errors: int) -> dict[str, float]:
+    def numbers(self, conversation: Sequence[ClassTurn], errors: int, distances: Distances) -> dict[str, float]:
         """Returns errors, their share of the labelled turns, and 1 less the mean probability of the predictions."""
         share = errors / max(sum(turn.labelled for turn in conversation), 1)
         return {"errors": errors, "share": share, "unsure": 1 - _certainty(conversation)}
@@ -174,9 +181,18 @@ class ValueKind(Kind):
         """Returns how far the predictions are off, and how many are far off."""
         return {"off": "furthest off on average first", "errors": "most turns far off first"} if labelled else {}
 
-    def numbers(self, conversation: Sequence[ValueTurn], errors: int) -> dict[str, float]:
-        """Returns the mean absolute error of the annotated turns, and how many are far off."""
-        off = [turn.absolute_error for turn in conversation if turn.labelled]
+    def distances(self, turns: Sequence[ValueTurn]) -> Distances:
+        """Returns the mean over the targets of the absolute error, each in standard deviations of its annotations.
+
+        Targets may have different scales, as AVEC's have, of which the largest would decide alone.
+        """
+        return {
+            turn.key: distance for turn, distance in zip(turns, relative_errors(turns), strict=True) if turn.labelled
+        }
+
+    def numbers(self, conversation: Sequence[ValueTurn], errors: int, distances: Distances) -> dict[str, float]:
+        """Returns how far the annotated turns are off on average, and how many are far off."""
+        off = [distances[turn.key] for turn in conversation if turn.labelled]
         return {"off": sum(off) / max(len(off), 1), "errors": errors}
 
     def content(self, sources: Sources) -> dict[str, Any]:
@@ -185,9 +201,9 @@ class ValueKind(Kind):
 
     def errors(self, turns: Sequence[ValueTurn]) -> Keys:
         """Returns the turns furthest off."""
-        annotated = [turn for turn in turns if turn.labelled]
-        worst = sorted(annotated, key=lambda turn: turn.absolute_error, reverse=True)
-        return {turn.key for turn in worst[: round(WORST * len(annotated))]}
+        distances = self.distances(turns)
+        worst = sorted(distances, key=distances.__getitem__, reverse=True)
+        return set(worst[: round(WORST * len(worst))])
 
     def tally(self, conversation: Sequence[ValueTurn], errors: int) -> str:
         """Returns how many turns are far off; nothing if none is annotated."""

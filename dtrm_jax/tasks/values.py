@@ -35,12 +35,22 @@ class ValueTurn(PredictedTurn):
         """Whether the turn has at least one value."""
         return any(value is not None for value in self.labels)
 
-    @property
-    def absolute_error(self) -> float:
-        """The mean over the annotated values of how far the prediction is off."""
-        pairs = zip(self.labels, self.predictions, strict=True)
-        errors = [abs(label - prediction) for label, prediction in pairs if label is not None]
-        return sum(errors) / len(errors)
+
+def relative_errors(turns: Sequence[ValueTurn]) -> list[float]:
+    """Returns how far each turn's prediction is off: the mean over its annotated values, 0 if there is none.
+
+    An error is told in standard deviations of its target's annotations in these turns, as targets may have scales of
+    their own; of a target whose annotations are constant, it is told as it is.
+    """
+    if not turns:
+        return []
+    labels_NxV = np.array([[np.nan if label is None else label for label in turn.labels] for turn in turns], np.float64)
+    there_NxV = ~np.isnan(labels_NxV)
+    spread_V = np.ma.masked_invalid(labels_NxV).std(axis=0).filled(0)
+    errors_NxV = np.abs(labels_NxV - np.array([turn.predictions for turn in turns])) / np.where(
+        spread_V > 0, spread_V, 1
+    )
+    return (np.where(there_NxV, errors_NxV, 0).sum(axis=1) / np.maximum(there_NxV.sum(axis=1), 1)).tolist()
 
 
 @dataclasses.dataclass(frozen=True)

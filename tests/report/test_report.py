@@ -24,14 +24,14 @@ from dtrm_jax.report import write_report
 from dtrm_jax.report.__main__ import main
 from dtrm_jax.report.about import about
 from dtrm_jax.report.gates_and_attention import attention_summaries, fusion_means, gate_means
-from dtrm_jax.report.kinds import SHIFTS
+from dtrm_jax.report.kinds import KINDS, SHIFTS
 from dtrm_jax.report.overview import overview
 from dtrm_jax.report.plot import BOTTOM, LEFT, RIGHT, TOP, Series, make_plot, thinned, ticks
 from dtrm_jax.report.sources import read_sources
 from dtrm_jax.report.spread import Spread
 from dtrm_jax.run_directory import Extension, Manifest, Origin, RunDirectory
 from dtrm_jax.run_directory.starts import add_start
-from dtrm_jax.tasks import Classes, Targets, Values
+from dtrm_jax.tasks import Classes, Targets, Values, ValueTurn
 from dtrm_jax.tasks.rows import Attended, TurnInsides
 from tests.factories import tiny_config
 from tests.pages import parse
@@ -536,6 +536,42 @@ def with_insides(turn, **insides):
     return dataclasses.replace(turn, insides=TurnInsides(**insides))
 
 
+def test_the_command_of_other_data_names_where_results_go_and_what_the_place_was_called(full):
+    sources = read_sources(full[0], "test")
+    other = dataclasses.replace(
+        sources, metrics=sources.metrics | {"source": "dubbed"}, results=sources.results.with_name("test@mine")
+    )
+    assert about(other, None)["again"].endswith(" --source .../dubbed --name mine")
+
+
+def test_how_far_off_a_turn_is_does_not_depend_on_the_scale_of_its_target():
+    """Of ten turns, the one with the opposite of the first target, though the second is fifty times as large."""
+    seen = [(0.9, 52.0), (0.5, 48.0), (-0.9, 50.0), (-0.5, 51.0), (0.1, 49.0)] * 2
+    turns = [
+        ValueTurn(
+            conversation="c",
+            turn=str(place),
+            speaker="Ann",
+            text="Hi.",
+            labels=(first, None if place == 4 else second),
+            predictions=(-first if place == 5 else first, second + (2.0 if place == 1 else 0.5)),
+        )
+        for place, (first, second) in enumerate(seen)
+    ]
+    kind = KINDS["values"]
+    assert kind.errors(turns) == {("c", "5")}
+    scaled = [
+        dataclasses.replace(
+            turn,
+            labels=(turn.labels[0], None if turn.labels[1] is None else 9 * turn.labels[1]),
+            predictions=(turn.predictions[0], 9 * turn.predictions[1]),
+        )
+        for turn in turns
+    ]
+    assert kind.distances(scaled) == pytest.approx(kind.distances(turns))
+    assert kind.distances([dataclasses.replace(turns[0], labels=(None, None))]) == {}
+
+
 def test_means_are_over_the_turns_that_have_the_number():
     a, b, c = conversation("d", "xyx", "ab-", "aba")
     turns = [
@@ -551,7 +587,7 @@ def test_means_are_over_the_turns_that_have_the_number():
         ("b", 1, [None, 0.75]),
         ("c", 0, [None, None]),
     ]
-    assert fusion_means(turns, ()).rows == [("all", 3, [1.0])]
+    assert fusion_means(turns, ()).rows == [("all", 1, [1.0])]
     assert gate_means([a, b], LABELS.names) is None
 
 
