@@ -73,7 +73,7 @@ class _Service:
         self._predictor, self._limits = predictor, limits
         self._sessions = Sessions(limits, time.monotonic)
         self._facts = facts_of(predictor)
-        self._page, self._policy = draw_page(predictor, self._facts)
+        self._page, self._policy = draw_page(predictor, self._facts, limits)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:

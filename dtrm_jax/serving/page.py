@@ -9,11 +9,12 @@ from markupsafe import Markup
 from dtrm_jax.inference.predictor import Predictor
 from dtrm_jax.report.colours import rules, swatches
 from dtrm_jax.report.drawing import digest, environment, style
+from dtrm_jax.serving.limits import Limits
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def draw_page(predictor: Predictor, facts: Mapping[str, Any]) -> tuple[str, str]:
+def draw_page(predictor: Predictor, facts: Mapping[str, Any], limits: Limits) -> tuple[str, str]:
     """Returns the page of a model, as HTML, and its content security policy.
 
     The policy admits the page's own style and script, by their hashes, and requests to the service alone. What people
@@ -22,6 +23,7 @@ def draw_page(predictor: Predictor, facts: Mapping[str, Any]) -> tuple[str, str]
     Args:
         predictor: The model.
         facts: ``facts_of`` the model.
+        limits: Of the service: what the page asks at once stays within them.
     """
     classes = _classes(predictor)
     script, own = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
@@ -29,7 +31,7 @@ def draw_page(predictor: Predictor, facts: Mapping[str, Any]) -> tuple[str, str]
     page = (
         environment(_TEMPLATES)
         .get_template("page.html")
-        .render(facts=facts, swatches=classes, style=Markup(sheet), script=Markup(script))
+        .render(facts=facts, limits=limits, swatches=classes, style=Markup(sheet), script=Markup(script))
     )
     return page, (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(sheet)}; connect-src 'self'; "

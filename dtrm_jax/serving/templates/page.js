@@ -2,7 +2,8 @@
 "use strict";
 (() => {
   const at = (id) => document.getElementById(id);
-  const { kind, sessions } = document.body.dataset;
+  const { sessions } = document.body.dataset;
+  const [mostTurns, mostBytes] = [Number(document.body.dataset.turns), Number(document.body.dataset.bytes)];
   const classes = new Map(
     [...document.querySelectorAll("#key li")].map((item, place) => [
       item.dataset.name,
@@ -64,10 +65,55 @@
     if (name) await ask("DELETE", `/v1/sessions/${name}`).catch(() => {});
   }
 
-  // Goes on with a session; where it has ended meanwhile, a new one is told the conversation so far.
-  async function further(body) {
-    if (!session) session = (await (await ask("POST", "/v1/sessions", {})).json()).session;
-    return ask("POST", `/v1/sessions/${session}/turns`, body);
+  const begun = async () => (await (await ask("POST", "/v1/sessions", {})).json()).session;
+  const send = (name, body) => ask("POST", `/v1/sessions/${name}/turns`, body);
+
+  // The conversation so far, in parts that a request may have.
+  function parts() {
+    const found = [];
+    let bytes = Infinity;
+    for (const turn of turns.map(asGiven)) {
+      const more = new TextEncoder().encode(JSON.stringify(turn)).length + 1;
+      if (bytes + more > mostBytes || found.at(-1).length === mostTurns) {
+        found.push([]);
+        bytes = '{"turns":[]}'.length;
+      }
+      found.at(-1).push(turn);
+      bytes += more;
+    }
+    return found;
+  }
+
+  // A new session that has heard the whole conversation so far. It ends again where it cannot be told all of it.
+  async function retold() {
+    const name = await begun();
+    try {
+      for (const part of parts()) {
+        let heard = 0;
+        for await (const _ of lines(await send(name, { turns: part }))) heard += 1;
+        if (heard < part.length) throw new Error("the service did not answer every turn");
+      }
+    } catch (error) {
+      await end(name);
+      throw error;
+    }
+    return name;
+  }
+
+  // Goes on with the session; where it has ended meanwhile, with a new one that is told the conversation so far.
+  async function further(turn) {
+    const before = session;
+    session = null; // until the answer is here: after an error nobody knows what the session has heard
+    const name = before ?? (await retold());
+    try {
+      const answer = await (await send(name, turn)).json();
+      session = name;
+      return answer;
+    } catch (error) {
+      await end(name);
+      if (before && error.status === 404) return further(turn);
+      throw error;
+    }
   }
 
   async function add(turn) {
@@ -77,16 +123,7 @@
       showAll();
       return;
     }
-    let response;
-    try {
-      response = await further(turn);
-    } catch (error) {
-      if (error.status !== 404) throw error;
-      session = null;
-      if (turns.length) for await (const known of lines(await further({ turns: turns.map(asGiven) }))) void known;
-      response = await further(turn);
-    }
-    turns.push(await response.json());
+    turns.push(await further(turn));
     show(turns.length - 1);
   }
 
@@ -97,21 +134,20 @@
       showAll();
       return;
     }
-    const before = session;
-    session = null;
-    let response;
+    const name = await begun();
     try {
-      response = await further({ transcript });
-    } catch (error) {
+      const response = await send(name, { transcript }); // where it is refused, what is shown goes on
       await end(session);
-      session = before; // what is shown goes on
+      session = null; // until all answers are here
+      clear();
+      for await (const answer of lines(response)) {
+        turns.push(answer);
+        show(turns.length - 1);
+      }
+      session = name;
+    } catch (error) {
+      await end(name);
       throw error;
-    }
-    await end(before);
-    clear();
-    for await (const answer of lines(response)) {
-      turns.push(answer);
-      show(turns.length - 1);
     }
   }
 
