@@ -396,6 +396,21 @@ def test_text_from_data_stays_text(tmp_path):
     assert page.find_all("summary")[-1].find_all("b")[0].text == NASTY[1]
 
 
+def test_names_and_quotes_that_are_written_from_right_to_left_move_no_number(full):
+    _, turns, page = full
+    places = {}
+    for element, turn in zip(page.find_all("li", class_="t"), turns, strict=True):
+        places[element.attributes["id"]] = turn
+        head = element.find("p", class_="w")
+        assert (head.find("small", dir="auto").text, head.find("bdi").text) == (turn.turn, turn.speaker)
+        for link in element.find_all("a"):
+            there = places[link.attributes["href"][1:]]
+            assert [one.text for one in link.find_all("bdi")] == [there.turn, there.speaker]
+        assert len(element.find_all("q", dir="auto")) == len(element.find_all("q")) == len(element.find_all("a"))
+    names = [case.find("summary").find("b", dir="auto").text for case in page.find_all("details", class_="case")]
+    assert sorted(names) == sorted({turn.conversation for turn in turns})
+
+
 def test_without_insides_nothing_is_said_of_them(tmp_path):
     run, _ = evaluated(tmp_path, random_turns(1))
     page = page_of(run)

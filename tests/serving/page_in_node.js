@@ -3,6 +3,7 @@
 //   say(text), read(transcript)  what people do; returns what the page says then
 //   during(change, work)         work, while change(path, real) stands in the place of fetch
 //   shown()                      of every turn that is shown, its emotions' probabilities
+//   apart()                      the texts whose direction is their own, of every turn that is shown
 //   sessionOf()                  the address of the session that was asked last
 "use strict";
 const told = JSON.parse(require("node:fs").readFileSync(0, "utf-8"));
@@ -26,7 +27,7 @@ class Element {
 
 const page = new Element({ body: new Element({ dataset: told.data }) });
 page.getElementById = (id) => page.querySelector(id);
-page.createElement = () => new Element();
+page.createElement = (tag) => new Element({ tag });
 globalThis.document = page;
 
 const real = fetch;
@@ -66,8 +67,11 @@ const below = (one) => (one.children ?? []).flatMap((child) => [child, ...below(
 const shown = () =>
   page.getElementById("turns").children.map((turn) =>
     below(turn).filter((one) => one.title).map((one) => Number(one.title.split(" ")[1])));
+const apart = () =>
+  page.getElementById("turns").children.map((turn) =>
+    below(turn).filter((one) => one.tag === "bdi" || one.dir === "auto").map((one) => one.textContent));
 const sessionOf = () => new URL(asked.findLast((path) => path.endsWith("/turns")).slice(0, -"/turns".length), told.url);
 
 new Function(told.script)();
-const steps = new (async () => {}).constructor("say, read, during, shown, sessionOf, asked, real", told.steps);
-steps(say, read, during, shown, sessionOf, asked, real).then((found) => console.log(JSON.stringify(found)));
+const steps = new (async () => {}).constructor("say, read, during, shown, apart, sessionOf, asked, real", told.steps);
+steps(say, read, during, shown, apart, sessionOf, asked, real).then((found) => console.log(JSON.stringify(found)));

@@ -34,7 +34,7 @@ def shown(browser: Browser) -> list[dict]:
     """What a reader sees of each turn; probabilities as the page knows them."""
     return browser.run("""[...document.querySelectorAll("#turns > li")].map((turn) => ({
         turn: turn.querySelector(".w small").textContent,
-        speaker: turn.querySelector(".w b").lastChild.textContent.trim().slice(0, -1),
+        speaker: turn.querySelector(".w bdi").textContent,
         text: turn.querySelector(".w span").textContent,
         label: turn.querySelector(".v")?.textContent,
         probabilities: Object.fromEntries([...turn.querySelectorAll(".r li")].map((item) => item.title.split(" "))

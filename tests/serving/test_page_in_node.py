@@ -129,3 +129,10 @@ def test_a_pasted_conversation_whose_answers_break_off_goes_on_from_what_is_show
     )
     assert found["wrong"] == "broken off"
     assert_all_is_heard(small, ["w3", "w4", "w9"], found["ended"])
+
+
+def test_names_and_quotes_that_are_written_from_right_to_left_move_no_number(service):
+    speakers, texts = ("\u05d3\u05e0\u05d4", "Bob"), ("\u05e9\u05dc\u05d5\u05dd", "w2")
+    transcript = "\n".join(f"{speaker}: {text}" for speaker, text in zip(speakers, texts, strict=True))
+    found = run(service, f"await read({json.dumps(transcript)}); return apart();")
+    assert found == [["1", speakers[0], texts[0]], ["2", speakers[1], texts[1], "1", speakers[0], texts[0]]]

@@ -189,7 +189,8 @@
 
   function drawn(turn, place) {
     const words = element("p", { className: "w" },
-      element("b", {}, element("small", { textContent: turn.turn }), ` ${turn.speaker}:`), " ",
+      element("b", {}, element("small", { dir: "auto", textContent: turn.turn }), " ",
+        element("bdi", { textContent: turn.speaker }), ":"), " ",
       element("span", { dir: "auto", textContent: turn.text }));
     const result = element("div", { className: "r" });
     const list = element("ul");
@@ -220,8 +221,9 @@
     const excerpt = [...there.text];
     const short = excerpt.length > EXCERPT ? `${excerpt.slice(0, EXCERPT).join("")}…` : there.text;
     return element("p", { className: "a" }, `${several ? `${modality} ` : ""}attends most to `,
-      element("a", { href: `#t${place}`, textContent: `${there.turn} ${there.speaker}` }), " ",
-      element("q", { textContent: short }), ` ${percent(look.weight)}\u00a0%, itself ${percent(look.itself)}\u00a0%`);
+      element("a", { href: `#t${place}` }, element("bdi", { textContent: there.turn }), " ",
+        element("bdi", { textContent: there.speaker })), " ",
+      element("q", { dir: "auto", textContent: short }), ` ${percent(look.weight)}\u00a0%, itself ${percent(look.itself)}\u00a0%`);
   }
 
   function column(turn, place) {
