@@ -1,5 +1,7 @@
 """Our ModernBERT against transformers' ModernBertModel: same weights, same inputs, float32."""
 
+import json
+
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -113,3 +115,25 @@ def test_arrays_of_the_published_size(tmp_path):
         expected = {name: tuple(x.shape) for name, x in transformers.ModernBertModel(config).named_parameters()}
     encoder = encoders.read_encoder(tmp_path, dropout=0.1, attention_dropout=0.1)
     assert {name: target.shape for name, target in encoder.arrays().items()} == expected
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["hidden_activation", "global_attn_every_n_layers", "local_attention", "global_rope_theta", "local_rope_theta"]
+    + ["norm_eps", "norm_bias", "attention_bias", "mlp_bias"],
+)
+def test_a_file_without_a_setting_means_what_it_means_to_transformers(tmp_path, key):
+    values = transformers.ModernBertConfig().to_dict()
+    # No value of these is transformers' own.
+    values |= {"global_attn_every_n_layers": 2, "local_attention": 6, "global_rope_theta": 300.0, "norm_eps": 1e-3}
+    values |= {"local_rope_theta": 200.0, "norm_bias": True, "attention_bias": True, "mlp_bias": True}
+    del values[key]
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    encoder = encoders.read_encoder(tmp_path, dropout=0.1, attention_dropout=0.1)
+    theirs = transformers.ModernBertConfig.from_pretrained(tmp_path)
+    assert encoder.global_every == theirs.global_attn_every_n_layers
+    assert encoder.reach == theirs.local_attention // 2
+    assert encoder.global_theta == theirs.global_rope_theta and encoder.local_theta == theirs.local_rope_theta
+    assert encoder.layer_norm_eps == theirs.norm_eps
+    for name in ("norm_bias", "attention_bias", "mlp_bias"):
+        assert getattr(encoder, name) == getattr(theirs, name)

@@ -25,9 +25,12 @@ class ConfigFile:
         """
         self.path, self.values = path, read_json(path)
 
-    def size(self, key: str, least: int = 1) -> int:
-        """Returns a whole number of at least ``least``; raises InputError if it is missing or something else."""
-        value = self.values.get(key)
+    def size(self, key: str, least: int = 1, *, absent: int | None = None) -> int:
+        """Returns a whole number of at least ``least``; raises InputError if it is something else.
+
+        ``absent`` is what a file without it means; if that is None, the file is refused.
+        """
+        value = self.values.get(key, absent)
         if type(value) is not int or value < least:
             expected = "a positive whole number" if least == 1 else f"a whole number of at least {least}"
             raise InputError(f"{self.path}: {key}: expected {expected}, found {value!r}")
@@ -40,9 +43,9 @@ class ConfigFile:
             raise InputError(f"{self.path}: {key}: expected a number between 0 and 1, found {value!r}")
         return float(value)
 
-    def number(self, key: str) -> float:
-        """Returns a number above 0; raises InputError if it is missing or something else."""
-        value = self.values.get(key)
+    def number(self, key: str, *, absent: float | None = None) -> float:
+        """Returns a number above 0; raises InputError if it is something else. ``absent`` is that of ``size``."""
+        value = self.values.get(key, absent)
         if type(value) not in (int, float) or value <= 0:
             self.refuse(key, "a number above 0")
         return float(value)

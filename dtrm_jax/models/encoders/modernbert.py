@@ -74,13 +74,15 @@ class ModernBertConfig(Encoder):
     @classmethod
     def from_config(cls, file: ConfigFile, **settings: Any) -> "ModernBertConfig":
         """Reads the sizes; refuses other activations than the exact GELU, and scaled rotary positions."""
-        file.expect("hidden_activation", "gelu")
+        file.expect("hidden_activation", "gelu", absent="gelu")
         file.expect("rope_scaling", None)
         hidden_size, heads = file.size("hidden_size"), file.size("num_attention_heads")
         if hidden_size % (2 * heads):
             file.refuse("hidden_size", f"a multiple of twice the {heads} attention heads")
-        # If local layers have no base of their own, they take that of the others.
-        local_theta = "global_rope_theta" if file.values.get("local_rope_theta") is None else "local_rope_theta"
+        global_theta = local_theta = file.number("global_rope_theta", absent=160000.0)
+        # A null says that local layers have no base of their own; a file without the key means the published one.
+        if file.values.get("local_rope_theta", 10000.0) is not None:
+            local_theta = file.number("local_rope_theta", absent=10000.0)
         sizes = {
             "vocab_size": file.size("vocab_size"),
             "hidden_size": hidden_size,
@@ -88,10 +90,10 @@ class ModernBertConfig(Encoder):
             "heads": heads,
             "intermediate_size": file.size("intermediate_size"),
             "max_positions": file.size("max_position_embeddings"),
-            "global_every": file.size("global_attn_every_n_layers"),
-            "reach": file.size("local_attention") // 2,
-            "global_theta": file.number("global_rope_theta"),
-            "local_theta": file.number(local_theta),
+            "global_every": file.size("global_attn_every_n_layers", absent=3),
+            "reach": file.size("local_attention", absent=128) // 2,
+            "global_theta": global_theta,
+            "local_theta": local_theta,
             "layer_norm_eps": file.small("norm_eps", 1e-5),
             "norm_bias": file.expect("norm_bias", False, True, absent=False),
             "attention_bias": file.expect("attention_bias", False, True, absent=False),

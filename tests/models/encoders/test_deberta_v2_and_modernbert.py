@@ -21,9 +21,14 @@ CONFIGS = {"deberta_v2": explicit.DEBERTA_V2_CONFIG, "modernbert": explicit.MODE
 
 def read(name, change=()):
     """Returns the golden's sizes, with changes to its ``config.json``."""
+    return read_values(CONFIGS[name] | dict(change))
+
+
+def read_values(values):
+    """Returns the sizes of a ``config.json``."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder)
-        (path / "config.json").write_text(json.dumps(CONFIGS[name] | dict(change)))
+        (path / "config.json").write_text(json.dumps(values))
         return encoders.read_encoder(path, dropout=0.1, attention_dropout=0.1)
 
 
@@ -81,6 +86,14 @@ def test_rotary_positions_leave_products_to_the_distance_alone():
 
     np.testing.assert_allclose(products(0), products(5), atol=1e-5)
     assert not np.allclose(products(0), np.einsum("qhe,khe->qk", q, k), atol=1e-2)
+
+
+@pytest.mark.parametrize(("local", "expected"), [("absent", 10000.0), (None, 300.0), (7, 7.0)])
+def test_local_layers_share_the_base_of_the_others_only_where_theirs_is_null(local, expected):
+    values = {key: value for key, value in explicit.MODERNBERT_CONFIG.items() if key != "local_rope_theta"}
+    values |= {"global_rope_theta": 300.0} | ({} if local == "absent" else {"local_rope_theta": local})
+    encoder = read_values(values)
+    assert (encoder.global_theta, encoder.local_theta) == (300.0, expected)
 
 
 # Refusals
