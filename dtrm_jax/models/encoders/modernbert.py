@@ -23,6 +23,7 @@ from dtrm_jax.models.layers.dropout import Dropout
 from dtrm_jax.special_tokens import BERT_TOKENS, SpecialTokens
 
 _INIT = nn.initializers.normal(0.02)
+_GLOBAL, _LOCAL = "full_attention", "sliding_attention"  # as transformers 5 calls the layers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,24 +74,26 @@ class ModernBertConfig(Encoder):
 
     @classmethod
     def from_config(cls, file: ConfigFile, **settings: Any) -> "ModernBertConfig":
-        """Reads the sizes; refuses other activations than the exact GELU, and scaled rotary positions."""
+        """Reads the sizes, as transformers 4 or 5 writes them.
+
+        Refused are other activations than the exact GELU, scaled rotary positions, and other orders of local and
+        global layers than ``global_every``.
+        """
         file.expect("hidden_activation", "gelu", absent="gelu")
         file.expect("rope_scaling", None)
         hidden_size, heads = file.size("hidden_size"), file.size("num_attention_heads")
+        layers = file.size("num_hidden_layers")
         if hidden_size % (2 * heads):
             file.refuse("hidden_size", f"a multiple of twice the {heads} attention heads")
-        global_theta = local_theta = file.number("global_rope_theta", absent=160000.0)
-        # A null says that local layers have no base of their own; a file without the key means the published one.
-        if file.values.get("local_rope_theta", 10000.0) is not None:
-            local_theta = file.number("local_rope_theta", absent=10000.0)
+        global_theta, local_theta = _thetas(file)
         sizes = {
             "vocab_size": file.size("vocab_size"),
             "hidden_size": hidden_size,
-            "layers": file.size("num_hidden_layers"),
+            "layers": layers,
             "heads": heads,
             "intermediate_size": file.size("intermediate_size"),
             "max_positions": file.size("max_position_embeddings"),
-            "global_every": file.size("global_attn_every_n_layers", absent=3),
+            "global_every": _global_every(file, layers),
             "reach": file.size("local_attention", absent=128) // 2,
             "global_theta": global_theta,
             "local_theta": local_theta,
@@ -124,6 +127,48 @@ class ModernBertConfig(Encoder):
         for module in norms:
             targets |= layer_norm(module, _path(module), width, bias=self.norm_bias)
         return targets
+
+
+def _global_every(file: ConfigFile, layers: int) -> int:
+    """Returns the distance of global layers, of which ``layer_types`` of transformers 5 lists every layer."""
+    old, new = "global_attn_every_n_layers", "layer_types"
+    types = file.values.get(new)
+    if types is None:
+        return file.size(old, absent=3)
+    repeated = types[1:].index(_GLOBAL) + 1 if isinstance(types, list) and _GLOBAL in types[1:] else layers
+    every = file.size(old) if old in file.values else repeated
+    if types == [_LOCAL if layer % every else _GLOBAL for layer in range(layers)]:
+        return every
+    if types == [_LOCAL if layer % repeated else _GLOBAL for layer in range(layers)]:
+        file.refuse(new, f"{_GLOBAL} in every layer that {every} divides, as {old} has it")
+    file.refuse(new, f"{layers} layers, {_GLOBAL} in the first and at equal distances, {_LOCAL} in the others")
+
+
+def _thetas(file: ConfigFile) -> tuple[float, float]:
+    """Returns the bases of global and local layers; ``rope_parameters`` of transformers 5 has one for each type."""
+    new = "rope_parameters"
+    global_theta = local_theta = file.number("global_rope_theta", absent=160000.0)
+    # A null says that local layers have no base of their own; a file without the key means the published one.
+    if file.values.get("local_rope_theta", 10000.0) is not None:
+        local_theta = file.number("local_rope_theta", absent=10000.0)
+    thetas = {_GLOBAL: global_theta, _LOCAL: local_theta}
+    if (types := file.values.get(new)) is None:
+        return global_theta, local_theta
+    if not isinstance(types, dict) or not types.keys() <= thetas.keys():
+        file.refuse(new, f"an object with {_GLOBAL} and {_LOCAL}")
+    for kind, old in ((_GLOBAL, "global_rope_theta"), (_LOCAL, "local_rope_theta")):
+        given = {} if types.get(kind) is None else types[kind]
+        if not isinstance(given, dict) or not given.keys() <= {"rope_theta", "rope_type"}:
+            file.refuse(new, f"no more than rope_theta and rope_type in {kind}")
+        if given.get("rope_type", "default") != "default":
+            file.refuse(new, f"rope_type 'default' in {kind}")
+        theta = given.get("rope_theta", thetas[kind])
+        if type(theta) not in (int, float) or theta <= 0:
+            file.refuse(new, f"a rope_theta above 0 in {kind}")
+        if old in file.values and theta != thetas[kind]:
+            file.refuse(new, f"rope_theta {thetas[kind]} in {kind}, as {old} has it")
+        thetas[kind] = float(theta)
+    return thetas[_GLOBAL], thetas[_LOCAL]
 
 
 def _path(module: str) -> tuple[str, ...]:

@@ -96,7 +96,89 @@ def test_local_layers_share_the_base_of_the_others_only_where_theirs_is_null(loc
     assert (encoder.global_theta, encoder.local_theta) == (300.0, expected)
 
 
+# What transformers 5 writes in place of three of transformers 4's settings.
+OLD = ("global_attn_every_n_layers", "global_rope_theta", "local_rope_theta")
+FULL, SLIDING = "full_attention", "sliding_attention"
+NEW = {
+    "layer_types": [FULL, SLIDING, FULL, SLIDING],
+    "rope_parameters": {
+        FULL: {"rope_theta": 300.0, "rope_type": "default"},
+        SLIDING: {"rope_theta": 50.0, "rope_type": "default"},
+    },
+}
+
+
+def read_new(**changes):
+    values = {key: value for key, value in explicit.MODERNBERT_CONFIG.items() if key not in OLD}
+    return read_values(values | NEW | changes)
+
+
+def test_a_file_of_transformers_5_is_read_alone_and_beside_equal_old_settings():
+    old = dict(zip(OLD, (2, 300.0, 50), strict=True))
+    assert read_new() == read_new(**old) == read("modernbert", old)
+    assert read("modernbert", {"layer_types": None, "rope_parameters": None}) == read("modernbert")
+
+
+@pytest.mark.parametrize(
+    ("types", "old", "every"),
+    [
+        ([FULL] * 4, {}, 1),
+        ([FULL, SLIDING, SLIDING, FULL], {}, 3),
+        ([FULL, SLIDING, SLIDING, SLIDING], {}, 4),
+        ([FULL, SLIDING, SLIDING, SLIDING], {"global_attn_every_n_layers": 9}, 9),
+    ],
+)
+def test_the_distance_of_global_layers_is_read_from_their_list(types, old, every):
+    assert read_new(layer_types=types, **old).global_every == every
+
+
+@pytest.mark.parametrize(
+    ("parameters", "old", "expected"),
+    [
+        ({}, {}, (160000.0, 10000.0)),
+        ({FULL: {"rope_theta": 300}, SLIDING: None}, {}, (300.0, 10000.0)),
+        ({FULL: {"rope_type": "default"}}, {"global_rope_theta": 7.0, "local_rope_theta": 5.0}, (7.0, 5.0)),
+    ],
+)
+def test_a_base_that_rope_parameters_lack_is_the_old_setting_or_the_published_one(parameters, old, expected):
+    encoder = read_new(rope_parameters=parameters, **old)
+    assert (encoder.global_theta, encoder.local_theta) == expected
+
+
 # Refusals
+
+
+LAYERS = "4 layers, full_attention in the first and at equal distances, sliding_attention in the others"
+SCALED = {"rope_theta": 300.0, "rope_type": "yarn"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"layer_types": [FULL, FULL, SLIDING, FULL]}, f"layer_types: expected {LAYERS}, found"),
+        ({"layer_types": [SLIDING, FULL, SLIDING, FULL]}, f"layer_types: expected {LAYERS}, found"),
+        ({"layer_types": [FULL, SLIDING, FULL]}, f"layer_types: expected {LAYERS}, found"),
+        ({"layer_types": [FULL, "linear_attention", FULL, SLIDING]}, f"layer_types: expected {LAYERS}, found"),
+        ({"layer_types": FULL}, f"layer_types: expected {LAYERS}, found 'full_attention'"),
+        (
+            {"global_attn_every_n_layers": 3},
+            "layer_types: expected full_attention in every layer that 3 divides, as global_attn_every_n_layers has it",
+        ),
+        ({"global_rope_theta": 7.0}, "rope_theta 7.0 in full_attention, as global_rope_theta has it, found {"),
+        ({"local_rope_theta": 7.0}, "rope_theta 7.0 in sliding_attention, as local_rope_theta has it, found {"),
+        ({"local_rope_theta": None}, "rope_theta 160000.0 in sliding_attention, as local_rope_theta has it, found {"),
+        ({"rope_parameters": {FULL: SCALED}}, "rope_parameters: expected rope_type 'default' in full_attention, found"),
+        ({"rope_parameters": {SLIDING: {"rope_theta": None}}}, "expected a rope_theta above 0 in sliding_attention"),
+        ({"rope_parameters": {SLIDING: {"factor": 2}}}, "no more than rope_theta and rope_type in sliding_attention"),
+        ({"rope_parameters": {FULL: 3}}, "expected no more than rope_theta and rope_type in full_attention, found"),
+        ({"rope_parameters": SCALED}, "rope_parameters: expected an object with full_attention and sliding_attention"),
+        ({"rope_parameters": [1]}, "rope_parameters: expected an object with full_attention and sliding_attention"),
+    ],
+)
+def test_files_of_transformers_5_that_mean_something_else_are_refused_in_one_line(change, expected):
+    with pytest.raises(InputError) as error:
+        read_new(**change)
+    assert expected in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
