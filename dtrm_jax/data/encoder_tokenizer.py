@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tokenizers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -20,6 +20,8 @@ from dtrm_jax.special_tokens import BERT_TOKENS, SpecialTokens
 # Letters, digits, punctuation, scripts, symbols and control characters: at least one of them is in no vocabulary.
 _PROBE = "A naïve probe: 12.5 % of 我們 Привет \U0001f600 \u0378 \x00\x07\u200d\ufffd don't ☃!"
 _OPTIONS = ("tokenize_chinese_chars", "strip_accents", "do_lower_case", "add_prefix_space")
+# transformers' classes, of versions 4 and 5, that take tokenizer.json as it is.
+_FOLLOWING_NO_OPTIONS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 _FILES = "tokenizer.json, or vocab.txt (WordPiece), or vocab.json and merges.txt (byte-level BPE)"
 
 
@@ -156,12 +158,13 @@ def load_tokenizer(folder: Path, special: SpecialTokens, vocab_size: int) -> Enc
         vocab_size: Rows of its word embedding.
 
     Raises:
-        InputError: There is no such file, one is damaged, a special token is missing, or an id lies outside the
-            embedding.
+        InputError: There is no such file, one is damaged, two contradict each other, a special token is missing, or
+            an id lies outside the embedding.
     """
     if (folder / "tokenizer.json").is_file():
         path = folder / "tokenizer.json"
         tokenizer = EncoderTokenizer.load(path, special)
+        _check_options(folder / "tokenizer_config.json", tokenizer.tokenizer.normalizer)
     elif (folder / "vocab.txt").is_file():
         path = folder / "vocab.txt"
         tokenizer = _word_piece(path, folder / "tokenizer_config.json", special)
@@ -254,19 +257,45 @@ def _check_special_tokens(path: Path, vocabulary: dict[str, int], special: Speci
         raise InputError(f"{path}: expected the tokens {', '.join(special.all)}, found no {', '.join(absent)}")
 
 
+def _check_options(path: Path, normalizer: normalizers.Normalizer | None) -> None:
+    """Refuses a ``tokenizer_config.json`` that contradicts the normalizer of ``tokenizer.json``.
+
+    transformers' classes for BERT's kind of tokenizer follow the options; its class for any tokenizer does not.
+    """
+    if not isinstance(normalizer, normalizers.BertNormalizer):
+        return
+    if _read_object(path).get("tokenizer_class") in _FOLLOWING_NO_OPTIONS:
+        return
+    options, lowercase, accents = _read_options(path), normalizer.lowercase, normalizer.strip_accents
+    stored = {
+        "do_lower_case": lowercase,
+        "strip_accents": lowercase if accents is None else accents,
+        "tokenize_chinese_chars": normalizer.handle_chinese_chars,
+    }
+    for name, value in stored.items():
+        if options.get(name, value) != value:
+            raise InputError(f"{path}: {name}: expected {value}, as tokenizer.json has it, found {options[name]}")
+
+
 def _read_options(path: Path) -> dict[str, bool]:
     """Returns the options of a ``tokenizer_config.json`` that are read here, those that are given and not null.
 
     Raises:
         InputError: The file is damaged, or an option is not true or false.
     """
-    if not path.is_file():
-        return {}
-    options = read_json(path, "the options of a tokenizer")
-    if not isinstance(options, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(options).__name__}")
+    options = _read_object(path)
     found = {name: options[name] for name in _OPTIONS if options.get(name) is not None}
     for name, value in found.items():
         if type(value) is not bool:
             raise InputError(f"{path}: {name}: expected true or false, found {value!r}")
     return found
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Returns the content of a ``tokenizer_config.json``, nothing if there is none; raises InputError if damaged."""
+    if not path.is_file():
+        return {}
+    values = read_json(path, "the options of a tokenizer")
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(values).__name__}")
+    return values

@@ -59,6 +59,50 @@ def test_tokenizer_file_wins_and_its_truncation_and_padding_are_switched_off(fol
     assert tokenizer.tokenizer.padding is None
 
 
+def write_both(folder, options, **stored):
+    """Writes a ``tokenizer.json`` with such a normalizer, and a ``tokenizer_config.json``."""
+    tokenizer = load(folder).tokenizer
+    tokenizer.normalizer = tokenizers.normalizers.BertNormalizer(**stored)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(options))
+
+
+@pytest.mark.parametrize(
+    ("options", "stored", "expected"),
+    [
+        ({"do_lower_case": False}, {}, "do_lower_case: expected True, as tokenizer.json has it, found False"),
+        ({"do_lower_case": True}, {"lowercase": False}, "do_lower_case: expected False, as tokenizer.json has it, "),
+        ({"strip_accents": False}, {}, "strip_accents: expected True, as tokenizer.json has it, found False"),
+        ({"strip_accents": True}, {"strip_accents": False}, "strip_accents: expected False, as tokenizer.json has it"),
+        ({"strip_accents": True}, {"lowercase": False}, "strip_accents: expected False, as tokenizer.json has it"),
+        ({"tokenize_chinese_chars": False}, {}, "tokenize_chinese_chars: expected True, as tokenizer.json has it, "),
+        ({"do_lower_case": "no"}, {}, "do_lower_case: expected true or false, found 'no'"),
+        ([True], {}, "expected a JSON object, found list"),
+    ],
+)
+def test_options_that_contradict_the_tokenizer_file_are_refused(folder, options, stored, expected):
+    write_both(folder, options, **stored)
+    with pytest.raises(InputError) as error:
+        load(folder)
+    assert one_line(error).startswith(f"{folder / 'tokenizer_config.json'}: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("options", "stored"),
+    [
+        ({"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}, {}),
+        ({"do_lower_case": True, "strip_accents": True}, {}),
+        ({}, {"lowercase": False}),
+        ({"do_lower_case": None, "tokenize_chinese_chars": None}, {"lowercase": False, "handle_chinese_chars": False}),
+        ({"do_lower_case": False, "strip_accents": False}, {"lowercase": False}),
+        ({"do_lower_case": False, "tokenizer_class": "PreTrainedTokenizerFast"}, {}),
+    ],
+)
+def test_options_that_agree_with_the_tokenizer_file_or_say_nothing_leave_it_as_it_is(folder, options, stored):
+    write_both(folder, options, **stored)
+    assert load(folder).encode(["Yeah yeah"]) == [[7, 7] if stored.get("lowercase", True) else [9, 7]]
+
+
 @pytest.mark.parametrize("token", ["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
 @pytest.mark.parametrize("form", ["vocab.txt", "tokenizer.json"])
 def test_a_missing_special_token_is_named(folder, token, form):

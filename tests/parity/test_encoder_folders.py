@@ -1,5 +1,6 @@
 """Folders of encoders as transformers writes them: tokenizers encode a pair alike, and other forms are converted."""
 
+import json
 import shlex
 import subprocess
 import sys
@@ -66,6 +67,31 @@ def test_sequences_are_what_transformers_writes_for_a_pair(family, form, tmp_pat
     context = [index for text in TEXTS[:2] for index in theirs(text, add_special_tokens=False)["input_ids"]]
     target = theirs(TEXTS[2], add_special_tokens=False)["input_ids"]
     assert many == theirs.build_inputs_with_special_tokens(target, context)
+
+
+@pytest.mark.parametrize("class_name", ["BertTokenizer", "PreTrainedTokenizerFast"])
+@pytest.mark.parametrize("option", ["do_lower_case", "strip_accents", "tokenize_chinese_chars"])
+def test_a_tokenizer_file_is_refused_where_transformers_would_not_take_it_as_it_is(option, class_name, tmp_path):
+    theirs = transformers.BertTokenizerFast(**write_vocabulary(tmp_path, "bert"))
+    theirs.save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    options = json.loads(path.read_text()) | {"tokenizer_class": class_name}
+    texts = [*TEXTS, "Yeah, NAÏVE 我們"]
+
+    def encoded(value):
+        path.write_text(json.dumps(options | {option: value}))
+        return transformers.AutoTokenizer.from_pretrained(tmp_path)(texts, add_special_tokens=False)["input_ids"]
+
+    stored = theirs(texts, add_special_tokens=False)["input_ids"]
+    same = encoded(True)
+    assert same == stored == load_tokenizer(tmp_path, encoders.FAMILIES["bert"].special, VOCABULARY).encode(texts)
+    if encoded(False) == stored:
+        assert class_name == "PreTrainedTokenizerFast"
+        assert load_tokenizer(tmp_path, encoders.FAMILIES["bert"].special, VOCABULARY).encode(texts) == stored
+    else:
+        assert class_name == "BertTokenizer"
+        with pytest.raises(InputError, match=f"{option}: expected True, as tokenizer.json has it, found False"):
+            load_tokenizer(tmp_path, encoders.FAMILIES["bert"].special, VOCABULARY)
 
 
 def test_the_command_for_weights_in_another_form_converts_them(tmp_path):
