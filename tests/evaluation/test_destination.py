@@ -81,7 +81,7 @@ def test_the_command_evaluates_other_data_in_a_folder_of_its_own(run, tmp_path):
     assert {turn.text.split()[0] for turn in predictions.read(folder / "predictions.csv")[0]} == {"hello"}
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "of Their talks (2), which is not the data that the run was trained on" in page
-    assert "--source &#39;Their talks (2)&#39;" in page
+    assert "--source &#39;.../Their talks (2)&#39; --name Their-talks-2" in page
     # The page is drawn again from this folder alone.
     (folder / "report.html").unlink()
     assert draw([str(run.path), "--split", folder.name]) == 0
