@@ -156,7 +156,7 @@ class HRED(Model):
                 "config.model: expected modalities=u and utterance=encoder, as hred generates text, found "
                 f"modalities={config.model.modalities} and utterance={config.model.utterance}"
             )
-        if config.tokens.indi_context and config.tokens.future:
+        if config.tokens.reads_later:
             raise InputError(
                 "config.tokens.future: expected 0, as hred would read the utterance that it must generate, found "
                 f"{config.tokens.future}"
