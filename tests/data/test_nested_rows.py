@@ -157,6 +157,20 @@ def test_of_what_stands_in_a_row_and_in_its_turns_the_conversation_is_the_row_s(
     } < set(dataset.notes)
 
 
+def test_a_turn_may_have_a_key_of_the_name_of_the_column_of_turns(tmp_path):
+    rows = [{"id": "x", "text": [{"speaker": "Ann", "text": "Hi.", "label": "joy"}]}]
+    dataset = table.read(write(tmp_path, rows, "jsonl"), columns="conversation=id,turns=text")
+    assert dataset.splits["train"] == (Conversation("x", (Turn("1", "Ann", "Hi.", label="joy"),)),)
+
+
+def test_a_row_without_the_name_that_others_have_is_named(tmp_path):
+    turns = [{"id": 1, "speaker": "Ann", "text": "Hi.", "label": "joy"}]
+    rows = [{"id": "x", "messages": turns}, {"messages": turns}]
+    said = fails(write(tmp_path, rows, "jsonl"), columns="conversation=id,turns=messages")
+    where = "FOLDER/train.jsonl, line 2, turn 1"
+    assert said == f"{where}: expected a name or a whole number as conversation, found nothing"
+
+
 def test_features_and_values_are_spread_too(tmp_path):
     rows = [
         {

@@ -46,7 +46,10 @@ def with_turns_as_rows(file: File, named: Mapping[str, str]) -> File:
         return file
     if TURNS not in named and not any(_is_objects(row.get(column)) for _, row in file.rows):
         return file  # a column of that name that is something else
-    turns = [(number, row, _objects(file, number, column, row.get(column))) for number, row in file.rows]
+    turns = [
+        (number, {name: row[name] for name in row if name != column}, _objects(file, number, column, row.get(column)))
+        for number, row in file.rows
+    ]
     outer = tuple(name for name in file.columns if name != column)
     inner = tuple(dict.fromkeys(name for _, _, objects in turns for own in objects for name in own))
     # A message's own id is no name of a conversation, and a turn without a label has not that of its row.
@@ -55,12 +58,10 @@ def with_turns_as_rows(file: File, named: Mapping[str, str]) -> File:
     of_row = [name for name in both if alike(name, named_by)]
     of_turns = [name for name in both if name not in of_row]
     rows = [
-        ((number, place), {**row, **dict.fromkeys(of_turns), **own, **{name: row[name] for name in of_row}})
+        ((number, place), {**row, **dict.fromkeys(of_turns), **own, **{name: row.get(name) for name in of_row}})
         for number, row, objects in turns
         for place, own in enumerate(objects, start=1)
     ]
-    for _, row in rows:
-        row.pop(column, None)
     notes = [f"a row is a conversation, its turns are in {column}"]
     notes += [f"reads {', '.join(of_row)} of a row, not of its turns"] if of_row else []
     notes += [f"reads {', '.join(of_turns)} of the turns, not of their row"] if of_turns else []
