@@ -167,6 +167,11 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
+def as_flag(value: Any) -> str:
+    """Returns a value as it is written on the command line; a tuple, or a list as JSON has it, as ``(64,128)``."""
+    return f"({','.join(map(str, value))})" if isinstance(value, list | tuple) else str(value)
+
+
 def from_dict(values: Any, kind: type, path: str = "config") -> Any:
     """Builds a section from ``to_dict``'s result, perhaps of an older version.
 

@@ -16,6 +16,9 @@ _CONFIG = command_line.define_config("The experiment that the rows change: a con
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Runs of each row, with train.seed 0, 1, ...", lower_bound=1)
 _ONLY = flags.DEFINE_list("only", [], "Names of the rows to run. If empty, all are run.")
 _ONLY_SEEDS = flags.DEFINE_list("only_seeds", [], "Seeds to run, below --seeds. If empty, all are run.")
+_TRY = flags.DEFINE_multi_string(
+    "try", [], "NAME:SETTING=VALUE, a row of the table tuning; give it again for more settings or more rows."
+)
 _COLLECT = flags.DEFINE_bool("collect", False, "Run nothing: print the table of what is finished.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where runs are kept; default runs/experiments/<config name>.")
 _RECORDS = flags.DEFINE_string("records", None, "Where the small records of finished runs are; default the workdir.")
@@ -35,8 +38,9 @@ def main(name: str) -> int:
     try:
         if not _COLLECT.value:
             to_run = _only_seeds() or seeds
-            making.run(name, config, seeds=to_run, only=_ONLY.value, folders=Folders(runs, records_folder))
-        print("\n" + making.write(name, config, seeds=seeds, records_folder=records_folder))
+            folders = Folders(runs, records_folder)
+            making.run(name, config, seeds=to_run, only=_ONLY.value, folders=folders, tries=_TRY.value)
+        print("\n" + making.write(name, config, seeds=seeds, records_folder=records_folder, tries=_TRY.value))
     except Interrupted as interrupted:
         print(interrupted)
         return 128 + interrupted.signal_number

@@ -6,10 +6,10 @@ from typing import Any
 
 from dtrm_jax import config_files
 from dtrm_jax.conversation import MODALITIES
-from dtrm_jax.experiments import records
+from dtrm_jax.experiments import records, tuning
 from dtrm_jax.experiments.grid import duration
 from dtrm_jax.experiments.outcome import Outcome
-from dtrm_jax.settings import flat
+from dtrm_jax.settings import as_flag, flat
 from dtrm_jax.tasks import TASKS
 
 _LEFT_OUT = ("data.source", "data.cache")  # folders of one machine
@@ -35,7 +35,9 @@ def command(outcome: Outcome, folder: str) -> str:
     words = ["python", "-m", "dtrm_jax.experiments", outcome.table, f"--config={name}"]
     if _needs_source(outcome):
         words.append("--config.data.source=FOLDER")
-    words += [f"--config.{path}={_word(value)}" for path, value in changes.items()]
+    words += [f"--config.{path}={as_flag(value)}" for path, value in changes.items()]
+    tries = {row.variant: row.changes for row in outcome.rows if row.changes}
+    words += [f"--try={text}" for text in tuning.written(tries)]
     words.append(f"--seeds={seeds}")
     if len(outcome.run) < len(outcome.rows):
         words.append(f"--only={','.join(row.variant for row in outcome.run)}")
@@ -82,6 +84,9 @@ def _needs_source(outcome: Outcome) -> bool:
 
 def _taken(outcome: Outcome) -> set[str]:
     """Returns the letters of the modalities that the rows which were run take."""
+    if outcome.table == tuning.NAME:
+        own = outcome.config["model"]["modalities"]
+        return {letter for row in outcome.run for letter in row.changes.get("model.modalities", own)}
     return {letter for row in outcome.run for letter in _letters(row.variant)}
 
 
@@ -89,10 +94,6 @@ def _letters(variant: str) -> str:
     """Returns the modalities in the name of a variant: of ``c-lstm-ua-same`` it is ``ua``; of a name without, ``u``."""
     parts = [part for part in variant.split("-") if set(part) <= set(MODALITIES)]
     return parts[-1] if parts else "u"
-
-
-def _word(value: Any) -> str:
-    return f"({','.join(map(str, value))})" if isinstance(value, list) else str(value)
 
 
 def _broken(words: list[str]) -> str:

@@ -60,7 +60,7 @@ def forest(outcome: Outcome) -> str:
     ET.SubElement(svg, "title").text = outcome.title
     ET.SubElement(svg, "style").text = _STYLE
     svg.append(_shape("rect", "back", x=0, y=0, width=WIDTH, height=height, rx=6))
-    svg.append(_text(_LEFT, 20, f"{outcome.name} test", "title"))
+    svg.append(_text(_LEFT, 20, f"{outcome.name} {outcome.split}", "title"))
     svg.extend([*parts, *legend])
     ET.indent(svg)
     return ET.tostring(svg, encoding="unicode") + "\n"
@@ -74,7 +74,7 @@ class _Panel:
         self._rows = [row for row in outcome.run if None not in row.scores[column.path]]
         means = {row.variant: self._scaled(statistics.fmean(row.scores[column.path])) for row in self._rows}
         # A difference is one in the metric that selects checkpoints over all turns, whatever else has that metric.
-        whole = column.path in (f"test.{outcome.select_by}", f"shifts.all.{outcome.select_by}")
+        whole = column.path in (f"{outcome.split}.{outcome.select_by}", f"shifts.all.{outcome.select_by}")
         self._reference = means.get(outcome.reference) if whole else None
         shown = [value for row in self._rows for value in self._values(row)]
         low, high = min(shown, default=0.0), max(shown, default=1.0)

@@ -75,6 +75,8 @@ def run_all(
     seeds: Sequence[int],
     folders: Folders,
     say: Callable[[str], None] = print,
+    *,
+    split: str = "test",
 ) -> None:
     """Runs everything that has no record yet.
 
@@ -87,16 +89,17 @@ def run_all(
         seeds: To run each with.
         folders: Where run directories and records are kept.
         say: Is given a line before each run: which of how many, and the time left.
+        split: What is scored.
 
     Raises:
         InputError: As ``loop.train``, or an existing record is of other settings.
         Interrupted: A signal ended a training, after a checkpoint.
     """
     wanted = [(variant, seed, run_config(config, variant, seed)) for seed in seeds for variant in variants]
-    missing = [one for one in wanted if records.read(folders.records, *one) is None]
+    missing = [one for one in wanted if records.read(folders.records, *one, split=split) is None]
     began = time.monotonic()
     for done, (variant, seed, its_config) in enumerate(missing):
-        if records.read(folders.records, variant, seed, its_config) is not None:
+        if records.read(folders.records, variant, seed, its_config, split=split) is not None:
             continue  # another process has run it meanwhile
         number = len(wanted) - len(missing) + done + 1
         left = ""
@@ -107,9 +110,9 @@ def run_all(
         directory = RunDirectory(folders.runs / f"{variant.name}-seed{seed}")
         with cost.measured(directory):
             loop.train(its_config, str(directory.path), extend=False)  # which would be another experiment
-            evaluate_run(directory)
-        write_report(directory, "test")
-        records.write(folders.records, variant, seed, directory)
+            evaluate_run(directory, split=split)
+        write_report(directory, split)
+        records.write(folders.records, variant, seed, directory, split=split)
 
 
 def duration(seconds: float) -> str:

@@ -52,6 +52,7 @@ class Table:
         detailed: Whether ``Task.detailed`` is shown in place of ``Task.reported``.
         needs: Corpora it can be made of; all if empty.
         rectified: The two models of which the second rectifies turns of the first; None if that is not asked.
+        split: What is scored; where it is "dev", the test split is not read.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Table:
     detailed: bool = False
     needs: tuple[str, ...] = ()
     rectified: tuple[Variant, Variant] | None = None
+    split: str = "test"
 
 
 ACCURACY, WEIGHTED_F1 = (Column(f"test.{name}", METRICS[name].title) for name in SCORED)

@@ -7,7 +7,7 @@ from dtrm_jax.config import Config
 from dtrm_jax.conversation import MODALITIES, Dataset
 from dtrm_jax.data import corpus, protocol
 from dtrm_jax.errors import InputError
-from dtrm_jax.experiments import grid, outcome, rendering, tables
+from dtrm_jax.experiments import grid, outcome, rendering, tables, tuning
 from dtrm_jax.experiments import variants as v
 from dtrm_jax.experiments.grid import Folders
 from dtrm_jax.experiments.variants import Variant
@@ -17,7 +17,9 @@ from dtrm_jax.tasks import task_of
 from dtrm_jax.training.setup import with_metric
 
 
-def run(name: str, config: Config, *, seeds: Sequence[int], only: Sequence[str], folders: Folders) -> None:
+def run(
+    name: str, config: Config, *, seeds: Sequence[int], only: Sequence[str], folders: Folders, tries: Sequence[str] = ()
+) -> None:
     """Runs what is missing of a table.
 
     Args:
@@ -26,20 +28,21 @@ def run(name: str, config: Config, *, seeds: Sequence[int], only: Sequence[str],
         seeds: To run each row with.
         only: Names of the rows to run; all if empty.
         folders: Where run directories and records are kept.
+        tries: The rows of the table ``tuning``, as ``tuning.variants`` takes them.
 
     Raises:
         InputError: The table, or a row of it, cannot be made of this data, a row is unknown, or a run fails.
         Interrupted: A signal ended a training, after a checkpoint; the same call resumes there.
     """
-    table = _table(name, config)
+    table = _table(name, config, tries)
     chosen = grid.choose([row.variant for row in table.rows], only)
     _check_rows(table, config, chosen)
     _say_what_no_row_has(table, config, chosen)
     config = _with_metric(config, protocol.load(grid.run_config(config, chosen[0], 0)))
-    grid.run_all(config, chosen, seeds, folders)
+    grid.run_all(config, chosen, seeds, folders, split=table.split)
 
 
-def write(name: str, config: Config, *, seeds: Sequence[int], records_folder: Path) -> str:
+def write(name: str, config: Config, *, seeds: Sequence[int], records_folder: Path, tries: Sequence[str] = ()) -> str:
     """Writes ``<table>.md``, ``<table>.csv`` and ``<table>.json`` beside the records.
 
     Args:
@@ -47,6 +50,7 @@ def write(name: str, config: Config, *, seeds: Sequence[int], records_folder: Pa
         config: What its rows change.
         seeds: To look for.
         records_folder: Where records are kept.
+        tries: As for ``run``.
 
     Returns:
         The Markdown.
@@ -54,7 +58,7 @@ def write(name: str, config: Config, *, seeds: Sequence[int], records_folder: Pa
     Raises:
         InputError: As ``outcome.collect``, or nothing has been run.
     """
-    table = _table(name, config)
+    table = _table(name, config, tries)
     dataset = protocol.load(config)
     _check_dataset(table, dataset)
     config = _with_metric(config, dataset)
@@ -103,7 +107,7 @@ def _problem(table: tables.Table, config: Config) -> str:
 
 
 def _check_dataset(table: tables.Table, dataset: Dataset) -> None:
-    protocol.require_splits(dataset, ["test"])
+    protocol.require_splits(dataset, [table.split])
     task = task_of(dataset.labels)
     if table.columns and not task.analysed:
         raise InputError(f"{table.name}: expected emotions that are classes, {dataset.name} has {task.emotions}")
@@ -114,7 +118,11 @@ def _with_metric(config: Config, dataset: Dataset) -> Config:
     return with_metric(config, task_of(dataset.labels, config.data.neutral), dataset.name)
 
 
-def _table(name: str, config: Config) -> tables.Table:
+def _table(name: str, config: Config, tries: Sequence[str]) -> tables.Table:
+    if name == tuning.NAME:
+        return tuning.table(tuning.variants(config, tries))
+    if tries:
+        raise InputError(f"{name}: --try is for the table {tuning.NAME}")
     needs = tables.table(name, config.model.modalities).needs
     if needs and config.data.name not in needs:
         raise InputError(f"{name}: expected config.data.name {' or '.join(needs)}, found {config.data.name}")

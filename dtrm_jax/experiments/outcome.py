@@ -13,13 +13,14 @@ from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.evaluation.analysis.groups import STUDIED
-from dtrm_jax.experiments import grid, published, records, rectified
+from dtrm_jax.experiments import grid, published, records, rectified, tuning
 from dtrm_jax.experiments.layout import Column, Row, Table
 from dtrm_jax.experiments.optimum import optimum
 from dtrm_jax.experiments.records import Record
 from dtrm_jax.experiments.tables import columns_of
 from dtrm_jax.experiments.variants import Variant
 from dtrm_jax.models import architecture
+from dtrm_jax.settings import flat
 from dtrm_jax.tasks import task_of
 
 Runs = Mapping[Variant, Mapping[int, Record]]  # by seed
@@ -46,6 +47,7 @@ class RowOutcome:
         causal: Whether no turn sees a later one.
         epochs: Of training, at most.
         paper_modalities: What the paper's row takes, if the paper has the row with other modalities; else empty.
+        changes: Of the config, where the user chose them (``tuning``): path of a setting -> value; else None.
     """
 
     variant: str
@@ -61,6 +63,7 @@ class RowOutcome:
     causal: bool = True  # as in the tables of version 0.2.0, whose files do not say it
     epochs: int | None = None  # not in older files, whose rows have the config's
     paper_modalities: str = ""
+    changes: Mapping[str, Any] | None = None
 
     @property
     def marked(self) -> str:
@@ -77,8 +80,8 @@ class Outcome:
         title: What it shows.
         corpus: Name of the dataset.
         encoder: What reads an utterance.
-        conversations: In the test split.
-        turns: In the test split.
+        conversations: In the split that is scored.
+        turns: In the split that is scored.
         scored: Those of them that are, as they have a label; None in older files.
         studied: Those of them whose text is ``groups.STUDIED``; None in older files, and where texts are not scored.
         select_by: The dev metric that selects checkpoints.
@@ -89,6 +92,7 @@ class Outcome:
         config: What the variants change, without the folders of one machine.
         rectified: The turns that other modalities rectify (``rectified``); None in most tables.
         costs: What each run cost, as far as it was measured.
+        split: What is scored: test or dev.
     """
 
     table: str
@@ -107,6 +111,7 @@ class Outcome:
     costs: Sequence[Mapping[str, Any]] = ()
     scored: int | None = None
     studied: int | None = None
+    split: str = "test"
 
     @property
     def name(self) -> str:
@@ -155,13 +160,13 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
     Raises:
         InputError: A record is not one, or of another run or other data.
     """
-    runs = {row.variant: _runs(row, config, seeds, records_folder) for row in table.rows}
+    runs = {row.variant: _runs(row, config, seeds, records_folder, table.split) for row in table.rows}
     _check_data(runs, dataset, records_folder)
     reference = next((variant for variant in table.references if runs.get(variant)), None)
-    differences = {} if reference is None else _differences(runs, reference, dataset, config, records_folder)
-    columns, test = (
+    differences = {} if reference is None else _differences(table, runs, reference, dataset, config, records_folder)
+    columns, scored = (
         columns_of(table, task_of(dataset.labels, config.data.neutral), config.train.select_by),
-        dataset.splits["test"],
+        dataset.splits[table.split],
     )
     found = [record for by_seed in runs.values() for record in by_seed.values()]
     made = Outcome(
@@ -169,16 +174,16 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         title=table.title,
         corpus=dataset.name,
         encoder=_encoder(config),
-        conversations=len(test),
-        turns=sum(map(len, test)),
-        scored=next((record.test["n"] for record in found), None),
+        conversations=len(scored),
+        turns=sum(map(len, scored)),
+        scored=next((record.scores["n"] for record in found), None),
         studied=next((record.short["texts"][STUDIED]["n"] for record in found if record.short is not None), None),
         select_by=config.train.select_by,
         reference=None if reference is None else reference.name,
         columns=list(columns),
         rows=[
             dataclasses.replace(
-                _row(row, runs[row.variant], columns, grid.row_config(config, row.variant)),
+                _row(row, runs[row.variant], columns, grid.row_config(config, row.variant), table),
                 difference=differences.get(row.variant),
             )
             for row in table.rows
@@ -187,11 +192,14 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         config=records.settings_of(config),
         rectified=_rectified(table, runs, dataset, config, records_folder),
         costs=[record.cost for record in found if record.cost is not None],
+        split=table.split,
     )
     return _beside_the_paper(made, table)
 
 
-def _row(row: Row, by_seed: Mapping[int, Record], columns: Sequence[Column], config: Config) -> RowOutcome:
+def _row(
+    row: Row, by_seed: Mapping[int, Record], columns: Sequence[Column], config: Config, table: Table
+) -> RowOutcome:
     """Returns what a row's own records and its config say."""
     select_by = config.train.select_by
     found = list(by_seed.values())
@@ -206,10 +214,17 @@ def _row(row: Row, by_seed: Mapping[int, Record], columns: Sequence[Column], con
         paper=None,
         difference=None,
         best_test_epoch=peeked if found and len(peeked) == len(found) else None,
-        optimum=optimum(config),
+        optimum=optimum(config) if table.split == "test" else None,
         causal=architecture(config).is_causal(config),
         epochs=config.train.epochs,
+        changes=_changes(row.variant, config) if table.name == tuning.NAME else None,
     )
+
+
+def _changes(variant: Variant, config: Config) -> dict[str, Any]:
+    """Returns the changes of a row's config, without the folders of one machine."""
+    settings = flat(records.settings_of(config))
+    return {path: settings[path] for path in variant.changes}
 
 
 def _beside_the_paper(outcome: Outcome, table: Table) -> Outcome:
@@ -223,7 +238,9 @@ def _beside_the_paper(outcome: Outcome, table: Table) -> Outcome:
 
 
 def _paper_modalities(row: Row, corpus: str) -> str:
-    modalities = row.paper_modalities.get(corpus, "") if row.paper.get(corpus) else ""
+    if not row.paper.get(corpus):
+        return ""
+    modalities = row.paper_modalities.get(corpus, "")
     return "" if modalities == row.variant.changes["model.modalities"] else modalities
 
 
@@ -251,25 +268,25 @@ def _shift_counts(found: Sequence[Record]) -> dict[str, float] | None:
     return shifts and {group: shifts[group]["per_conversation"] for group in ("intra", "inter")}
 
 
-def _runs(row: Row, config: Config, seeds: Sequence[int], records_folder: Path) -> dict[int, Record]:
+def _runs(row: Row, config: Config, seeds: Sequence[int], records_folder: Path, split: str) -> dict[int, Record]:
     found = {}
     for seed in seeds:
         its_config = grid.run_config(config, row.variant, seed)
-        if (record := records.read(records_folder, row.variant, seed, its_config)) is not None:
+        if (record := records.read(records_folder, row.variant, seed, its_config, split=split)) is not None:
             found[seed] = record
     return found
 
 
 def _differences(
-    runs: Runs, reference: Variant, dataset: Dataset, config: Config, records_folder: Path
+    table: Table, runs: Runs, reference: Variant, dataset: Dataset, config: Config, records_folder: Path
 ) -> dict[Variant, dict[str, float | None]]:
     """Returns each other variant's difference from the reference, by a paired bootstrap over conversations."""
-    test, task = dataset.splits["test"], task_of(dataset.labels, config.data.neutral)
-    conversation_N, annotated_N = records.annotations_of(test, task)
+    scored, task = dataset.splits[table.split], task_of(dataset.labels, config.data.neutral)
+    conversation_N, annotated_N = records.annotations_of(scored, task)
 
     def statistics(variant: Variant) -> np.ndarray:
         files = [(record, records.file_of(records_folder, variant, seed)) for seed, record in runs[variant].items()]
-        predicted_PrxN = np.stack([records.predictions_of(record, test, file) for record, file in files])
+        predicted_PrxN = np.stack([records.predictions_of(record, scored, file) for record, file in files])
         return task.statistics(conversation_N, annotated_N, predicted_PrxN)
 
     first_JxPr = statistics(reference)
@@ -302,5 +319,5 @@ def _rectified(
 
 def _by_class(found: Sequence[Record]) -> dict[str, list[float]]:
     """Returns class -> F1, one per run."""
-    classes = found[0].test.get("per_class", {}) if found else {}
-    return {name: [record.test["per_class"][name]["f1"] for record in found] for name in classes}
+    classes = found[0].scores.get("per_class", {}) if found else {}
+    return {name: [record.scores["per_class"][name]["f1"] for record in found] for name in classes}

@@ -7,6 +7,8 @@
      "planner": version of the planner of packs that the run was trained with, if it is not 1,
      "predicted": {conversation id: [class of each turn]}}, or [[value of each target] of each turn]
 
+Of a table that is judged on dev, "split" is "dev": what was predicted is that split, and there is nothing of test.
+
 Records of several machines are put together by copying the files into one folder.
 """
 
@@ -32,6 +34,8 @@ from dtrm_jax.run_directory.log_file import read_records
 from dtrm_jax.tasks import METRICS, Task
 from dtrm_jax.user_paths import expanded
 
+_UNSAID = (("planner", 1), ("split", "test"))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
@@ -42,7 +46,8 @@ class Record:
         seed: Of the run.
         corpus: Name of the dataset.
         config: The settings, without the folders of one machine.
-        test: The content of ``metrics.json`` of the test split.
+        split: What was scored and predicted: test or dev.
+        test: The content of ``metrics.json`` of the test split; None if that was not scored.
         dev: The dev scores that chose the checkpoint.
         data: ``fingerprint`` of the dataset; empty in records from before it was kept.
         best_test_epoch: The test scores of the epoch that the test split would have chosen, if they were logged.
@@ -58,7 +63,8 @@ class Record:
     corpus: str
     config: Mapping[str, Any]
     data: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    test: Mapping[str, Any]
+    split: str = "test"
+    test: Mapping[str, Any] | None = None
     dev: Mapping[str, Any]
     best_test_epoch: Mapping[str, Any] | None = None
     shifts: Mapping[str, Any] | None = None
@@ -68,14 +74,22 @@ class Record:
     predicted: Mapping[str, list[Any]] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the content of the file; fields that are None and the first planner are left out."""
+        """Returns the content of the file; fields that are None, the first planner and the test split are left out."""
         values = {name: value for name, value in vars(self).items() if value is not None}
-        return {name: value for name, value in values.items() if (name, value) != ("planner", 1)}
+        return {name: value for name, value in values.items() if (name, value) not in _UNSAID}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Record":
         """Inverts ``to_json``; raises TypeError if a required field is missing or one is unknown."""
-        return cls(**values)
+        record = cls(**values)
+        if record.scores is None:
+            raise TypeError(f"there are no scores of {record.split}")
+        return record
+
+    @property
+    def scores(self) -> Mapping[str, Any] | None:
+        """Of the split that was scored."""
+        return {"test": self.test, "dev": self.dev}.get(self.split)
 
     def score(self, path: str) -> float | None:
         """Returns the number at a path with dots, such as ``test.accuracy`` or ``shifts.intra.accuracy``."""
@@ -125,7 +139,9 @@ def file_of(folder: Path, variant: Variant, seed: int) -> Path:
     return folder / f"{variant.name}-seed{seed}.json"
 
 
-def read(folder: Path, variant: Variant, seed: int, config: Config | None = None) -> Record | None:
+def read(
+    folder: Path, variant: Variant, seed: int, config: Config | None = None, *, split: str = "test"
+) -> Record | None:
     """Returns the record of a run, or None if there is none.
 
     Args:
@@ -133,9 +149,10 @@ def read(folder: Path, variant: Variant, seed: int, config: Config | None = None
         variant: Of the run.
         seed: Of the run.
         config: The settings of the run must equal these. One that did not exist then is as versions without it behaved.
+        split: What must have been scored, where ``config`` is given.
 
     Raises:
-        InputError: The file is not a record, or of a run with other settings.
+        InputError: The file is not a record, or of a run with other settings or another split.
     """
     file = file_of(folder, variant, seed)
     if not file.is_file():
@@ -147,6 +164,8 @@ def read(folder: Path, variant: Variant, seed: int, config: Config | None = None
         raise InputError(f"{file}: expected the record of a run: {error}") from error
     if config is None:
         return record
+    if record.split != split:
+        raise InputError(f"{file}: expected what was scored on {split}, found {record.split}; use another --records")
     try:
         kept = completed(record.config)
     except InputError as error:
@@ -158,13 +177,13 @@ def read(folder: Path, variant: Variant, seed: int, config: Config | None = None
     return record
 
 
-def write(folder: Path, variant: Variant, seed: int, run: RunDirectory) -> Record:
-    """Makes the record of a run whose test split has been evaluated, and writes it.
+def write(folder: Path, variant: Variant, seed: int, run: RunDirectory, *, split: str = "test") -> Record:
+    """Makes the record of a run of which a split has been evaluated, test or dev, and writes it.
 
     Returns:
         The record.
     """
-    config, evaluation = run.read_config(), run.evaluation("test")
+    config, evaluation = run.read_config(), run.evaluation(split)
     metrics, manifest = read_json(evaluation / "metrics.json", "the results of an evaluation"), run.read_manifest()
     turns, task = predictions.read(evaluation / "predictions.csv")
     predicted: dict[str, list[Any]] = {}
@@ -178,10 +197,10 @@ def write(folder: Path, variant: Variant, seed: int, run: RunDirectory) -> Recor
         data=manifest.data,
         planner=manifest.planner,
         cost=None if (cost := cost_of(run)) is None else dataclasses.asdict(cost),
-        test={name: value for name, value in metrics.items() if name not in ("source", "data")},  # of the run's own
+        split=split,
         predicted=predicted,
         **_logged(run, config, metrics["step"]),
-        **(_analysis(evaluation / "analysis.json") if task.analysed else {}),
+        **(_of_test(evaluation, metrics, task) if split == "test" else {}),
     )
     write_json(file_of(folder, variant, seed), record.to_json())
     return record
@@ -206,11 +225,16 @@ def _scores(logged: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in logged.items() if name in names}
 
 
-def _analysis(file: Path) -> dict[str, Any]:
-    analysis = read_json(file, "the results of an evaluation")
+def _of_test(evaluation: Path, metrics: Mapping[str, Any], task: Task) -> dict[str, Any]:
+    """Returns the fields that a record has of the test split alone."""
+    of_the_run = ("source", "data")  # which the record says of the run itself
+    found = {"test": {name: value for name, value in metrics.items() if name not in of_the_run}}
+    if not task.analysed:
+        return found
+    analysis = read_json(evaluation / "analysis.json", "the results of an evaluation")
     short = analysis["short"]
     # The text of other utterances stays with the corpus.
-    return {"shifts": analysis["shifts"], "short": short | {"texts": {STUDIED: short["texts"][STUDIED]}}}
+    return found | {"shifts": analysis["shifts"], "short": short | {"texts": {STUDIED: short["texts"][STUDIED]}}}
 
 
 def predictions_of(record: Record, conversations: Sequence[Conversation], file: Path) -> np.ndarray:
@@ -218,7 +242,7 @@ def predictions_of(record: Record, conversations: Sequence[Conversation], file: 
 
     Args:
         record: Of a run.
-        conversations: The test split.
+        conversations: The split that was predicted.
         file: The record's, for errors.
 
     Raises:
@@ -226,7 +250,7 @@ def predictions_of(record: Record, conversations: Sequence[Conversation], file: 
     """
     sizes = {conversation.id: len(conversation) for conversation in conversations}
     if {name: len(turns) for name, turns in record.predicted.items()} != sizes:
-        raise InputError(f"{file}: expected predictions of the test split's conversations, turn by turn")
+        raise InputError(f"{file}: expected predictions of the {record.split} split's conversations, turn by turn")
     return np.concatenate([np.asarray(record.predicted[conversation.id]) for conversation in conversations])
 
 

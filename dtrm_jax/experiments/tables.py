@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Mapping
 
 from dtrm_jax.evaluation.analysis.groups import SCORED, STUDIED
-from dtrm_jax.experiments import baselines
+from dtrm_jax.experiments import baselines, tuning
 from dtrm_jax.experiments import variants as v
 from dtrm_jax.experiments.layout import ACCURACY, M_PAPER, M_TAKES, U_PAPER, WEIGHTED_F1, Column, Row, Table, both
 from dtrm_jax.tasks import METRICS, Task
@@ -27,10 +27,12 @@ STUDIED_IN_PAPER = {"iemocap": 23}
 def columns_of(table: Table, task: Task, select_by: str) -> tuple[Column, ...]:
     """Returns the columns of a table for a kind of emotions, the metric that selects checkpoints among them."""
     scores = task.detailed if table.detailed else task.reported
-    columns = table.columns or tuple(Column(f"test.{path}", title) for path, title in scores)
+    if table.split == "dev":  # whose log has the scores of all classes or targets together
+        scores = [(path, title) for path, title in scores if path in METRICS]
+    columns = table.columns or tuple(Column(f"{table.split}.{path}", title) for path, title in scores)
     if select_by in {column.path.rpartition(".")[2] for column in columns}:
         return columns
-    return (*columns, Column(f"test.{select_by}", METRICS[select_by].title))
+    return (*columns, Column(f"{table.split}.{select_by}", METRICS[select_by].title))
 
 
 def table(name: str, modalities: str, corpus: str = "") -> Table:
@@ -200,5 +202,6 @@ _TABLES = {
     "short": _short,
     "modalities": _modalities,
     "planted": _planted,
+    tuning.NAME: lambda *_: tuning.table(()),
 }
 NAMES = (*_TABLES, *baselines.NAMES)

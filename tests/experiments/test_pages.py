@@ -8,7 +8,7 @@ import pytest
 
 from dtrm_jax import config_files
 from dtrm_jax.config import from_dict
-from dtrm_jax.experiments import again, document, grid, pages, records, summary, tables
+from dtrm_jax.experiments import again, document, grid, pages, records, summary, tables, tuning
 from dtrm_jax.settings import flat
 from tests.runs import ROOT
 
@@ -58,12 +58,16 @@ def test_the_stored_records_are_of_the_runs_of_their_tables():
         for name, outcome in pages.outcomes(folder).items():
             config, names = from_dict(records.completed(outcome.config)), [row.variant for row in outcome.rows]
             of = config.data.corpus or config.data.name
-            found = (tables.table(name, modalities, of) for modalities in ("u", "ua", "uav", "av"))
+            if name == tuning.NAME:
+                tries = tuning.written({row.variant: row.changes for row in outcome.rows if row.changes})
+                found = [tuning.table(tuning.variants(config, tries))]
+            else:
+                found = (tables.table(name, modalities, of) for modalities in ("u", "ua", "uav", "av"))
             rows = next(table.rows for table in found if [row.variant.name for row in table.rows] == names)
             for row, stored_row in zip(rows, outcome.rows, strict=True):
                 for seed in stored_row.seeds:
                     run = grid.run_config(config, row.variant, seed)
-                    assert records.read(folder, row.variant, seed, run) is not None
+                    assert records.read(folder, row.variant, seed, run, split=outcome.split) is not None
                     read += 1
     assert read > 50
 

@@ -85,7 +85,7 @@ def found(monkeypatch, in_paper):
         ("u", 1): record(v.U, 1, 0.7),
         ("u-no-transformer", 1): record(v.WITHOUT_TRANSFORMER, 1, 0.6),
     }
-    monkeypatch.setattr(records, "read", lambda folder, variant, seed, config: kept.get((variant.name, seed)))
+    monkeypatch.setattr(records, "read", lambda folder, variant, seed, config, **_: kept.get((variant.name, seed)))
     config = tiny_config(data__name="iemocap", train__epochs=4)
     made = outcome.collect(tables.table("table3", "u"), config, DATASET, range(3), Path("folder"))
     return made, kept
@@ -214,7 +214,7 @@ def test_the_table_of_short_utterances_tells_what_is_rectified(monkeypatch, in_p
     kept = {(one.name, 0): record(one, 0, right) for one, right in ((v.U, 0.4), (v.full("ua"), 0.8), (v.U_FREE, 0.3))}
     short = {"one_word": {"accuracy": 0.5}, "texts": {"yeah": {"accuracy": 0.5, "n": 33}}}
     kept = {key: dataclasses.replace(one, short=short) for key, one in kept.items()}
-    monkeypatch.setattr(records, "read", lambda folder, variant, seed, config: kept.get((variant.name, seed)))
+    monkeypatch.setattr(records, "read", lambda folder, variant, seed, config, **_: kept.get((variant.name, seed)))
     config = tiny_config(data__name="iemocap", model__modalities="ua")
     made = outcome.collect(tables.table("short", "ua"), config, DATASET, range(1), Path("folder"))
     _, true_N = records.annotations_of(CONVERSATIONS, TASK)
@@ -279,7 +279,7 @@ def test_baselines_can_be_made_of_last_checkpoints_after_the_epochs_of_each(monk
 
     def told(*run):
         kept = {name: record(variants[name], 0, 0.5) for name in run}
-        monkeypatch.setattr(records, "read", lambda folder, variant, seed, config: kept.get(variant.name))
+        monkeypatch.setattr(records, "read", lambda folder, variant, seed, config, **_: kept.get(variant.name))
         return rendering.protocol(outcome.collect(table, config, DATASET, range(1), Path("folder")))
 
     assert "is its last one, after 4 epochs: dev chooses nothing here" in told("u", "bert")
@@ -288,7 +288,7 @@ def test_baselines_can_be_made_of_last_checkpoints_after_the_epochs_of_each(monk
 
 def test_a_number_of_the_paper_that_is_of_other_modalities_is_marked(monkeypatch, in_paper):
     kept = {("u", 0): record(v.U, 0, 0.6), ("ua", 0): record(v.full("ua"), 0, 0.7)}
-    monkeypatch.setattr(records, "read", lambda folder, variant, seed, config: kept.get((variant.name, seed)))
+    monkeypatch.setattr(records, "read", lambda folder, variant, seed, config, **_: kept.get((variant.name, seed)))
     config = tiny_config(data__name="iemocap", model__modalities="ua")
 
     def made(dataset, config=config):
@@ -331,7 +331,7 @@ def test_no_number_of_the_paper_stands_beside_other_classes_or_another_test_spli
     monkeypatch, in_paper, changes, paper, told
 ):
     kept = {("u", 0): record(v.U, 0, 0.6), ("ua", 0): record(v.full("ua"), 0, 0.7)}
-    monkeypatch.setattr(records, "read", lambda folder, variant, seed, config: kept.get((variant.name, seed)))
+    monkeypatch.setattr(records, "read", lambda folder, variant, seed, config, **_: kept.get((variant.name, seed)))
     config = grid.changed(tiny_config(data__name="iemocap", model__modalities="ua"), changes)
     dataset = dataclasses.replace(DATASET, name=config.data.name)
 

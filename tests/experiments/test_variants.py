@@ -12,7 +12,7 @@ from dtrm_jax.batch import PackShape
 from dtrm_jax.config import Config
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.errors import InputError
-from dtrm_jax.experiments import baselines, grid, tables
+from dtrm_jax.experiments import baselines, grid, tables, tuning
 from dtrm_jax.experiments import variants as v
 from dtrm_jax.models.dialogue_trm.fusions import FUSIONS
 from tests.factories import (
@@ -31,7 +31,7 @@ SIZES = {"acoustic": 5, "visual": 7}
 ALL = {
     row.variant.name: row.variant
     for name in tables.NAMES
-    if name not in baselines.NAMES  # which has tests of its own
+    if name not in (*baselines.NAMES, tuning.NAME)  # which have tests of their own
     for modalities in ("uav", "ua")
     for row in tables.table(name, modalities).rows
 }
