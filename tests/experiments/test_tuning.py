@@ -1,6 +1,5 @@
 """The table that judges changes of a config on dev, and never reads the test split."""
 
-import csv
 import json
 import shutil
 
@@ -65,25 +64,29 @@ def test_dev_is_scored_and_test_is_not_read(whole):
     assert (folder / "records/tuning.md").read_text() == text
 
 
-def test_the_gain_is_that_of_a_paired_bootstrap_over_dev_conversations(whole, config):
-    folder = whole[0]
-    outcome = json.loads((folder / "records/tuning.json").read_text())
+def test_the_gain_is_that_of_a_paired_bootstrap_over_dev_conversations(whole, config, tmp_path):
     dataset = corpus.load(config.data)
-    dev, task = dataset.splits["dev"], task_of(dataset.labels)
-    conversation_N = np.repeat(np.arange(len(dev)), [len(one) for one in dev])
-    annotated_N = np.concatenate([dataset.labels.of(one) for one in dev])
+    dev, task, rng = dataset.splits["dev"], task_of(dataset.labels), np.random.default_rng(0)
+    shutil.copytree(whole[0] / "records", tmp_path / "records")
 
-    def predicted(row):
+    def guessed(row):
+        """Puts other predictions, right ones more often than not, into the records of a row; returns them."""
         runs = []
         for seed in (0, 1):
-            with (folder / f"runs/{row}-seed{seed}/eval/dev/predictions.csv").open(encoding="utf-8") as file:
-                runs.append([dataset.labels.index(line["prediction"]) for line in csv.DictReader(file)])
+            file = tmp_path / f"records/{row}-seed{seed}.json"
+            guesses = {one.id: np.maximum(dataset.labels.of(one), rng.integers(0, 3, len(one))).tolist() for one in dev}
+            file.write_text(json.dumps(json.loads(file.read_text()) | {"predicted": guesses}))
+            runs.append([guess for one in dev for guess in guesses[one.id]])
         return runs
 
-    for row in outcome["rows"][1:]:
-        both = np.array(predicted("as-it-is") + predicted(row["variant"]))
-        expected = bootstrap.mean_differences(task.statistics(conversation_N, annotated_N, both), 2, task)
-        assert row["difference"] == expected["weighted_f1"]
+    reference, names = guessed("as-it-is"), guessed("names")
+    making.write("tuning", config, seeds=(0, 1), records_folder=tmp_path / "records", tries=TRIES)
+    found = {row.variant: row.difference for row in pages.read(tmp_path / "records/tuning.json").rows}
+    conversation_N = np.repeat(np.arange(len(dev)), [len(one) for one in dev])
+    annotated_N = np.concatenate([dataset.labels.of(one) for one in dev])
+    statistics = task.statistics(conversation_N, annotated_N, np.array(reference + names))
+    assert found["names"] == bootstrap.mean_differences(statistics, 2, task)["weighted_f1"]
+    assert found["as-it-is"] is None and found["names"]["difference"] != 0
 
 
 def test_what_people_read(whole):
@@ -121,11 +124,17 @@ def test_a_row_is_run_once_and_further_ones_are_added(whole, config, tmp_path, m
     assert "slow:optimizer.learning_rate=0.0001" in text
 
 
-def test_places_of_one_machine_are_left_out(config, tmp_path):
+@pytest.mark.parametrize(
+    ("pretrained", "kept"),
+    [("{here}/my/encoder", "encoder"), ("my/encoder", "encoder"), ("on-the/hub", "on-the/hub")],
+)
+def test_places_of_one_machine_are_left_out(tmp_path, monkeypatch, pretrained, kept):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my/encoder").mkdir(parents=True)
     config = tiny_run_config(tmp_path / "cache")
-    (variant,) = tuning.variants(config, [f"other:model.encoder.pretrained={tmp_path}/encoder"])
+    (variant,) = tuning.variants(config, [f"other:model.encoder.pretrained={pretrained.format(here=tmp_path)}"])
     row = making.outcome._changes(variant, grid.row_config(config, variant))
-    assert row == {"model.encoder.pretrained": "encoder"}
+    assert row == {"model.encoder.pretrained": kept}
 
 
 @pytest.mark.parametrize(
