@@ -1,6 +1,7 @@
 """What a run of a table cost: the seconds of its training and evaluation, over all the times that it was started.
 
-They are kept in ``cost.json`` of the run directory, as a run may be interrupted: ``{"seconds": 512.3, "measured": 1}``.
+They are kept in ``cost.json`` of the run directory, as a run may be interrupted: ``{"seconds": 512.3, "measured": 1}``,
+where ``measured`` counts the starts of the training. A run that was trained before, by another command, has none.
 """
 
 import contextlib
@@ -36,13 +37,14 @@ class Cost:
 @contextlib.contextmanager
 def measured(run: RunDirectory) -> Iterator[None]:
     """Adds the time of a block to what is kept of a run, however the block ends."""
-    began = time.monotonic()
+    began, before = time.monotonic(), _starts(run)
     try:
         yield
     finally:
         if run.path.is_dir():
             seconds, times = _kept(run)
-            kept = {"seconds": round(seconds + time.monotonic() - began, 1), "measured": times + 1}
+            taken = round(seconds + time.monotonic() - began, 1)
+            kept = {"seconds": taken, "measured": times + _starts(run) - before}
             write_json(run.path / _FILE, kept)
 
 
@@ -56,14 +58,19 @@ def cost_of(run: RunDirectory) -> Cost | None:
     devices = str(machine.get("devices", ""))
     return Cost(
         seconds=seconds,
-        complete=times >= sum(len(one["starts"]) for one in surroundings),
+        complete=times >= _starts(run),
         machine=", ".join(filter(None, (machine.get("processor"), "" if devices.endswith("(cpu)") else devices))),
         cores=machine.get("cores"),
     )
 
 
+def _starts(run: RunDirectory) -> int:
+    """Returns how often the training was started."""
+    return sum(len(one["starts"]) for one in read_starts(run.starts_file, damaged=True))
+
+
 def _kept(run: RunDirectory) -> tuple[float, int]:
-    """Returns the seconds so far, and how many times something was added; a damaged file is as none."""
+    """Returns the seconds so far, and how many starts they are of; a damaged file is as none."""
     file = run.path / _FILE
     if not file.is_file():
         return 0.0, 0

@@ -116,6 +116,15 @@ def test_a_record_says_what_its_run_cost(whole, tmp_path, monkeypatch):
         add_start(run.starts_file, step, {"machine": {"processor": "P", "cores": 3, "devices": "1 x G (gpu)"}})
     found = cost.cost_of(run)
     assert (found.complete, found.machine, found.cores) == (False, "P, 1 x G (gpu)", 3)
+    # What trained it before was not measured, and its evaluation is not its cost.
+    (run.path / "cost.json").unlink()
+    monkeypatch.undo()
+    with cost.measured(run):
+        pass
+    assert cost.cost_of(run) is None
+    with cost.measured(run):
+        add_start(run.starts_file, 6, {"machine": {}})
+    assert cost.cost_of(run).complete is False
     (run.path / "cost.json").write_text("{")
     assert cost.cost_of(run) is None
     with cost.measured(RunDirectory(tmp_path / "none")):
