@@ -6,6 +6,7 @@ from pathlib import Path
 from dtrm_jax.config import Config
 from dtrm_jax.conversation import MODALITIES, Dataset
 from dtrm_jax.data import corpus, protocol
+from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.errors import InputError
 from dtrm_jax.experiments import grid, outcome, rendering, tables, tuning
 from dtrm_jax.experiments import variants as v
@@ -37,6 +38,7 @@ def run(
     table = _table(name, config, tries)
     chosen = grid.choose([row.variant for row in table.rows], only)
     _check_rows(table, config, chosen)
+    _check_same_conversations(table, config, chosen)
     _say_what_no_row_has(table, config, chosen)
     config = _with_metric(config, protocol.load(grid.run_config(config, chosen[0], 0)))
     grid.run_all(config, chosen, seeds, folders, split=table.split)
@@ -82,6 +84,19 @@ def _check_rows(table: tables.Table, config: Config, chosen: Sequence[Variant]) 
     if problem := next(filter(None, problems.values()), ""):
         possible = ",".join(name for name, one in configs.items() if not problems[one.model.modalities])
         raise InputError(f"{table.name}: {problem}" + (f"; --only={possible} runs the other rows" if possible else ""))
+
+
+def _check_same_conversations(table: tables.Table, config: Config, chosen: Sequence[Variant]) -> None:
+    """Checks, before hours of training, that rows which change settings of the data can be compared."""
+    of_data = [one for one in chosen if any(path.startswith("data.") for path in one.changes)]
+    if not of_data:
+        return
+    own = fingerprint(protocol.load(config))["conversations"]
+    for variant in of_data:
+        if fingerprint(protocol.load(grid.run_config(config, variant, 0)))["conversations"] != own:
+            raise InputError(
+                f"{table.name}: {variant.name}: expected the conversations and splits of the config, found others"
+            )
 
 
 def _say_what_no_row_has(table: tables.Table, config: Config, chosen: Sequence[Variant]) -> None:

@@ -49,8 +49,6 @@ def variants(config: Config, tries: Sequence[str]) -> list[Variant]:
     """
     if not tries:
         raise InputError(f"{NAME}: --try: {_EXPECTED}, found nothing")
-    if config.train.score_test:
-        raise InputError(f"{NAME}: config.train.score_test: expected False, as the test split is not read, found True")
     found: dict[str, dict[str, Any]] = {}
     for text in tries:
         parts = _TRY.fullmatch(text)
@@ -59,6 +57,8 @@ def variants(config: Config, tries: Sequence[str]) -> list[Variant]:
         if parts["name"] == AS_IT_IS.name:
             raise InputError(f"--try: {AS_IT_IS.name} is the config without a change, choose another name")
         found.setdefault(parts["name"], {})[parts["path"]] = _value(config, parts["path"], parts["value"])
+    if config.train.score_test or any(changes.get("train.score_test") for changes in found.values()):
+        raise InputError(f"{NAME}: config.train.score_test: expected False, as the test split is not read, found True")
     return [Variant(name, name, changes) for name, changes in found.items()]
 
 

@@ -148,6 +148,8 @@ def test_places_of_one_machine_are_left_out(tmp_path, monkeypatch, pretrained, k
         (("x:tokens=3",), "--try: config.tokens: no such setting"),
         (("x:tokens.window=many",), "--try: config.tokens.window: .*many"),
         (("x:tokens.window=-1",), r"config.tokens.window: expected .*, found -1"),
+        (("x:train.score_test=true",), "config.train.score_test: expected False, as the test split is not read"),
+        (("x:data.validation=random",), "tuning: x: expected the conversations and splits of the config, found others"),
     ],
 )
 def test_what_cannot_be_tried_is_one_line(config, tmp_path, tries, message):
