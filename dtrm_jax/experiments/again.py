@@ -9,7 +9,6 @@ from dtrm_jax.conversation import MODALITIES
 from dtrm_jax.experiments import records, tuning
 from dtrm_jax.experiments.grid import duration
 from dtrm_jax.experiments.outcome import Outcome
-from dtrm_jax.inference.places import settings_without_places
 from dtrm_jax.settings import as_flag, flat
 from dtrm_jax.tasks import TASKS
 
@@ -70,7 +69,7 @@ def _changes(outcome: Outcome, name: str) -> dict[str, Any]:
     """Returns the settings of a table that differ from a config's, by path."""
     base, found = (
         flat(records.compared(settings, takes_features=takes_features(outcome)))
-        for settings in (settings_without_places(config_files.load(name)), records.completed(outcome.config))
+        for settings in (records.settings_of(config_files.load(name)), records.completed(outcome.config))
     )
     if not base["train.select_by"] and found["train.select_by"] in {task.default_metric for task in TASKS.values()}:
         base["train.select_by"] = found["train.select_by"]

@@ -133,7 +133,7 @@ def _with_metric(config: Config, dataset: Dataset) -> Config:
     return with_metric(config, task_of(dataset.labels, config.data.neutral), dataset.name)
 
 
-def _table(name: str, config: Config, tries: Sequence[str]) -> tables.Table:
+def _table(name: str, config: Config, tries: Sequence[str] = ()) -> tables.Table:
     if name == tuning.NAME:
         return tuning.table(tuning.variants(config, tries))
     if tries:

@@ -19,7 +19,6 @@ from dtrm_jax.experiments.optimum import optimum
 from dtrm_jax.experiments.records import Record
 from dtrm_jax.experiments.tables import columns_of
 from dtrm_jax.experiments.variants import Variant
-from dtrm_jax.inference.places import settings_without_places
 from dtrm_jax.models import architecture
 from dtrm_jax.settings import flat
 from dtrm_jax.tasks import task_of
@@ -190,7 +189,7 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
             for row in table.rows
         ],
         shifts=_shift_counts(found),
-        config=settings_without_places(config),
+        config=records.settings_of(config),
         rectified=_rectified(table, runs, dataset, config, records_folder),
         costs=[record.cost for record in found if record.cost is not None],
         split=table.split,
@@ -224,7 +223,7 @@ def _row(
 
 def _changes(variant: Variant, config: Config) -> dict[str, Any]:
     """Returns the changes of a row's config, without the folders of one machine."""
-    settings = flat(settings_without_places(config))
+    settings = flat(records.settings_of(config))
     return {path: settings[path] for path in variant.changes}
 
 

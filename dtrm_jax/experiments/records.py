@@ -12,6 +12,7 @@ Of a table that is judged on dev, "split" is "dev": what was predicted is that s
 Records of several machines are put together by copying the files into one folder.
 """
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,11 +28,11 @@ from dtrm_jax.evaluation.analysis.groups import STUDIED
 from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.experiments.cost import cost_of
 from dtrm_jax.experiments.variants import Variant
-from dtrm_jax.inference.places import settings_without_places
 from dtrm_jax.json_file import read_json, write_json
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.log_file import read_records
 from dtrm_jax.tasks import METRICS, Task
+from dtrm_jax.user_paths import expanded
 
 _UNSAID = (("planner", 1), ("split", "test"))
 
@@ -99,13 +100,32 @@ class Record:
         return value
 
 
+def settings_of(config: Config) -> dict[str, Any]:
+    """Returns a config as nested dicts, without the folders of one machine.
+
+    Of an absolute path to an encoder, or to a run to begin with, the last part is left.
+    """
+    return _without_places(config_lib.to_dict(config))
+
+
+def _without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
+    settings = copy.deepcopy(dict(settings))
+    settings.get("data", {}).update(source="", cache="")
+    encoder, train = settings.get("model", {}).get("encoder", {}), settings.get("train", {})
+    for section, name in ((encoder, "pretrained"), (train, "init_from")):
+        path = expanded(section.get(name, ""))
+        if path.is_absolute():
+            section[name] = path.name
+    return settings
+
+
 def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings of a record or a table; those that did not exist yet are as versions without them behaved.
 
     Raises:
         InputError: They are not those of a config.
     """
-    return settings_without_places(config_lib.from_dict(dict(settings)))
+    return settings_of(config_lib.from_dict(dict(settings)))
 
 
 def compared(settings: Mapping[str, Any], *, takes_features: bool) -> dict[str, Any]:
@@ -151,7 +171,7 @@ def read(
     except InputError as error:
         raise InputError(f"{file}: expected the record of a run: {error}") from error
     with_features = bool(config.model.feature_modalities)
-    there, here = (compared(one, takes_features=with_features) for one in (kept, settings_without_places(config)))
+    there, here = (compared(one, takes_features=with_features) for one in (kept, settings_of(config)))
     if changes := different_settings(there, here):
         raise InputError(f"{file}: the run of this table differs: {changes}; use another --records or --workdir")
     return record
@@ -173,7 +193,7 @@ def write(folder: Path, variant: Variant, seed: int, run: RunDirectory, *, split
         variant=variant.name,
         seed=seed,
         corpus=metrics["corpus"],
-        config=settings_without_places(config),
+        config=settings_of(config),
         data=manifest.data,
         planner=manifest.planner,
         cost=None if (cost := cost_of(run)) is None else dataclasses.asdict(cost),

@@ -4,7 +4,6 @@ import dataclasses
 import os
 import re
 from pathlib import Path, PureWindowsPath
-from typing import Any
 
 from dtrm_jax import config as config_lib
 from dtrm_jax.config import Config
@@ -28,22 +27,18 @@ def without_places(trained: Trained) -> Trained:
     notes = tuple(_note_without_places(note, source) for note in trained.manifest.notes)
     return dataclasses.replace(
         trained,
-        config=config_lib.from_dict(settings_without_places(trained.config)),
+        config=_config_without_places(trained.config),
         manifest=dataclasses.replace(trained.manifest, notes=notes),
     )
 
 
-def settings_without_places(config: Config) -> dict[str, Any]:
-    """Returns a config as nested dicts, without the folders of one machine.
-
-    Of an encoder's folder, or of a run to begin with, the name is left; a name on the hub stays as it is.
-    """
+def _config_without_places(config: Config) -> Config:
     values = config_lib.to_dict(config)
     values["data"] |= {"source": "", "cache": ""}
     for section, setting in ((values["model"]["encoder"], "pretrained"), (values["train"], "init_from")):
         if not _HUB_NAME.fullmatch(section[setting]) or Path(section[setting]).is_dir():
             section[setting] = PureWindowsPath(section[setting]).name
-    return values
+    return config_lib.from_dict(values)
 
 
 def _note_without_places(note: str, source: str) -> str:

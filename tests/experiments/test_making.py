@@ -14,7 +14,6 @@ from dtrm_jax.experiments import cost, grid, making, records
 from dtrm_jax.experiments import variants as v
 from dtrm_jax.experiments.grid import Folders
 from dtrm_jax.experiments.records import Record
-from dtrm_jax.inference.places import settings_without_places
 from dtrm_jax.planted import Information, optimal_accuracy
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.starts import add_start
@@ -219,7 +218,7 @@ def test_a_setting_that_older_versions_knew_otherwise_was_as_they_did(whole, con
         grid.changed(config, {"data.feature_bound": bound, "train.select_by": "weighted_f1"}) for bound in (10.0, 0.0)
     )
     for variant in (v.U, v.M):
-        record["config"] = json.loads(json.dumps(settings_without_places(grid.run_config(unbounded, variant, 0))))
+        record["config"] = json.loads(json.dumps(records.settings_of(grid.run_config(unbounded, variant, 0))))
         del record["config"]["data"]["feature_bound"]
         records.file_of(tmp_path, variant, 0).write_text(json.dumps(record))
         assert records.read(tmp_path, variant, 0, grid.run_config(unbounded, variant, 0)) is not None
@@ -239,9 +238,9 @@ def test_what_another_process_has_run_meanwhile_is_not_run_again(whole, config, 
             (kept / f"{name}.json").write_bytes((whole[0] / f"records/{name}.json").read_bytes())
 
     monkeypatch.setattr(loop, "train", training_while_the_other_finishes)
-    monkeypatch.setattr(grid, "evaluate_run", lambda *_: None)
+    monkeypatch.setattr(grid, "evaluate_run", lambda *_, **__: None)
     monkeypatch.setattr(grid, "write_report", lambda *_: None)
-    monkeypatch.setattr(records, "write", lambda *_: None)
+    monkeypatch.setattr(records, "write", lambda *_, **__: None)
     assert make(config, tmp_path / "runs", kept) == whole[1]
     assert len(trained) == 1
 
@@ -262,7 +261,7 @@ def test_rows_that_the_data_cannot_fill_are_named_before_any_is_run(tmp_path, mo
 
 
 def test_a_model_or_fusion_of_the_config_that_no_row_has_is_said(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(grid, "run_all", lambda *_: None)
+    monkeypatch.setattr(grid, "run_all", lambda *_, **__: None)
     config = tiny_run_config(tmp_path)
     config.model.architecture, config.model.fusion.kind, config.model.modalities = "c_lstm", "gmu", "uav"
 

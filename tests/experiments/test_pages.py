@@ -9,7 +9,6 @@ import pytest
 from dtrm_jax import config_files
 from dtrm_jax.config import from_dict
 from dtrm_jax.experiments import again, document, grid, pages, records, summary, tables, tuning
-from dtrm_jax.inference.places import settings_without_places
 from dtrm_jax.settings import flat
 from tests.runs import ROOT
 
@@ -77,7 +76,7 @@ def test_the_command_of_a_table_gives_its_settings():
     for outcome in stored():
         name, changes = again.base_of(outcome)
         values = {path: tuple(value) if isinstance(value, list) else value for path, value in changes.items()}
-        made = flat(settings_without_places(grid.changed(config_files.load(name), values)))
+        made = flat(records.settings_of(grid.changed(config_files.load(name), values)))
         made["train.select_by"] = made["train.select_by"] or outcome.select_by
         kept = flat(records.completed(outcome.config))
         differing = {path for path, value in kept.items() if made[path] != value}

@@ -18,7 +18,6 @@ from dtrm_jax.experiments import variants as v
 from dtrm_jax.experiments.layout import Column
 from dtrm_jax.experiments.outcome import Outcome, RowOutcome
 from dtrm_jax.experiments.records import Record
-from dtrm_jax.inference.places import settings_without_places
 from dtrm_jax.json_file import write_json
 from dtrm_jax.tasks import Classes, ClassTurn, Values
 from tests.factories import LABELS, random_conversation, tiny_config
@@ -248,7 +247,7 @@ def test_the_table_of_short_utterances_tells_what_is_rectified(monkeypatch, in_p
 
 def test_no_path_of_one_machine_is_kept(tmp_path):
     config = tiny_config(model__encoder__pretrained=str(tmp_path / "mpnet"), train__init_from="runs/meld/u-seed0")
-    kept = settings_without_places(config)
+    kept = records.settings_of(config)
     assert kept["model"]["encoder"]["pretrained"] == "mpnet" and kept["train"]["init_from"] == "runs/meld/u-seed0"
     # A record that has it all the same is that of the same run.
     one = dataclasses.replace(record(v.U, 0, 0.5), config=json.loads(json.dumps(to_dict(config))))

@@ -126,7 +126,7 @@ def test_a_row_is_run_once_and_further_ones_are_added(whole, config, tmp_path, m
 
 @pytest.mark.parametrize(
     ("pretrained", "kept"),
-    [("{here}/my/encoder", "encoder"), ("my/encoder", "encoder"), ("on-the/hub", "on-the/hub")],
+    [("{here}/my/encoder", "encoder"), ("my/encoder", "my/encoder"), ("on-the/hub", "on-the/hub")],
 )
 def test_places_of_one_machine_are_left_out(tmp_path, monkeypatch, pretrained, kept):
     monkeypatch.chdir(tmp_path)
