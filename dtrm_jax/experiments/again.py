@@ -36,8 +36,7 @@ def command(outcome: Outcome, folder: str) -> str:
     if _needs_source(outcome):
         words.append("--config.data.source=FOLDER")
     words += [f"--config.{path}={as_flag(value)}" for path, value in changes.items()]
-    tries = {row.variant: row.changes for row in outcome.rows if row.changes}
-    words += [f"--try={text}" for text in tuning.written(tries)]
+    words += [f"--try={text}" for text in tuning.written(outcome.tries)]
     words.append(f"--seeds={seeds}")
     if len(outcome.run) < len(outcome.rows):
         words.append(f"--only={','.join(row.variant for row in outcome.run)}")
@@ -84,10 +83,12 @@ def _needs_source(outcome: Outcome) -> bool:
 
 def _taken(outcome: Outcome) -> set[str]:
     """Returns the letters of the modalities that the rows which were run take."""
-    if outcome.table == tuning.NAME:
-        own = outcome.config["model"]["modalities"]
-        return {letter for row in outcome.run for letter in row.changes.get("model.modalities", own)}
-    return {letter for row in outcome.run for letter in _letters(row.variant)}
+    own = outcome.config["model"]["modalities"]
+    return {
+        letter
+        for row in outcome.run
+        for letter in (_letters(row.variant) if row.changes is None else row.changes.get("model.modalities", own))
+    }
 
 
 def _letters(variant: str) -> str:

@@ -7,7 +7,8 @@ where ``measured`` counts the starts of the training. A run that was trained bef
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from dtrm_jax.errors import InputError
 from dtrm_jax.json_file import read_json, write_json
@@ -58,7 +59,7 @@ def cost_of(run: RunDirectory) -> Cost | None:
     devices = str(machine.get("devices", ""))
     return Cost(
         seconds=seconds,
-        complete=times >= _starts(run),
+        complete=times >= _counted(surroundings),
         machine=", ".join(filter(None, (machine.get("processor"), "" if devices.endswith("(cpu)") else devices))),
         cores=machine.get("cores"),
     )
@@ -66,7 +67,11 @@ def cost_of(run: RunDirectory) -> Cost | None:
 
 def _starts(run: RunDirectory) -> int:
     """Returns how often the training was started."""
-    return sum(len(one["starts"]) for one in read_starts(run.starts_file, damaged=True))
+    return _counted(read_starts(run.starts_file, damaged=True))
+
+
+def _counted(surroundings: Sequence[Mapping[str, Any]]) -> int:
+    return sum(len(one["starts"]) for one in surroundings)
 
 
 def _kept(run: RunDirectory) -> tuple[float, int]:

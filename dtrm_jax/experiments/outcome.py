@@ -13,7 +13,7 @@ from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.evaluation.analysis.groups import STUDIED
-from dtrm_jax.experiments import grid, published, records, rectified, tuning
+from dtrm_jax.experiments import grid, published, records, rectified
 from dtrm_jax.experiments.layout import Column, Row, Table
 from dtrm_jax.experiments.optimum import optimum
 from dtrm_jax.experiments.records import Record
@@ -47,7 +47,7 @@ class RowOutcome:
         causal: Whether no turn sees a later one.
         epochs: Of training, at most.
         paper_modalities: What the paper's row takes, if the paper has the row with other modalities; else empty.
-        changes: Of the config, where the user chose them (``tuning``): path of a setting -> value; else None.
+        changes: Of the config, where the user chose them (``Table.chosen``): path of a setting -> value; else None.
     """
 
     variant: str
@@ -135,6 +135,11 @@ class Outcome:
         """The rows that have a run."""
         return [row for row in self.rows if row.seeds]
 
+    @property
+    def tries(self) -> dict[str, Mapping[str, Any]]:
+        """The changes that the user chose, by the names of their rows; empty in the tables of fixed rows."""
+        return {row.variant: row.changes for row in self.rows if row.changes}
+
     def to_json(self) -> dict[str, Any]:
         """Returns the content of the table's JSON file."""
         return dataclasses.asdict(self)
@@ -217,7 +222,7 @@ def _row(
         optimum=optimum(config) if table.split == "test" else None,
         causal=architecture(config).is_causal(config),
         epochs=config.train.epochs,
-        changes=_changes(row.variant, config) if table.name == tuning.NAME else None,
+        changes=_changes(row.variant, config) if table.chosen else None,
     )
 
 

@@ -56,7 +56,7 @@ def protocol(outcome: Outcome) -> str:
         parts.append("The paper has no number of these classes and this test split.")
     if others := sorted({row.paper_modalities for row in rows} - {""}):
         parts.append(f"{_OTHER} The paper's row takes other modalities: {' or '.join(map(spelled, others))}.")
-    if tries := tuning.written({row.variant: row.changes for row in rows if row.changes}):
+    if tries := tuning.written(outcome.tries):
         parts.append(f"The settings: {'; '.join(tries)}.")
     if missing := [row.shown for row in outcome.rows if not row.seeds]:
         parts.append(f"Not run: {'; '.join(missing)}.")

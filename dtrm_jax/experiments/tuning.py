@@ -30,9 +30,8 @@ def table(tries: Sequence[Variant]) -> Table:
         tries: From ``variants``.
     """
     rows = tuple(Row(variant, variant.shown, {}) for variant in (AS_IT_IS, *tries))
-    return Table(
-        name=NAME, title="Changes of the config, judged on dev", rows=rows, references=(AS_IT_IS,), split="dev"
-    )
+    title = "Changes of the config, judged on dev"
+    return Table(name=NAME, title=title, rows=rows, references=(AS_IT_IS,), chosen=True, split="dev")
 
 
 def variants(config: Config, tries: Sequence[str]) -> list[Variant]:

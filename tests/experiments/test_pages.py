@@ -59,7 +59,7 @@ def test_the_stored_records_are_of_the_runs_of_their_tables():
             config, names = from_dict(records.completed(outcome.config)), [row.variant for row in outcome.rows]
             of = config.data.corpus or config.data.name
             if name == tuning.NAME:
-                tries = tuning.written({row.variant: row.changes for row in outcome.rows if row.changes})
+                tries = tuning.written(outcome.tries)
                 found = [tuning.table(tuning.variants(config, tries))]
             else:
                 found = (tables.table(name, modalities, of) for modalities in ("u", "ua", "uav", "av"))

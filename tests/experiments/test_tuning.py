@@ -107,7 +107,7 @@ def test_the_command_makes_the_same_rows_again(whole, config):
     words = "--try=names:tokens.speaker_names=True --try=far:tokens.window=5 '--try=far:packing.row_lengths=(48,64)'"
     assert f" {words} " in told
     assert "--seeds=2 --records=results/x" in told and "--only" not in told and "--config.data.source" not in told
-    tries = tuning.written({row.variant: row.changes for row in outcome.rows if row.changes})
+    tries = tuning.written(outcome.tries)
     assert all(f"--try={text}" in told.replace("'", "") for text in tries)
     base = from_dict(records.completed(outcome.config))
     for variant in (tuning.AS_IT_IS, *tuning.variants(base, tries)):
