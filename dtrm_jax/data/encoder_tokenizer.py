@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -211,7 +211,7 @@ def _word_piece(path: Path, options_path: Path, special: SpecialTokens) -> Encod
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected UTF-8 text, one token per line, found {error}") from error
     _check_special_tokens(path, vocabulary, special)
-    options = _read_options(options_path)
+    options = _options(options_path, _read_object(options_path))
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=special.unknown, max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(
         clean_text=True,
@@ -231,7 +231,7 @@ def _byte_pairs(path: Path, merges_path: Path, options_path: Path, special: Spec
     tokenizer = Tokenizer(model)
     vocabulary = tokenizer.get_vocab()
     _check_special_tokens(path, vocabulary, special)
-    prefix_space = _read_options(options_path).get("add_prefix_space", False)
+    prefix_space = _options(options_path, _read_object(options_path)).get("add_prefix_space", False)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
     tokenizer.decoder = decoders.ByteLevel()
     return _with_special(tokenizer, special, vocabulary, ("<mask>",))
@@ -264,9 +264,10 @@ def _check_options(path: Path, normalizer: normalizers.Normalizer | None) -> Non
     """
     if not isinstance(normalizer, normalizers.BertNormalizer):
         return
-    if _read_object(path).get("tokenizer_class") in _FOLLOWING_NO_OPTIONS:
+    given = _read_object(path)
+    if given.get("tokenizer_class") in _FOLLOWING_NO_OPTIONS:
         return
-    options, lowercase, accents = _read_options(path), normalizer.lowercase, normalizer.strip_accents
+    options, lowercase, accents = _options(path, given), normalizer.lowercase, normalizer.strip_accents
     stored = {
         "do_lower_case": lowercase,
         "strip_accents": lowercase if accents is None else accents,
@@ -277,14 +278,13 @@ def _check_options(path: Path, normalizer: normalizers.Normalizer | None) -> Non
             raise InputError(f"{path}: {name}: expected {value}, as tokenizer.json has it, found {options[name]}")
 
 
-def _read_options(path: Path) -> dict[str, bool]:
+def _options(path: Path, given: Mapping[str, Any]) -> dict[str, bool]:
     """Returns the options of a ``tokenizer_config.json`` that are read here, those that are given and not null.
 
     Raises:
-        InputError: The file is damaged, or an option is not true or false.
+        InputError: An option is not true or false.
     """
-    options = _read_object(path)
-    found = {name: options[name] for name in _OPTIONS if options.get(name) is not None}
+    found = {name: given[name] for name in _OPTIONS if given.get(name) is not None}
     for name, value in found.items():
         if type(value) is not bool:
             raise InputError(f"{path}: {name}: expected true or false, found {value!r}")

@@ -113,7 +113,8 @@ def cases(shown: Sequence[Sequence[PredictedTurn]], kind: Kind, turns: Sequence[
         kind: Says which turns are errors.
         turns: All turns that are known.
     """
-    marked = _Marked(kind, kind.errors(turns), kind.shifts(turns), kind.distances(turns))
+    distances = kind.distances(turns)
+    marked = _Marked(kind, kind.errors(turns, distances), kind.shifts(turns), distances)
     return [_case(index, conversation, marked) for index, conversation in enumerate(shown)]
 
 

@@ -1,5 +1,6 @@
 """The page's section on the model's insides: mean gates, and mean attention on modalities and on turns."""
 
+import collections
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
@@ -69,7 +70,8 @@ def attention_summaries(turns: Sequence[PredictedTurn], classes: Sequence[str], 
 
 
 def _summary(letter: str, turns: Sequence[PredictedTurn], classes: Sequence[str], window: int) -> AttentionSummary:
-    distances, same, seen = [], [], []
+    distances: collections.Counter[int] = collections.Counter()
+    same, seen = [], []
     for conversation in by_conversation(turns):
         places = {turn.turn: index for index, turn in enumerate(conversation)}
         for index, turn in enumerate(conversation):
@@ -77,14 +79,14 @@ def _summary(letter: str, turns: Sequence[PredictedTurn], classes: Sequence[str]
             if attended is None or attended.turn is None:
                 continue
             place = places[attended.turn]
-            distances.append(index - place)
+            distances[index - place] += 1
             same.append(conversation[place].speaker == turn.speaker)
             context = [conversation[earlier] for earlier in conv_context(index, window)]
             seen += [one.speaker == turn.speaker for one in context if letter in one.insides.attended]
     return AttentionSummary(
         modality=MODALITIES[letter],
         means=_means(turns, classes, lambda turn: _weights(turn.insides.attended.get(letter))),
-        distances={distance: distances.count(distance) for distance in range(1, max(distances, default=0) + 1)},
+        distances={distance: distances[distance] for distance in range(1, max(distances, default=0) + 1)},
         same_speaker=_mean(same) or 0.0,
         same_speaker_seen=_mean(seen) or 0.0,
     )

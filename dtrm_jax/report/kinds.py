@@ -80,8 +80,13 @@ class Kind:
         """
         return {}
 
-    def errors(self, turns: Sequence[PredictedTurn]) -> Keys:
-        """Returns the turns that count as errors."""
+    def errors(self, turns: Sequence[Any], distances: Distances) -> Keys:
+        """Returns the turns that count as errors.
+
+        Args:
+            turns: All that are known.
+            distances: Theirs.
+        """
         return set()
 
     def shifts(self, turns: Sequence[PredictedTurn]) -> dict[str, Keys]:
@@ -138,7 +143,7 @@ class ClassKind(Kind):
             "groups": SHIFTS,
         }
 
-    def errors(self, turns: Sequence[ClassTurn]) -> Keys:
+    def errors(self, turns: Sequence[ClassTurn], distances: Distances) -> Keys:
         """Returns the turns whose prediction is not the label."""
         return {turn.key for turn in turns if turn.label not in (None, turn.prediction)}
 
@@ -199,9 +204,8 @@ class ValueKind(Kind):
         """Returns the plots of predicted by annotated values."""
         return {"scatters": _scatters(sources)}
 
-    def errors(self, turns: Sequence[ValueTurn]) -> Keys:
+    def errors(self, turns: Sequence[ValueTurn], distances: Distances) -> Keys:
         """Returns the turns furthest off."""
-        distances = self.distances(turns)
         worst = sorted(distances, key=distances.__getitem__, reverse=True)
         return set(worst[: round(WORST * len(worst))])
 

@@ -574,7 +574,7 @@ def test_how_far_off_a_turn_is_does_not_depend_on_the_scale_of_its_target():
         for place, (first, second) in enumerate(seen)
     ]
     kind = KINDS["values"]
-    assert kind.errors(turns) == {("c", "5")}
+    assert kind.errors(turns, kind.distances(turns)) == {("c", "5")}
     scaled = [
         dataclasses.replace(
             turn,
