@@ -253,9 +253,10 @@ class Predictor:
             shape = grown(self._ladder[-1], example)
             return _cut(self._run(shape, build_pack([example], shape), insides), 0, turns)
         memory, parts = self._programs.no_memory, []
-        for run in cut(example, self._ladder[-1]):
+        *others, largest = self._ladder
+        for run, places in cut(example, largest):
             part = part_of(example, run)
-            shape, starts = smallest(self._ladder, [part])
+            shape, starts = smallest(others, [part]) or (largest, [places])
             pack = build_pack([part], shape, starts)
             pack.turn_U[: len(run)] = run
             step = self._programs.step(shape, insides=insides)

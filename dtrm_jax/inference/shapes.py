@@ -8,6 +8,7 @@ A turn of a live conversation is a pack of its own, of one row as long as its se
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -85,33 +86,34 @@ def starts_in(shape: PackShape, examples: Sequence[Example]) -> list[list[int]] 
     return starts
 
 
-def smallest(shapes: Sequence[PackShape], examples: Sequence[Example]) -> tuple[PackShape, list[list[int]]]:
-    """Returns the first shape that holds conversations, and their places in it.
-
-    Raises:
-        ValueError: None does.
-    """
+def smallest(shapes: Sequence[PackShape], examples: Sequence[Example]) -> tuple[PackShape, list[list[int]]] | None:
+    """Returns the first shape that holds conversations, and their places in it; None if none does."""
     for shape in shapes:
         if (starts := starts_in(shape, examples)) is not None:
             return shape, starts
-    raise ValueError(f"expected conversations that fit into {shapes[-1]}")
+    return None
 
 
-def cut(example: Example, shape: PackShape) -> Iterator[range]:
-    """Yields the turns of a conversation in runs, each as long as a pack holds.
+def cut(example: Example, shape: PackShape) -> Iterator[tuple[range, list[int]]]:
+    """Yields the turns of a conversation in runs, each as long as a pack holds, and where the pack holds them.
+
+    The places are as in ``PlannedPack.starts``. They must be kept: turns that fit one by one may not all fit where
+    they are placed the longest first, as those of a whole conversation are.
 
     Raises:
         ValueError: A sequence is longer than every row.
     """
-    begin, turns = 0, len(example.labels)
-    while begin < turns:
-        filler, end = PackFiller(shape), begin
-        while end < turns and filler.add(example.lengths[end : end + 1]) is not None:
-            end += 1
-        if end == begin:
-            raise ValueError(f"expected sequences that fit into {shape}, found one of {example.lengths[begin]} tokens")
-        yield range(begin, end)
-        begin = end
+    begin, lengths = 0, example.lengths
+    while begin < len(lengths):
+        filler, starts = PackFiller(shape), []
+        for length in itertools.islice(lengths, begin, None):
+            if (placed := filler.add([length])) is None:
+                break
+            starts += placed
+        if not starts:
+            raise ValueError(f"expected sequences that fit into {shape}, found one of {lengths[begin]} tokens")
+        yield range(begin, begin + len(starts)), starts
+        begin += len(starts)
 
 
 def part_of(example: Example, turns: range) -> Example:

@@ -23,7 +23,7 @@ from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.evaluation.run import evaluate_run
 from dtrm_jax.inference.predictor import Predictor
 from dtrm_jax.inference.shapes import cut, grown
-from tests.factories import LABELS, random_conversation, sized, with_features
+from tests.factories import LABELS, make_conversation, random_conversation, sized, with_features
 from tests.runs import ROOT, environment, tiny_run_config
 from tests.trained import SIZES, multimodal, random_run, random_trained
 
@@ -206,7 +206,7 @@ def test_a_conversation_longer_than_the_largest_shape_is_one_whole(modalities, r
     given, *short = conversations(75, 4, 5, absent=absent)
     found = predictor.predict([short[0], given, short[1]])
     (example,) = make_examples([given], LABELS, trained.tokenizer, trained.normalization, trained.config)
-    lengths = [len(run) for run in cut(example, predictor._ladder[-1])]
+    lengths = [len(run) for run, _ in cut(example, predictor._ladder[-1])]
     assert sum(lengths) == 75
     assert (max(lengths) == 32) == (modalities == "u")
     shape = grown(trained.manifest.shape, example)
@@ -216,6 +216,33 @@ def test_a_conversation_longer_than_the_largest_shape_is_one_whole(modalities, r
     np.testing.assert_allclose(numbers(found[1]), jax.nn.softmax(whole)[:75], rtol=0, atol=1e-5)
     for one, turns in zip(short, found[::2], strict=True):
         np.testing.assert_allclose(numbers(turns), numbers(predictor.predict(one)), rtol=0, atol=1e-6)
+
+
+def test_turns_that_fit_one_by_one_need_not_fit_the_longest_first():
+    settings = {"tokens__indi_context": False, "tokens__max_length": 16, "tokens__window": 5}
+    trained = random_trained(multimodal("u", **settings), rows=((16, 2),))
+    words = [2, 5, 3, 2, 5, 3, 14, 14]  # each sequence has [CLS] and [SEP] besides
+    texts = [" ".join(f"w{5 + word}" for word in range(count)) for count in words]
+    given = make_conversation("AB" * 4, texts, [None] * len(words))
+    (example,) = make_examples([given], LABELS, trained.tokenizer, trained.normalization, trained.config)
+    assert example.lengths == [4, 7, 5, 4, 7, 5, 16, 16]
+    shape = grown(trained.manifest.shape, example)
+    whole = trained.model(shape).apply({"params": trained.params}, build_pack([example], shape), deterministic=True)
+    expected = jax.nn.softmax(whole)[: len(given)]
+    np.testing.assert_allclose(numbers(Predictor(trained).predict(given)), expected, rtol=0, atol=1e-5)
+
+
+def test_cutting_a_conversation_looks_at_each_length_once():
+    looked = []
+
+    class Counted:
+        @property
+        def lengths(self):
+            looked.append(1)
+            return [3] * 500
+
+    runs = [run for run, _ in cut(Counted(), PackShape(((8, 3),), 16))]
+    assert sum(map(len, runs)) == 500 and len(looked) == 1
 
 
 def test_more_own_tokens_than_in_training_are_no_obstacle():
