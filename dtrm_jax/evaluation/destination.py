@@ -71,6 +71,27 @@ def destination(
     return folder.with_name(f"{folder.name}-{digest}")
 
 
+def make_room(folder: Path, step: int) -> list[str]:
+    """Takes the scores out of a folder before another evaluation is written to it.
+
+    Args:
+        folder: From ``destination``.
+        step: Of the checkpoint that is evaluated.
+
+    Returns:
+        What people should know of it: that another checkpoint was evaluated there.
+    """
+    file = folder / METRICS_FILE
+    if not file.exists():
+        return []
+    try:
+        before = read_json(file, "the results of an evaluation")["step"]
+    except (InputError, TypeError, KeyError):  # damaged, and about to be replaced
+        before = step
+    file.unlink()
+    return [] if before == step else [f"{folder}: the results of step {step} replace those of step {before}"]
+
+
 def _holds_other(folder: Path, data: Mapping[str, str]) -> bool:
     """Whether a folder has the results of other data."""
     file = folder / METRICS_FILE

@@ -12,7 +12,7 @@ from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.data.plans import EvaluationPlan, plan_evaluation
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis.analyse import analyse
-from dtrm_jax.evaluation.destination import METRICS_FILE, destination, other_source
+from dtrm_jax.evaluation.destination import METRICS_FILE, destination, make_room, other_source
 from dtrm_jax.evaluation.evaluator import Evaluator
 from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.evaluation.files.stamp import stamp
@@ -65,7 +65,7 @@ class Evaluation:
         metrics: The content of ``metrics.json``.
         analysis: The content of ``analysis.json``. If None, the task has none.
         folder: Where both are, with ``predictions.csv``.
-        notes: What people should know of the split, a line each.
+        notes: What people should know of the split and of the folder, a line each.
     """
 
     task: Task
@@ -87,7 +87,8 @@ def evaluate_run(
 
     They go to ``eval/<split>/``, or to ``eval/<split>@<name>/`` if the data is not what the run was trained on.
     Classes are also analysed, from ``predictions.csv`` alone, as anyone can repeat: ``analysis.json``. From these files
-    ``report.write_report`` draws the page.
+    ``report.write_report`` draws the page. The results of another checkpoint give way, which a note says. While files
+    are written there is no ``metrics.json``, so that an evaluation that was cut off counts as none.
 
     Args:
         run: As for ``restore_run``, like the next three.
@@ -107,7 +108,7 @@ def evaluate_run(
     about = {"corpus": restored.corpus, "split": split, "step": restored.step, "checkpoint": checkpoint}
     about |= {"causal": restored.causal, "source": restored.source, "data": restored.data, **stamp()}
     metrics = about | evaluator.score(outputs)
-    file = folder / "predictions.csv"
+    file, notes = folder / "predictions.csv", [*restored.notes, *make_room(folder, restored.step)]
     predictions.write(file, restored.conversations, outputs, task, insides)
     analysis = None
     if task.analysed:
@@ -115,7 +116,7 @@ def evaluate_run(
         analysis = analyse(turns, task)
         write_json(folder / "analysis.json", analysis)
     write_json(folder / METRICS_FILE, metrics)
-    return Evaluation(task, metrics, analysis, folder, restored.notes)
+    return Evaluation(task, metrics, analysis, folder, tuple(notes))
 
 
 def restore_run(

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
@@ -17,12 +18,14 @@ from dtrm_jax.evaluation.files import predictions as prediction_files
 from dtrm_jax.evaluation.intermediates import inspect_conversation
 from dtrm_jax.evaluation.run import evaluate_run
 from dtrm_jax.evaluation.terminal import format_evaluation
+from dtrm_jax.inference.reading import read_trained
 from dtrm_jax.models.layers import neighbours
 from dtrm_jax.report import write_report
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.log_file import read_records
 from dtrm_jax.training import loop
 from tests.runs import tiny_run_config
+from tests.trained import random_run
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +106,40 @@ def test_dev_scores_are_those_of_training(trained):
         for name in ("accuracy", "weighted_f1", "macro_f1", "n"):
             assert metrics[name] == logged[name]
         assert metrics["loss"] == pytest.approx(logged["loss"], abs=1e-6)
+
+
+@pytest.fixture
+def two_checkpoints(cache, tmp_path) -> RunDirectory:
+    run = random_run(tiny_run_config(cache), tmp_path / "run")
+    select_by = run.read_config().train.select_by
+    checkpoints = run.checkpoints(select_by)
+    trained = read_trained(run)
+    checkpoints.save(9, {"params": jax.tree.map(lambda x: -3 * x, trained.params)}, {}, {select_by: 0.1})
+    checkpoints.close()
+    return run
+
+
+def test_results_of_another_checkpoint_give_way_with_a_word(two_checkpoints):
+    assert evaluate_run(two_checkpoints).notes == evaluate_run(two_checkpoints).notes == ()
+    (note,) = evaluate_run(two_checkpoints, checkpoint="latest").notes
+    assert note == f"{two_checkpoints.evaluation('test')}: the results of step 9 replace those of step 7"
+    file = two_checkpoints.evaluation("test") / "metrics.json"
+    file.write_text("[1]")
+    assert evaluate_run(two_checkpoints).notes == ()
+    assert json.loads(file.read_text())["step"] == 7
+
+
+def test_an_evaluation_that_was_cut_off_is_none(two_checkpoints, monkeypatch):
+    evaluate_run(two_checkpoints)
+
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dtrm_jax.evaluation.run.analyse", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_run(two_checkpoints, checkpoint="latest")
+    with pytest.raises(InputError, match=r"eval.test.metrics\.json: expected the results of an evaluation"):
+        write_report(two_checkpoints, "test")
 
 
 def test_what_is_not_there_is_one_line(trained, cache, tmp_path):
