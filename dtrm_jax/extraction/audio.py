@@ -67,7 +67,8 @@ def extract_audio(
     tables = tables_lib.read(source, columns, MODALITY, text_needed=False)
     clips = clips_of(tables)
     settings = {"extracted": "audio", "features": features, "opensmile": version, "columns": columns}
-    output = Folder(folder, settings | {"files": tables_lib.digests(source)})
+    files = tables_lib.digests(source)
+    output = Folder(folder, settings | {"files": files})
     turns = sum(len(table.rows) for table in tables.values())
     if (record := output.complete()) is not None:
         return Extracted(turns, record["present"], record["broken"], was_complete=True)
@@ -79,7 +80,7 @@ def extract_audio(
             place, reason = next(iter(reasons.items()))
             raise InputError(f"{_named(tables, place)} {reason}; no clip gives features")
         with output.appearing({"present": present, "broken": len(reasons)}) as new:
-            tables_lib.write(tables, new, MODALITY, arrays)
+            tables_lib.write(tables, new, MODALITY, arrays, source=source, known=files)
             if reasons:
                 _write_reasons(new / ABSENT, tables, reasons)
     return Extracted(turns, present, len(reasons), was_complete=False)

@@ -56,7 +56,15 @@ def digests(source: pathlib.Path) -> dict[str, str]:
     return {path.name: checksums.digest(path) for path in table.files(source)}
 
 
-def write(tables: Mapping[str, Table], folder: pathlib.Path, modality: str, arrays: Mapping[str, np.ndarray]) -> None:
+def write(
+    tables: Mapping[str, Table],
+    folder: pathlib.Path,
+    modality: str,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    source: pathlib.Path,
+    known: Mapping[str, str],
+) -> None:
     """Writes tables with features into a folder, under the names of their splits.
 
     Args:
@@ -64,6 +72,11 @@ def write(tables: Mapping[str, Table], folder: pathlib.Path, modality: str, arra
         folder: Is empty.
         modality: Of the features.
         arrays: Split -> float32 ``[N, M]``, a row for each row of the table, NaN throughout where there are none.
+        source: As ``read`` took it.
+        known: The files' ``digests`` when they were read.
+
+    Raises:
+        InputError: A file is another one now, whose rows the features may not be of.
     """
     for split, one in tables.items():
         beside = _beside(one.path)
@@ -73,6 +86,10 @@ def write(tables: Mapping[str, Table], folder: pathlib.Path, modality: str, arra
     labels = tables["train"].path.with_name(LABELS_FILE)
     if labels.is_file():
         shutil.copyfile(labels, folder / LABELS_FILE)
+    now = digests(source)
+    for name in sorted(known.keys() | now.keys()):
+        if known.get(name) != now.get(name):
+            raise InputError(f"{source}: {name} was changed while its features were extracted; extract them again")
 
 
 def write_dataset(dataset: Dataset, folder: pathlib.Path, modality: str, arrays: Mapping[str, np.ndarray]) -> None:

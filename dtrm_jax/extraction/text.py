@@ -63,7 +63,8 @@ def extract_of_table(trained: Trained, source: pathlib.Path, folder: pathlib.Pat
     """
     _check(trained)
     tables = tables_lib.read(source, columns, MODALITY, text_needed=True)
-    output = Folder(folder, _settings(trained) | {"columns": columns, "files": tables_lib.digests(source)})
+    files = tables_lib.digests(source)
+    output = Folder(folder, _settings(trained) | {"columns": columns, "files": files})
     if (record := output.complete()) is not None:
         return _extracted(record, was_complete=True)
     splits = {split: table_turns.conversations(one, None, table.features_of(one)) for split, one in tables.items()}
@@ -78,7 +79,7 @@ def extract_of_table(trained: Trained, source: pathlib.Path, folder: pathlib.Pat
         arrays[split] = np.stack([of_turn[row.values["conversation"], row.values["turn"]] for row in one.rows])
     about = _about(list(arrays.values()))
     with output.begun(), output.appearing(about) as new:
-        tables_lib.write(tables, new, MODALITY, arrays)
+        tables_lib.write(tables, new, MODALITY, arrays, source=source, known=files)
     return _extracted(about, was_complete=False)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from dtrm_jax.data.readers import table
 from dtrm_jax.errors import InputError
+from dtrm_jax.extraction import audio
 from dtrm_jax.extraction.audio import FEATURE_SETS, extract_audio
 from tests.extraction import killing
 from tests.extraction.recordings import tone, write_table, write_wav
@@ -161,6 +162,20 @@ def test_nothing_but_broken_clips_is_an_error(talk, tmp_path):
     path = write_table(tmp_path / "train.csv", [("c", 1, "A", "Hm.", "joy", talk / "clips" / "broken.wav", "", "")])
     with pytest.raises(InputError, match=r"train\.csv, line 2: .*broken\.wav cannot be read: .*; no clip gives featu"):
         extracted(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_that_changes_meanwhile_is_refused(talk, tmp_path, monkeypatch):
+    rows = [("c", turn, "A", "Hm.", "joy", talk / "clips" / "one.wav", "", "") for turn in (1, 2)]
+    source, gathered = write_table(tmp_path / "train.csv", rows), audio._gathered
+
+    def meanwhile(*given):
+        write_table(source, rows[::-1])
+        return gathered(*given)
+
+    monkeypatch.setattr(audio, "_gathered", meanwhile)
+    with pytest.raises(InputError, match=r"train\.csv was changed while its features were extracted"):
+        extracted(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

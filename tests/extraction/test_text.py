@@ -18,6 +18,7 @@ from dtrm_jax.data.features import Normalization
 from dtrm_jax.data.packing import build_pack
 from dtrm_jax.data.readers import table
 from dtrm_jax.errors import InputError
+from dtrm_jax.extraction import text
 from dtrm_jax.extraction.text import extract_of_corpus, extract_of_table
 from dtrm_jax.inference.reading import read_trained
 from dtrm_jax.inference.trained import Trained
@@ -128,10 +129,26 @@ def test_own_tables_keep_their_labels_and_the_order_of_their_rows(tmp_path):
     assert extract_of_table(trained, source, tmp_path / "out", columns="conversation=name").was_complete
 
 
+def test_a_table_that_changes_meanwhile_is_refused(tmp_path, monkeypatch):
+    rows = [{"conversation": 1, "speaker": "A", "text": said, "label": "a"} for said in ("w7 w8", "w9")]
+    source, vectors = _table(tmp_path / "in", *rows), text._vectors
+
+    def meanwhile(*given):
+        found = vectors(*given)
+        file = source / "train.jsonl"
+        file.write_text("".join(reversed(file.read_text().splitlines(keepends=True))))
+        return found
+
+    monkeypatch.setattr(text, "_vectors", meanwhile)
+    with pytest.raises(InputError, match=r"in: train\.jsonl was changed while its features were extracted; extract th"):
+        extract_of_table(random_trained(multimodal("u")), source, tmp_path / "out", columns="")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_turn_without_text_has_no_vector(tmp_path):
     trained = random_trained(multimodal("u"))
     rows = [
-        {"conversation": 1, "speaker": "A", "text": text, "label": "a", "acoustic": [1, 2]} for text in ("w7 w8", "")
+        {"conversation": 1, "speaker": "A", "text": said, "label": "a", "acoustic": [1, 2]} for said in ("w7 w8", "")
     ]
     found = extract_of_table(trained, _table(tmp_path / "in", *rows), tmp_path / "out", columns="")
     assert (found.turns, found.present) == (2, 1)
