@@ -20,6 +20,18 @@ def expanded(path: str | os.PathLike) -> Path:
         ) from None
 
 
+def new_folder(path: str | os.PathLike) -> Path:
+    """Returns the absolute path of a folder that is to appear complete, in place of an empty one if there is one.
+
+    Raises:
+        InputError: It is the current folder, which cannot be replaced under who is in it.
+    """
+    folder = Path(os.path.abspath(expanded(path)))
+    if folder == Path.cwd():
+        raise InputError(f"{os.fspath(path)}: is the current folder; name a new one, such as {folder.name}/new")
+    return folder
+
+
 def cache_folder(setting: str = "") -> Path:
     """Returns the folder of what is kept between runs.
 

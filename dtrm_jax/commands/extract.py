@@ -19,6 +19,7 @@ from absl import flags
 from dtrm_jax import command_line
 from dtrm_jax.errors import InputError, printable
 from dtrm_jax.extraction.audio import ABSENT, FEATURE_SETS, extract_audio
+from dtrm_jax.user_paths import expanded
 
 _SIZES = ", ".join(f"{name} ({size})" for name, size in FEATURE_SETS.items())
 
@@ -46,7 +47,7 @@ def main(*arguments: str) -> int:
     for other, names in _OF_KIND.items():
         if wrong := [name for name in names if other != kind and flags.FLAGS[name].present]:
             raise InputError(f"--{wrong[0]}: is for {other}, not for {kind}")
-    output = pathlib.Path(_OUTPUT.value).expanduser()
+    output = expanded(_OUTPUT.value)
     print("\n".join(_audio(output, tables) if kind == "audio" else _text(output, tables)))
     return 0
 
@@ -55,7 +56,7 @@ def _audio(output: pathlib.Path, tables: list[str]) -> list[str]:
     if len(tables) != 1:
         raise InputError(f"audio: expected one TABLE, found {' '.join(tables) or 'none'}")
     found = extract_audio(
-        pathlib.Path(tables[0]).expanduser(),
+        expanded(tables[0]),
         output,
         features=_FEATURE_SET.value,
         columns=_COLUMNS.value,
@@ -81,7 +82,7 @@ def _text(output: pathlib.Path, tables: list[str]) -> list[str]:
         raise InputError("--columns: expected a TABLE")
     trained = read_trained(_RUN.value, checkpoint=_STEP.value)
     if tables:
-        found = extract_of_table(trained, pathlib.Path(tables[0]).expanduser(), output, columns=_COLUMNS.value)
+        found = extract_of_table(trained, expanded(tables[0]), output, columns=_COLUMNS.value)
     else:
         found = extract_of_corpus(trained, output, source=_SOURCE.value)
     already = "has already " if found.was_complete else ""

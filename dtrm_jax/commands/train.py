@@ -14,6 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from dtrm_jax import command_line, config_files, distributed
+from dtrm_jax.user_paths import expanded
 
 _CONFIG = command_line.define_config("The experiment: the name of a config, or the path of a config file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run directory; default runs/<config name>.")
@@ -49,7 +50,8 @@ def _kept_config(arguments: Sequence[str]) -> list[str]:
         return []
     place = names.index("workdir")
     workdir = arguments[place].partition("=")[2] or "".join(arguments[place + 1 : place + 2])
-    return [f"--config={workdir}"] if (Path(workdir) / config_files.KEPT).is_file() else []
+    folder = expanded(workdir)
+    return [f"--config={folder}"] if (folder / config_files.KEPT).is_file() else []
 
 
 def _evaluation(workdir: str, scorable: Collection[str]) -> str:

@@ -4,13 +4,12 @@ Run again, the same command resumes. To share a table among machines, give each 
 (``--only_seeds``), copy the ``*.json`` records into one folder, and print it with ``--collect``.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from dtrm_jax import command_help, command_line
 from dtrm_jax.errors import InputError
 from dtrm_jax.experiments.tables import NAMES, table
+from dtrm_jax.user_paths import expanded
 
 _CONFIG = command_line.define_config("The experiment that the rows change: a config's name or file.")
 _SEEDS = flags.DEFINE_integer("seeds", 5, "Runs of each row, with train.seed 0, 1, ...", lower_bound=1)
@@ -28,8 +27,8 @@ flags.mark_flag_as_required("config")
 def main(name: str) -> int:
     """Runs everything that is not done yet, prints the table and writes it; returns the exit status."""
     config = command_line.load_config(_CONFIG)
-    runs = Path(_WORKDIR.value or f"runs/experiments/{config.name}")
-    records_folder, seeds = Path(_RECORDS.value or runs), range(_SEEDS.value)
+    runs = expanded(_WORKDIR.value or f"runs/experiments/{config.name}")
+    records_folder, seeds = expanded(_RECORDS.value or runs), range(_SEEDS.value)
     # After the settings are known to be good: it takes seconds to import.
     from dtrm_jax.experiments import making
     from dtrm_jax.experiments.grid import Folders

@@ -93,11 +93,16 @@ class Record:
 
     def score(self, path: str) -> float | None:
         """Returns the number at a path with dots, such as ``test.accuracy`` or ``shifts.intra.accuracy``."""
-        first, *rest = path.split(".")
-        value = getattr(self, first)
-        for part in rest:
-            value = value[part]
-        return value
+        first, _, rest = path.partition(".")
+        return _at(getattr(self, first), rest)
+
+
+def _at(values: Mapping[str, Any], path: str) -> float | None:
+    """Returns the number at a path in nested objects, of which targets may have dots in their names."""
+    if path in values:
+        return values[path]
+    name = max((name for name in values if path.startswith(f"{name}.")), key=len)
+    return _at(values[name], path.removeprefix(f"{name}."))
 
 
 def settings_of(config: Config) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dtrm_jax.data.readers.columns import RECORDING
 from dtrm_jax.data.readers.table_rows import Row, Table
 from dtrm_jax.errors import InputError
 from dtrm_jax.extraction.workers import Clip
+from dtrm_jax.user_paths import expanded
 
 
 class Place(NamedTuple):
@@ -57,7 +58,7 @@ def _clip(table: Table, row: Row) -> Clip:
         raise InputError(
             f"{table.at(row)}: expected a clip to end after it starts, found {start or 0:g} s to {end:g} s"
         )
-    path = table.path.parent / pathlib.Path(name.strip()).expanduser()
+    path = table.path.parent / expanded(name.strip())
     return Clip(str(path.absolute()), start or 0.0, end)
 
 

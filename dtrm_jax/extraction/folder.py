@@ -19,6 +19,7 @@ import filelock
 from dtrm_jax.errors import InputError
 from dtrm_jax.json_file import read_json, write_json
 from dtrm_jax.replacing import put_folder
+from dtrm_jax.user_paths import new_folder
 
 RECORD = "extraction.json"
 _LOCK = "lock"
@@ -31,11 +32,14 @@ class Folder:
     Args:
         path: The folder.
         settings: What the features depend on, of JSON types.
+
+    Raises:
+        InputError: The folder is the current one.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]):
-        self.path, self._settings = path, dict(settings)
-        self.unfinished = path.with_name(f"{path.name}.unfinished")
+        self.path, self._settings = new_folder(path), dict(settings)
+        self.unfinished = self.path.with_name(f"{self.path.name}.unfinished")
 
     def complete(self) -> dict[str, Any] | None:
         """Returns what the folder's record says if it holds the features already, else None.

@@ -38,6 +38,7 @@ from dtrm_jax.json_file import read_json
 from dtrm_jax.replacing import replacing
 from dtrm_jax.run_directory.manifest import Manifest
 from dtrm_jax.run_directory.places import check_links, check_place
+from dtrm_jax.user_paths import expanded
 
 if TYPE_CHECKING:
     from dtrm_jax.run_directory.checkpoints import Checkpoints
@@ -63,7 +64,7 @@ class RunDirectory:
     """A run's folder."""
 
     def __init__(self, path: str | os.PathLike):
-        self.path = Path(path).absolute()
+        self.path = expanded(path).absolute()
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ from dtrm_jax.run_directory.starts import read_starts
 from dtrm_jax.sharing.evaluations import read_evaluations
 from dtrm_jax.sharing.model_card import CARD, Owner, write_card
 from dtrm_jax.sharing.rounding import Rounding, measure
+from dtrm_jax.user_paths import new_folder
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ def export(run: RunDirectory, folder: str | os.PathLike[str], *, dtype: str = "f
         InputError: The directory is not a run or has no best checkpoint, or the folder has something in it.
     """
     chosen(exported.DTYPES, dtype, "dtype")
-    folder = Path(folder)
+    folder = new_folder(folder)
     _require_free(folder)
     trained = read_trained(run)
     rounding = None if dtype == "float32" else measure(run, trained, dtype)

@@ -58,15 +58,18 @@ def measure(run: RunDirectory, trained: Trained, dtype: str) -> Rounding:
 
 
 def _conversations(run: RunDirectory, trained: Trained) -> tuple[list[Conversation], str]:
-    """Returns conversations that the model can read, and what they are."""
+    """Returns conversations that the model can read, and what they are.
+
+    Of an evaluation, turns without text are left out if the model takes no features either.
+    """
     files = sorted(run.path.glob("eval/*/predictions.csv"), key=lambda file: file.parent.name not in ("test", "dev"))
     rows = [] if not files else predictions.read(files[0])[0]
     spoken: dict[str, list[Turn]] = {}
-    for row in rows:
+    for row in (row for row in rows if row.text.strip() or trained.normalization.sizes):
         if row.conversation not in spoken and sum(map(len, spoken.values())) >= _TURNS:
             break
         spoken.setdefault(row.conversation, []).append(Turn(row.turn, row.speaker, row.text))
-    of = f"from eval/{files[0].parent.name}" if files else "generated"
+    of = f"from eval/{files[0].parent.name}" if spoken else "generated"
     if not spoken:
         made = generate(PlantedConfig(train=_TURNS // PlantedConfig().turns, dev=1, test=1)).splits["train"]
         spoken = {one.id: [Turn(turn.id, turn.speaker, turn.text) for turn in one.turns] for one in made}

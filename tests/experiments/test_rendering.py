@@ -19,7 +19,7 @@ from dtrm_jax.experiments.layout import Column
 from dtrm_jax.experiments.outcome import Outcome, RowOutcome
 from dtrm_jax.experiments.records import Record
 from dtrm_jax.json_file import write_json
-from dtrm_jax.tasks import Classes, ClassTurn, Values
+from dtrm_jax.tasks import Classes, ClassTurn, Targets, Values
 from tests.factories import LABELS, random_conversation, tiny_config
 from tests.runs import ROOT
 
@@ -105,6 +105,17 @@ def test_differences_are_of_the_mean_over_seeds(found):
         assert one["low"] < one["difference"] < one["high"]
     assert rows["bert"].difference["p_value"] < 0.01 < rows["u-no-transformer"].difference["p_value"]
     assert rows["u"].difference is None and made.reference == "u"
+
+
+def test_targets_may_have_dots_in_their_names():
+    task = Values(ValueSpace(("V", "V.1", "pos.affect")))
+    annotated_NxV, predicted_NxV = np.random.default_rng(0).normal(size=(2, 9, 3))
+    scores = task.score(Targets(np.full(9, -1), annotated_NxV), predicted_NxV)
+    one = dataclasses.replace(record(v.U, 0, 0.5), test=scores)
+    for path, _ in task.detailed:
+        _, rest = path.split("per_target.")
+        name, _, metric = rest.rpartition(".")
+        assert one.score(f"test.{path}") == one.test["per_target"][name][metric]
 
 
 def test_a_mean_difference_of_one_run_each_is_the_difference():

@@ -18,13 +18,15 @@ from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.evaluation.run import evaluate_run
 from dtrm_jax.inference import exported
 from dtrm_jax.inference.exported import rounded
+from dtrm_jax.inference.reading import read_trained
 from dtrm_jax.json_file import write_json
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.run_directory.pruning import prune
 from dtrm_jax.run_directory.starts import add_start
-from dtrm_jax.sharing import Owner, export, exporting
+from dtrm_jax.sharing import Owner, export, exporting, rounding
 from dtrm_jax.sharing.evaluations import Evaluation
 from dtrm_jax.sharing.model_card import write_card
+from dtrm_jax.sharing.rounding import Rounding
 from dtrm_jax.tasks import Targets, task_of
 from tests.runs import tiny_run_config
 from tests.trained import multimodal, random_run, random_trained
@@ -176,16 +178,40 @@ def test_names_break_no_table(labels, tmp_path):
 def test_what_float16_changes_is_measured(evaluated, tmp_path):
     run, _ = evaluated
     done = export(run, tmp_path / "moods", dtype="float16", owner=OWNER)
-    rounding = done.rounding
-    assert rounding.of.startswith("from eval/") and rounding.of.endswith(", with random features")
-    assert rounding.turns > 20 and 0 < rounding.largest < 0.1 and 0 <= rounding.changed < rounding.turns
-    assert str(rounding) in (done.folder / "README.md").read_text(encoding="utf-8")
+    found = done.rounding
+    assert found.of.startswith("from eval/") and found.of.endswith(", with random features")
+    assert found.turns > 20 and 0 < found.largest < 0.1 and 0 <= found.changed < found.turns
+    assert str(found) in (done.folder / "README.md").read_text(encoding="utf-8")
     shutil.rmtree(shutil.copytree(run.path, tmp_path / "run") / "eval")
     without = export(RunDirectory(tmp_path / "run"), tmp_path / "without", dtype="float16", owner=OWNER).rounding
     assert without.of == "generated, with random features" and without.turns > 100
     kept = dtrm_jax.load(run).trained.params
     found = dtrm_jax.load(done.folder).trained.params
     jax.tree.map(np.testing.assert_array_equal, found, rounded(kept, "float16"))
+
+
+def test_turns_without_text_do_not_keep_a_model_from_float16(tmp_path, monkeypatch):
+    config = tiny_run_config(tmp_path / "cache")
+    config.model.modalities = "u"
+    run = random_run(config, tmp_path / "run")
+    file = evaluate_run(run).folder / "predictions.csv"
+    turns, task = predictions.read(file)
+    told = [dataclasses.replace(turn, text=" " if index == 1 else turn.text) for index, turn in enumerate(turns)]
+
+    def measured() -> Rounding:
+        return rounding.measure(run, read_trained(run), "float16")
+
+    monkeypatch.setattr(predictions, "read", lambda _: (told, task))
+    assert measured().of == "from eval/test" and measured().turns == len(turns) - 1
+    told[:] = [dataclasses.replace(turn, text="") for turn in turns]
+    assert measured().of == "generated" and measured().turns > 100
+
+
+def test_the_current_folder_is_not_replaced(evaluated, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^\.: is the current folder; name a new one, such as .*/new$"):
+        export(evaluated[0], ".", owner=OWNER)
+    assert export(evaluated[0], "new", owner=OWNER).folder == tmp_path / "new"
 
 
 def test_nothing_is_overwritten_and_nothing_half_written_is_left(evaluated, tmp_path, monkeypatch):
