@@ -1,6 +1,6 @@
 """The interface of models for training, evaluation and experiments: a pack to one row of outputs per turn."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -72,17 +72,18 @@ class Model(nn.Module):
         return not config.tokens.future
 
     @classmethod
-    def unlike(cls, there: Config, here: Config) -> dict[str, str]:
-        """Returns the top-level parts that mean something else under two configs, though their arrays may look alike.
+    def unlike(cls, there: Config, here: Config, parts: Collection[str]) -> dict[str, str]:
+        """Returns what means something else under two configs, though its arrays may look alike.
 
         Training that begins with the parameters of another run starts these anew.
 
         Args:
             there: Of the other run, which has the same architecture.
             here: Of this one.
+            parts: Names of the top-level parts of this one.
 
         Returns:
-            Part -> why; nothing by default.
+            Name of a part, or of an array in any part -> why; nothing by default.
         """
         return {}
 

@@ -23,8 +23,8 @@ from dtrm_jax.run_directory import Origin, RunDirectory
 from dtrm_jax.user_paths import expanded
 
 _LETTERS = 16  # of a SHA-256 in hexadecimal
-# What a config says about its encoder's weights and sizes.
-_OF_ENCODER = ("pretrained", "hidden_size", "layers", "heads", "intermediate_size")
+# What a config says about its encoder's weights, sizes and embeddings.
+_OF_ENCODER = ("pretrained", "hidden_size", "layers", "heads", "intermediate_size", "segment_embedding")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -79,7 +79,7 @@ def transfer(
     misfits = _misfits(here, there, outputs, places)
     result, shares = {}, {part: Share() for part in params}
     for path, array in here.items():
-        why = unlike.get(path[0], "") or misfits.get(path[:-1], "")
+        why = unlike.get(path[0], "") or unlike.get(path[-1], "") or misfits.get(path[:-1], "")
         if why:
             result[path] = array
         else:
@@ -106,9 +106,9 @@ def output_axes(build: Callable[[int], Model], outputs: int) -> dict[Path, int]:
 
 
 def _unlike(model: Model, there: Config, here: Config, parts: set[str]) -> Mapping[str, str]:
-    """Returns the parts that start anew whatever their shapes are, and why."""
+    """Returns what starts anew whatever its shapes are (``Model.unlike``), and why."""
     if there.model.architecture == here.model.architecture:
-        return model.unlike(there, here)
+        return model.unlike(there, here, parts)
     # Models of different kinds share their encoders, and what they say that they share.
     why = f"{here.model.architecture} here, {there.model.architecture} there"
     shared = model.shares.get(there.model.architecture, frozenset())

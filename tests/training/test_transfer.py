@@ -62,7 +62,7 @@ def _transferred(source, config, labels, **sizes):
     taken = set()
     for path, array in after.items():
         same = path in old and old[path].shape == array.shape and np.array_equal(array, old[path])
-        assert same or path[-2] == "output" or np.array_equal(array, before[path]), path
+        assert same or path[-2:-1] == ("output",) or np.array_equal(array, before[path]), path
         taken |= {path} if same else set()
     return taken, before, after, said
 
@@ -149,6 +149,50 @@ def test_other_settings_of_the_architecture():
     taken, _, after, said = _transferred(source, _config(model__intra_modal__heads=7), THERE)
     assert {path[0] for path in after.keys() - taken} == {"intra_modal"}, "the same shapes, but other heads"
     assert "7 heads here, 2 there" in "".join(said)
+
+
+def test_learned_distances_are_not_those_of_another_reach():
+    learned = {"model__intra_modal__turn_distance": "learned"}
+    source = _trained(_config(**learned, tokens__window=3))
+    taken, _, after, said = _transferred(source, _config(**learned, tokens__window=2, tokens__future=1), THERE)
+    assert after.keys() - taken == {("intra_modal", "turn_distance")}, "of the same shape"
+    assert "2 earlier and 1 later turns here, 3 earlier and 0 later turns there" in "".join(said)
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "anew", "why"),
+    [
+        ({"architecture": "sdt", "modalities": "av"}, {"sdt__heads": 4}, {"_to_"}, "4 heads here, 2 there"),
+        (
+            {"architecture": "bieru", "modalities": "av"},
+            {"bieru__context": "global"},
+            {"tensor", "linear"},
+            "global con",
+        ),
+        ({"architecture": "c_lstm", "modalities": "ua"}, {"modalities": "u"}, {""}, "reads u here, ua there"),
+        ({"architecture": "sdt", "modalities": "uav"}, {"modalities": "ua"}, {"joined_"}, "joins ua here, uav there"),
+    ],
+)
+def test_parts_of_a_baseline_that_only_look_alike_start_anew(there, here, anew, why):
+    small = {"sdt__width": 8, "sdt__heads": 2, "bieru__width": 6, "c_lstm__width": 6, "c_lstm__hidden": 6}
+    first, second = (
+        {f"model__{name}": value for name, value in one.items()} for one in (small | there, small | there | here)
+    )
+    taken, _, after, said = _transferred(_trained(_config(**first)), _config(**second), THERE)
+    parts = {path[0] for path in after}
+    expected = {part for part in parts for name in anew if name in part and not part.startswith("gate_")}
+    assert {path[0] for path in after.keys() - taken} == expected - {"encoder"} and why in "".join(said), said
+    taken, _, after, _ = _transferred(_trained(_config(**first)), _config(**first), THERE)
+    assert taken == after.keys()
+
+
+def test_the_embedding_of_segments_is_that_of_the_other_run(tmp_path):
+    config = tiny_run_config(tmp_path / "cache")
+    config.model.encoder.segment_embedding = False
+    loop.train(config, str(tmp_path / "old"))
+    config.model.encoder.segment_embedding, config.train.init_from = True, str(tmp_path / "old")
+    loop.train(config, str(tmp_path / "new"))
+    assert RunDirectory(tmp_path / "new").read_config().model.encoder.segment_embedding is False
 
 
 def test_models_of_other_kinds_share_the_encoder_alone(monkeypatch):

@@ -1,6 +1,6 @@
 """What all baselines have in common: their inputs, how they are built, and what is said of them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -63,6 +63,14 @@ class Baseline(Model):
     def is_causal(cls, config: Config) -> bool:
         """See ``Model.is_causal``; ``tokens.future`` matters only where a turn's text is read with that of others."""
         return not cls.looks_ahead(config.model) and not (config.model.reads_text and config.tokens.reads_later)
+
+    @classmethod
+    def unlike(cls, there: Config, here: Config, parts: Collection[str]) -> dict[str, str]:
+        """Returns all above the encoder if other modalities are read, whose vectors most models take end to end."""
+        before, now = there.model.modalities, here.model.modalities
+        if before == now:
+            return {}
+        return dict.fromkeys(set(parts) - cls.encoder_parts, f"reads {now} here, {before} there")
 
     @classmethod
     def build(cls, config: Config, *, encoder: Encoder | None, outputs: int, shape: PackShape) -> "Baseline":

@@ -25,7 +25,7 @@ dropout does. ``u_t`` is ``x_t`` in their code, whose vectors have the 100 entri
 have any number.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -34,7 +34,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from dtrm_jax.batch import Array, Batch
-from dtrm_jax.config import ModelConfig
+from dtrm_jax.config import Config, ModelConfig
 from dtrm_jax.models.baselines.baseline import Baseline
 from dtrm_jax.models.baselines.inputs import joined
 from dtrm_jax.models.layers.cells import Affine, Cell, LSTMCell, lstm, ways
@@ -106,6 +106,14 @@ class BiERU(Baseline):
         },
         "meld": {"packing.utterances": 10},
     }
+
+    @classmethod
+    def unlike(cls, there: Config, here: Config, parts: Collection[str]) -> dict[str, str]:
+        """See ``Baseline.unlike``; returns the tensor block too, where it composes with another kind of context."""
+        result, before, now = super().unlike(there, here, parts), there.model.bieru.context, here.model.bieru.context
+        if before != now:
+            result |= dict.fromkeys(("tensor", "linear"), f"{now} context here, {before} there")
+        return result
 
     @nn.compact
     def __call__(self, batch: Batch, *, deterministic: bool) -> Float[Array, "U C"]:

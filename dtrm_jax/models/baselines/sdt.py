@@ -28,7 +28,7 @@ lacks a modality is no key there, takes no part in ``sum_m`` with it, and does n
 first turns.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -115,6 +115,18 @@ class SDT(Baseline):
                 gate = nn.Dense(own.width, use_bias=False, name=f"gate_{source}_to_{name}")(f_UxD)
             gated.append(jax.nn.sigmoid(gate) * f_UxD)
         return nn.Dense(own.width, name=f"joined_{name}")(jnp.concatenate(gated, axis=-1))
+
+    @classmethod
+    def unlike(cls, there: Config, here: Config, parts: Collection[str]) -> dict[str, str]:
+        """Returns what joins other modalities, and attention with another number of heads; the rest is named by them."""
+        before, now, result = there.model, here.model, {}
+        if before.modalities != now.modalities:
+            why = f"joins {now.modalities} here, {before.modalities} there"
+            result |= {part: why for part in parts if part.startswith("joined_")}
+        if before.sdt.heads != now.sdt.heads:
+            why = f"{now.sdt.heads} heads here, {before.sdt.heads} there"
+            result |= {part: why for part in parts if "_to_" in part and not part.startswith("gate_")}
+        return result
 
     @nn.nowrap
     def auxiliary_losses(

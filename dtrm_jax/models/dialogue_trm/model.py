@@ -1,6 +1,6 @@
 """DialogueTRM: the composition, reading like the paper's Figure 2."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -130,10 +130,14 @@ class DialogueTRM(Model):
         )
 
     @classmethod
-    def unlike(cls, there: Config, here: Config) -> dict[str, str]:
-        """Returns the parts whose heads differ, and a fusion of another kind or, unless it names them, of others."""
+    def unlike(cls, there: Config, here: Config, parts: Collection[str]) -> dict[str, str]:
+        """Returns what means something else: heads, learned distances, and what a fusion joins, unless it names it."""
         before, now = there.model, here.model
         result = {}
+        reach, other = ((config.tokens.window, config.tokens.future) for config in (here, there))
+        if reach != other:
+            told = "{} earlier and {} later turns"
+            result["turn_distance"] = f"{told.format(*reach)} here, {told.format(*other)} there"
         if before.intra_modal.heads != now.intra_modal.heads:
             why = f"{now.intra_modal.heads} heads here, {before.intra_modal.heads} there"
             result |= dict.fromkeys(("intra_modal", *MODALITIES.values()), why)
