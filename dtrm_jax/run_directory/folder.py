@@ -165,6 +165,8 @@ class RunDirectory:
             self._check_planner(before.planner, manifest.planner)
             there, here = (one.to_dict() | {"notes": ()} for one in (before, manifest))
             self._check_same(_MANIFEST, there, here)  # notes name files, which may lie elsewhere now
+            if tokenizer is not None:
+                self._check_tokenizer(tokenizer)
             self._write_facts(config, manifest)
             return
         self.path.mkdir(parents=True, exist_ok=True)
@@ -178,6 +180,14 @@ class RunDirectory:
         self.read_normalization()
         if tokenizer is not None:
             self.read_tokenizer()
+
+    def _check_tokenizer(self, tokenizer: EncoderTokenizer) -> None:
+        """Checks that training encodes texts as evaluation will: an encoder's files may have changed meanwhile."""
+        if self.read_tokenizer().tokenizer.to_str() != tokenizer.tokenizer.to_str():
+            raise InputError(
+                f"{self.path / _TOKENIZER}: the run begun here has another tokenizer than its encoder has now "
+                f"({tokenizer.origin}); bring that one back, or use another --workdir"
+            )
 
     def _write_facts(self, config: Config, manifest: Manifest) -> None:
         """Writes config and manifest, if they have changed, and the sums.

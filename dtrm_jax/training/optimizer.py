@@ -4,9 +4,13 @@ from collections.abc import Collection
 from typing import Any
 
 import flax.traverse_util
+import numpy as np
 import optax
 
 from dtrm_jax.config import OptimizerConfig
+
+
+_BIASES = ("bias", "turn_distance")  # of layers, and of attention's scores
 
 
 def schedule(peak: float, config: OptimizerConfig, total_steps: int) -> optax.Schedule:
@@ -48,9 +52,11 @@ def part_of(params: Any, encoder_parts: Collection[str]) -> Any:
 
 
 def decay_mask(params: Any) -> Any:
-    """Returns True for matrices, False for biases and layer norms."""
+    """Returns True for matrices and tensors, False for vectors, such as those of layer norms, and for biases."""
     flat = flax.traverse_util.flatten_dict(params)
-    return flax.traverse_util.unflatten_dict({path: path[-1] in ("kernel", "embedding") for path in flat})
+    return flax.traverse_util.unflatten_dict(
+        {path: np.ndim(array) > 1 and path[-1] not in _BIASES for path, array in flat.items()}
+    )
 
 
 def build_optimizer(

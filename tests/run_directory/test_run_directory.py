@@ -13,6 +13,7 @@ import pytest
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import Config, different_settings
 from dtrm_jax.conversation import LabelSpace, ValueSpace
+from dtrm_jax.data.encoder_tokenizer import word_tokenizer
 from dtrm_jax.data.features import Normalization
 from dtrm_jax.errors import InputError
 from dtrm_jax.run_directory import Manifest, RunDirectory
@@ -101,6 +102,17 @@ def test_a_run_begun_again_keeps_where_its_data_lies_now_and_refuses_other_data(
     with pytest.raises(InputError, match=r"config\.json: .* train\.epochs was"):
         run.begin(config, manifest, None, Normalization({}, {}, bound=0.0))
     assert run.read_config().train.epochs == config.train.epochs - 1
+
+
+def test_a_run_whose_encoder_has_another_tokenizer_now_is_refused(tmp_path):
+    run, manifest = RunDirectory(tmp_path), small_manifest(tiny_encoder(Config()))
+    texts = (["happy sad fine happy happy sad"], ["fine sad happy fine fine sad"])
+    first, same_size = map(word_tokenizer, texts)
+    for _ in range(2):
+        run.begin(Config(), manifest, first, Normalization({}, {}))
+    with pytest.raises(InputError, match=r"tokenizer\.json: the run begun here has another tokenizer than its encoder"):
+        run.begin(Config(), manifest, same_size, Normalization({}, {}))
+    assert run.read_tokenizer().encode(["happy"]) == first.encode(["happy"]) != same_size.encode(["happy"])
 
 
 @pytest.mark.parametrize("sums", [True, False])

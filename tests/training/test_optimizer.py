@@ -11,6 +11,7 @@ import pytest
 
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import OptimizerConfig
+from dtrm_jax.models import ARCHITECTURES
 from dtrm_jax.models.interface import Model
 from dtrm_jax.training.optimizer import build_optimizer, decay_mask, describe_schedule, part_of, schedule
 from tests.factories import assert_trees_close, param_shapes, tiny_config, tiny_model
@@ -184,6 +185,15 @@ def test_decay_mask_of_the_model():
     for path, decays in flat.items():
         assert decays == (path[-1] not in ("bias", "scale", "turn_distance")), path
     assert sum(flat.values()) == 3 + 2 * 6 + 2 * 6 + 2  # embeddings, encoder layers, intra-modal layers, discriminator
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES.keys() - {"hred"}))
+def test_all_matrices_and_tensors_of_every_model_decay(architecture):
+    config = tiny_config(model__architecture=architecture, model__modalities="a", model__cosmic__commonsense=False)
+    params = param_shapes(tiny_model(config, PackShape((), 7, features=(("acoustic", 5),))))
+    flat = flax.traverse_util.flatten_dict(params)
+    for path, decays in flax.traverse_util.flatten_dict(decay_mask(params)).items():
+        assert decays == (flat[path].ndim > 1), path
 
 
 @pytest.mark.parametrize("decay_all", [True, False])
