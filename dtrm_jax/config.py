@@ -213,8 +213,11 @@ class ModelConfig:
     context: ContextConfig = section(ContextConfig)
     fusion: FusionConfig = section(FusionConfig)
     dropout: float = setting(0.1, low=0, below=1)  # dropout before the discriminator's layers
-    dtype: str = setting("float32", choices=("float32", "bfloat16"))  # type of activations; parameters are float32
-    remat: bool = False  # recomputes each layer in the backward pass: less memory, a third more work
+    dtype: str = setting(
+        "float32", choices=("float32", "bfloat16")
+    )  # type of activations; parameters are float32, and baselines above the encoder
+    # Recomputes each layer in the backward pass: less memory, a third more work; of a baseline, the encoder's layers.
+    remat: bool = False
     # The other models, each of which has a section of its own.
     c_lstm: baselines.CLSTMConfig = section(baselines.CLSTMConfig, since="0.3.0")
     dialogue_rnn: baselines.DialogueRNNConfig = section(baselines.DialogueRNNConfig, since="0.3.0")

@@ -49,6 +49,7 @@ class Task(abc.ABC):
         space: The type of its ``labels``.
         default_metric: The metric that selects checkpoints by default; it is shown first.
         analysed: Whether an evaluation has an ``analysis.json``.
+        ignored: Settings of training that mean nothing here, by their paths.
         columns: Names of its columns in ``predictions.csv``, for messages.
         labels: The emotions, in the order of the model's outputs.
     """
@@ -58,6 +59,7 @@ class Task(abc.ABC):
     space: ClassVar[type]
     default_metric: ClassVar[str]
     analysed: ClassVar[bool]
+    ignored: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[str]
 
     labels: LabelSpace | ValueSpace

@@ -70,6 +70,7 @@ class Values(Task):
     space: ClassVar[type] = ValueSpace
     default_metric: ClassVar[str] = "pearson_r"
     analysed: ClassVar[bool] = False
+    ignored: ClassVar[tuple[str, ...]] = ("train.class_balance", "train.label_smoothing")
     columns: ClassVar[str] = f"{_ANNOTATED}<name> and {_PREDICTED}<name> per target"
 
     labels: ValueSpace

@@ -113,6 +113,7 @@ class Trainer:
         prepared = {"train": self.experiment.train, "dev": self.experiment.dev, "test": self.experiment.test}
         lines = [*dataset.notes, *overview.counts(dataset)]
         lines += [f"look at this: {line}" for line in overview.accidents(dataset, prepared)]
+        lines += [f"look at this: {line}" for line in self.experiment.ignored]
         for line in lines:
             print(printable(line))  # names come from files
         lengths = [example.lengths for example in self.experiment.train]

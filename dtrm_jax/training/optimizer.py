@@ -9,7 +9,6 @@ import optax
 
 from dtrm_jax.config import OptimizerConfig
 
-
 _BIASES = ("bias", "turn_distance")  # of layers, and of attention's scores
 
 

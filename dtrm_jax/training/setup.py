@@ -29,6 +29,7 @@ from dtrm_jax.models.encoders.family import Encoder
 from dtrm_jax.models.encoders.weights import load_params
 from dtrm_jax.models.interface import Model
 from dtrm_jax.run_directory import Manifest, RunDirectory
+from dtrm_jax.settings import leaves
 from dtrm_jax.tasks import METRICS, Task, task_of
 from dtrm_jax.training.beginning import Beginning, beginning
 from dtrm_jax.training.optimizer import build_optimizer
@@ -68,6 +69,16 @@ class Experiment:
     def task(self) -> Task:
         """What is predicted."""
         return task_of(self.dataset.labels, self.config.data.neutral)
+
+    @property
+    def ignored(self) -> list[str]:
+        """Settings that mean nothing for what is predicted, and are set all the same, a line each."""
+        task, values = self.task, {path: value for path, *_, value in leaves(self.config)}
+        return [
+            f"config.{path}={values[path]} is for classes, and means nothing for {task.emotions}"
+            for path in task.ignored
+            if values[path]
+        ]
 
     @property
     def scorable(self) -> tuple[str, ...]:
@@ -196,6 +207,9 @@ def encoder_of(config: Config, dataset: Dataset, begun: Beginning | None) -> tup
         encoder = encoders.read_encoder(folder, learned_segments=settings.segment_embedding, **own)
         _check_positions(config, encoder, settings.pretrained)
         return load_tokenizer(folder, encoder.special, encoder.vocab_size), encoder
+    if settings.hidden_size % settings.heads:
+        width, found = settings.hidden_size, settings.heads
+        raise InputError(f"config.model.encoder.heads: expected a divisor of the width {width}, found {found}")
     turns = (turn for conversation in dataset.splits["train"] for turn in conversation.turns)
     tokenizer = word_tokenizer(spoken(turn, config.tokens) for turn in turns)
     return tokenizer, BertConfig(

@@ -333,3 +333,15 @@ def test_what_the_data_holds_is_said_before_training_and_kept(tmp_path, capsys):
             "look at this: speakers differ in case or spaces alone: 'Ann' and 'ann' in conversation '1' of dev" in lines
         )
         assert experiment.manifest.notes == tuple(lines[:4])
+
+
+def test_settings_for_classes_are_said_to_mean_nothing_for_real_values(tmp_path, capsys):
+    rows = "".join(f"{talk};{turn};Ann;so;0.{turn}\n" for talk in range(4) for turn in range(3))
+    (tmp_path / "talk.csv").write_text("conversation;turn;speaker;text;value_mood\n" + rows)
+    config = tiny_run_config(tmp_path / "cache")
+    config.data.name, config.data.source, config.model.modalities = "table", str(tmp_path / "talk.csv"), "u"
+    config.train.class_balance = 0.5
+    loop.Trainer(loop.prepare(config), RunDirectory(tmp_path / "run")).describe()
+    told = "look at this: config.train.class_balance=0.5 is for classes, and means nothing for real values"
+    lines = capsys.readouterr().out.splitlines()
+    assert told in lines and not any("label_smoothing" in line for line in lines)

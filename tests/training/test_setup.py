@@ -82,6 +82,15 @@ def test_an_encoder_from_scratch_has_the_segments_of_bert_and_no_others(tmp_path
     assert encoder.family == "bert" and encoder.segment_types == 2 and not encoder.learned_segments
 
 
+@pytest.mark.parametrize("architecture", ["dialogue_trm", "c_lstm"])
+def test_heads_of_an_encoder_from_scratch_divide_its_width_under_any_model(architecture, tmp_path):
+    config = tiny_run_config(tmp_path / "cache")
+    config.model.architecture, config.model.modalities = architecture, "u"
+    config.model.encoder.hidden_size, config.model.encoder.heads, config.model.intra_modal.heads = 50, 4, 2
+    with pytest.raises(InputError, match="config.model.encoder.heads: expected a divisor of the width 50, found 4"):
+        prepare(config)
+
+
 class WithoutWords(BagOfWords):
     @nn.compact
     def __call__(self, batch, *, deterministic):

@@ -68,6 +68,7 @@ class DAGERC(Baseline):
             "packing.utterances": 640,
         },
         "emorynlp": {
+            "model.dag_erc.layers": 2,
             "model.dag_erc.dropout": 0.3,
             "optimizer.learning_rate": 5e-5,
             "train.epochs": 100,

@@ -118,7 +118,7 @@ class SDT(Baseline):
 
     @classmethod
     def unlike(cls, there: Config, here: Config, parts: Collection[str]) -> dict[str, str]:
-        """Returns what joins other modalities, and attention with another number of heads; the rest is named by them."""
+        """Returns what joins other modalities, and attention with other heads; the rest is named by its modalities."""
         before, now, result = there.model, here.model, {}
         if before.modalities != now.modalities:
             why = f"joins {now.modalities} here, {before.modalities} there"

@@ -108,12 +108,10 @@ class DialogueTRM(Model):
 
     @classmethod
     def build(cls, config: Config, *, encoder: Encoder | None, outputs: int, shape: PackShape) -> "DialogueTRM":
-        """See ``Model.build``; the attention heads of every part must divide the width."""
+        """See ``Model.build``; the attention heads of every part above the encoder must divide the width."""
         model = config.model
         width = model.encoder.hidden_size if encoder is None else encoder.hidden_size
         heads = {"intra_modal": model.intra_modal.heads} if model.intra_modal.layers else {}
-        if encoder is not None:
-            heads["encoder"] = encoder.heads
         if len(model.modalities) > 1 and FUSIONS[model.fusion.kind].has_heads:
             heads["fusion"] = model.fusion.heads
         for part, count in heads.items():
