@@ -213,9 +213,8 @@ class ModelConfig:
     context: ContextConfig = section(ContextConfig)
     fusion: FusionConfig = section(FusionConfig)
     dropout: float = setting(0.1, low=0, below=1)  # dropout before the discriminator's layers
-    dtype: str = setting(
-        "float32", choices=("float32", "bfloat16")
-    )  # type of activations; parameters are float32, and baselines above the encoder
+    # Type of activations. Parameters are float32, and so are baselines above the encoder.
+    dtype: str = setting("float32", choices=("float32", "bfloat16"))
     # Recomputes each layer in the backward pass: less memory, a third more work; of a baseline, the encoder's layers.
     remat: bool = False
     # The other models, each of which has a section of its own.

@@ -1,8 +1,12 @@
 """Several processes as one: a TPU pod slice, a Slurm job, or processes that are told where to meet."""
 
 import re
+import socket
+import time
 
 from dtrm_jax.errors import InputError
+
+_PATIENCE_S = 300.0  # as long as JAX waits
 
 
 def join(meeting: str) -> None:
@@ -13,7 +17,8 @@ def join(meeting: str) -> None:
             "HOST:PORT,PROCESSES,NUMBER": where process 0 listens, how many there are, and which of them this is.
 
     Raises:
-        InputError: The text has neither form, or JAX cannot find the other processes.
+        InputError: The text has neither form, JAX cannot find the other processes, the port is in use, or process 0
+            does not listen.
     """
     import jax
 
@@ -31,4 +36,31 @@ def join(meeting: str) -> None:
         raise InputError(
             f"--distributed: expected auto or HOST:PORT,PROCESSES,NUMBER with numbers from 0, found {meeting!r}"
         )
+    _check_reachable(parts[1], listens=int(parts[3]) == 0)
     jax.distributed.initialize(parts[1], int(parts[2]), int(parts[3]))
+
+
+def _check_reachable(address: str, *, listens: bool) -> None:
+    """Raises InputError if process 0 cannot listen, or if the others do not reach it, where JAX would crash."""
+    host, _, port = address.rpartition(":")
+    try:
+        if listens:
+            socket.create_server(("", int(port))).close()
+        else:
+            _wait_for(host, int(port))
+    except (OSError, OverflowError) as error:
+        why = "cannot listen there" if listens else f"nobody listened there for {_PATIENCE_S:g} s"
+        raise InputError(f"--distributed: {address}: {why}: {error}") from error
+
+
+def _wait_for(host: str, port: int) -> None:
+    """Waits until somebody listens; raises OSError if nobody does for ``_PATIENCE_S``."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=_PATIENCE_S).close()
+            return
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)

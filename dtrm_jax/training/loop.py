@@ -38,7 +38,7 @@ from dtrm_jax.training.meter import Meter, epoch_of
 from dtrm_jax.training.optimizer import describe_schedule
 from dtrm_jax.training.progress import Progress
 from dtrm_jax.training.setup import Experiment, initial_params, prepare, pure_step
-from dtrm_jax.training.signals import Interrupted, collected_signals
+from dtrm_jax.training.signals import Interrupted, Signals, collected_signals
 from dtrm_jax.training.step import AXIS, TrainState, initial_state, parallelise
 from dtrm_jax.training.suspicion import suspicion
 
@@ -155,17 +155,17 @@ class Trainer:
             self._say(f"this run is complete: {which} dev {metric.title} {metric.shown(progress.best_score)}")
             return progress
         self._note_start(start)
-        with collected_signals() as received:
-            step = self._steps(state, progress, start, checkpoints, received)
+        with collected_signals() as signals:
+            step = self._steps(state, progress, start, checkpoints, signals)
             checkpoints.wait()  # a signal that comes now is noted too
-            if received:
-                raise Interrupted(received[0], step)
+            if signals.received:
+                raise Interrupted(signals.received[0], step)
         if progress.skipped:
             self._say(f"{progress.skipped} of {step} steps were left out: their loss or gradients were not finite")
         return progress
 
     def _steps(
-        self, state: TrainState, progress: Progress, start: int, checkpoints: Checkpoints, received: list[int]
+        self, state: TrainState, progress: Progress, start: int, checkpoints: Checkpoints, signals: Signals
     ) -> int:
         """Trains until the end or a signal, and saves; returns the last step."""
         plan, shape = self.experiment.plan, self.experiment.manifest.shape
@@ -194,7 +194,7 @@ class Trainer:
                     compiled = True
                 last = step == self.total or progress.stopped
                 planned = scores is not None or last or _every(self.config.train.save_every_steps, step)
-                interrupted = bool(received)
+                interrupted = signals.end_after(step)
                 if planned:
                     meter.flush()
                 elif interrupted:

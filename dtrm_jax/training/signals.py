@@ -5,6 +5,9 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import jax
+from jax.experimental import multihost_utils
+
 from dtrm_jax import interruption
 
 
@@ -16,24 +19,52 @@ class Interrupted(Exception):
         self.signal_number = signal_number
 
 
-@contextlib.contextmanager
-def collected_signals() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM instead of ending the process; a second SIGINT is ``interruption.again``."""
-    received: list[int] = []
+class Signals:
+    """What has been received.
 
-    def note(number: int, _frame: Any) -> None:
-        if received and number == signal.SIGINT:
+    Saving takes all processes of a run, which therefore end after the same step, whichever of them was signalled: the
+    step is agreed on by JAX, to which their SIGTERM goes, and SIGINT as one.
+
+    Attributes:
+        received: Numbers of the signals, in order.
+    """
+
+    def __init__(self):
+        self.received: list[int] = []
+        self._several = jax.process_count() > 1
+
+    @property
+    def collected(self) -> tuple[int, ...]:
+        """Those that come here and not to JAX."""
+        return (signal.SIGINT,) if self._several else (signal.SIGINT, signal.SIGTERM)
+
+    def note(self, number: int, _frame: Any) -> None:
+        """Handles a signal; a second SIGINT is ``interruption.again``."""
+        if self.received and number == signal.SIGINT:
             interruption.again()
-        received.append(number)
+        self.received.append(number)
+        if self._several:
+            signal.raise_signal(signal.SIGTERM)
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    def end_after(self, step: int) -> bool:
+        """Whether training is to end after a step; to be asked after every step of every process."""
+        if self._several and multihost_utils.reached_preemption_sync_point(step):
+            self.received = self.received or [signal.SIGTERM]
+            return True
+        return bool(self.received) and not self._several
+
+
+@contextlib.contextmanager
+def collected_signals() -> Iterator[Signals]:
+    """Collects SIGINT and SIGTERM instead of ending the process."""
+    signals = Signals()
     try:
-        before = {number: signal.signal(number, note) for number in numbers}
+        before = {number: signal.signal(number, signals.note) for number in signals.collected}
     except ValueError:  # not the main thread, which alone may handle signals
-        yield received
+        yield signals
         return
     try:
-        yield received
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
