@@ -64,13 +64,14 @@ python -m dtrm_jax.experiments baselines --config configs/features.py --config.d
 
 It has the rows of the paper's Tables 2 and 3, with the paper's number beside each, and the difference from DialogueTRM
 with its interval and p-value. A row of `-U` takes the utterance alone, one of `-M` all modalities that there are. Each
-model is trained as its authors published it for the corpus, as far as settings can say it; `config.data.name`, or
+model is trained as its authors published it for the corpus, as far as settings can say it (not followed: COSMIC's
+missing attention on MELD, and the 64 layers of MMGCN's code); `config.data.name`, or
 `config.data.corpus` of your own tables, says which corpus it is. The settings of IEMOCAP and MELD are there for all,
 those of other corpora where this page names them; for any other corpus they are those for IEMOCAP. What the authors
 do not do, such as label smoothing, is off, whatever the config has. DialogueTRM is trained as the config says.
 
-`baselines_same_training` keeps the published sizes and takes everything else from the config, so that rates, batches
-and epochs are the same for all. It has been run on [IEMOCAP](results/iemocap.md), [MELD](results/meld.md) and, for the
+`baselines_same_training` keeps the published settings of the model itself, such as sizes and dropout, and takes everything
+else from the config, so that rates, batches and epochs are the same for all. It has been run on [IEMOCAP](results/iemocap.md), [MELD](results/meld.md) and, for the
 models of several modalities, [CMU-MOSI](results/mosi.md). Like every table, both resume, and are shared among machines
 by `--only` and `--only_seeds` ([reproducing.md](reproducing.md#3-run-a-table)).
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dtrm_jax.inference.stream import Stream
     from dtrm_jax.run_directory import RunDirectory
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "Config",

@@ -82,7 +82,7 @@ class DataConfig:
     text_layer: int = setting(1, low=0, high=4)
     # How many standard deviations from the mean a feature may lie: one that lies further is taken as that far, and mean
     # and deviation are measured as if it did. Training says which turns have such features. 0 takes all as they are,
-    # as versions before 0.3.0 did.
+    # as version 0.1.0 did.
     feature_bound: float = setting(10.0, low=0, high=1e6, since="0.3.0", before=0.0)
     planted: PlantedConfig = section(PlantedConfig)
 
