@@ -70,9 +70,10 @@ missing attention on MELD, and the 64 layers of MMGCN's code); `config.data.name
 those of other corpora where this page names them; for any other corpus they are those for IEMOCAP. What the authors
 do not do, such as label smoothing, is off, whatever the config has. DialogueTRM is trained as the config says.
 
-`baselines_same_training` keeps the published settings of the model itself, such as sizes and dropout, and takes everything
-else from the config, so that rates, batches and epochs are the same for all. It has been run on [IEMOCAP](results/iemocap.md), [MELD](results/meld.md) and, for the
-models of several modalities, [CMU-MOSI](results/mosi.md). Like every table, both resume, and are shared among machines
+`baselines_same_training` keeps the published settings of the model itself, such as sizes and dropout, and takes
+everything else from the config, so that rates, batches and epochs are the same for all. It has been run on
+[IEMOCAP](results/iemocap.md), [MELD](results/meld.md) and, for the models of several modalities,
+[CMU-MOSI](results/mosi.md). Like every table, both resume, and are shared among machines
 by `--only` and `--only_seeds` ([reproducing.md](reproducing.md#3-run-a-table)).
 
 ## How recurrence is computed

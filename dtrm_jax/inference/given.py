@@ -91,12 +91,13 @@ class Wanted:
                 raise InputError(f"{where}: expected a {what} of Unicode characters, found {error.reason}") from None
         return GivenTurn(speaker, text, checked)
 
-    def conversation(self, given: Any, number: int) -> Conversation:
+    def conversation(self, given: Any, number: int, *, begun: bool = False) -> Conversation:
         """Checks one conversation.
 
         Args:
             given: A ``Conversation``, or a sequence of turns: pairs of speaker and text, or dicts.
             number: Its place among the conversations, from 1: its id, if it has none.
+            begun: Whether these turns go on with others, so that none of them need have what the model reads.
 
         Returns:
             The conversation without labels, with the features that the model takes; NaN where a turn lacks them.
@@ -106,7 +107,7 @@ class Wanted:
                 reads.
         """
         if isinstance(given, Conversation):
-            return self._known(given)
+            return self._known(given, begun)
         name = str(number)
         if not isinstance(given, Sequence) or isinstance(given, str) or not given:
             raise InputError(f"conversation {name}: expected turns, found {_shown(given)}")
@@ -116,9 +117,9 @@ class Wanted:
             id, speaker, text, vectors = _parts(where, one, place)
             ids.append(id)
             turns.append(self.turn(where, speaker, text, vectors))
-        return self._built(name, ids, turns)
+        return self._built(name, ids, turns, begun)
 
-    def _known(self, given: Conversation) -> Conversation:
+    def _known(self, given: Conversation, begun: bool) -> Conversation:
         """Checks a ``Conversation``; of several utterance vectors it takes those that the model was trained on."""
         features = dict(given.features)
         if "utterance" in self.sizes and (layers := text_layers(features, self.text_layer)):
@@ -132,11 +133,11 @@ class Wanted:
             )
             for index, turn in enumerate(given.turns)
         ]
-        return self._built(given.id, [turn.id for turn in given.turns], turns)
+        return self._built(given.id, [turn.id for turn in given.turns], turns, begun)
 
-    def _built(self, name: str, ids: Sequence[str], turns: Sequence[GivenTurn]) -> Conversation:
+    def _built(self, name: str, ids: Sequence[str], turns: Sequence[GivenTurn], begun: bool) -> Conversation:
         features = self.features(turns)
-        if not self.reads_text and all(np.isnan(matrix).all() for matrix in features.values()):
+        if not self.reads_text and not begun and all(np.isnan(matrix).all() for matrix in features.values()):
             sizes = " or ".join(f"{size} {modality}" for modality, size in self.sizes.items())
             raise InputError(
                 f"conversation {shown_id(name)}: expected {sizes} features of its turns, as this model reads no text, "

@@ -113,17 +113,18 @@ class Predictor:
                 result += self._predict_block(block, bar, insides)
         return result[0] if single else result
 
-    def checked(self, conversation: Any, number: int = 1) -> Conversation:
+    def checked(self, conversation: Any, number: int = 1, *, begun: bool = False) -> Conversation:
         """Checks one conversation, in any form that ``predict`` takes, and returns it as the model reads it.
 
         Args:
             conversation: Its turns.
             number: Its id, if it has none.
+            begun: Whether the turns go on with others, so that none of them need have features.
 
         Raises:
             InputError: As ``predict``.
         """
-        return self._wanted.conversation(conversation, number)
+        return self._wanted.conversation(conversation, number, begun=begun)
 
     def prepare(self, conversations: Sequence[Conversation]) -> list[Prepared]:
         """Returns conversations as they wait to be predicted.

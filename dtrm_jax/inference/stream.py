@@ -7,7 +7,7 @@ the past is bounded by the window: the token ids of the last K turns, and the ke
 import collections
 import dataclasses
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,12 @@ class Stream:
             self._speakers[turn.speaker] = number
             self._window.append((number, ids[-self._programs.trained.config.tokens.max_length :]))
             return prediction
+
+    def check_speakers(self, speakers: Iterable[str]) -> None:
+        """Raises InputError if those of further turns would be more than the model admits, with those so far."""
+        with self._lock:
+            known = self._speakers.keys() | set(speakers)
+        check_speakers(f"conversation {shown_id(self.conversation)}", len(known), self._programs.trained.config)
 
     def _encoded(self, turn: GivenTurn) -> list[int]:
         """Returns the token ids of a turn; none if the model reads no text."""

@@ -65,7 +65,8 @@ def answers(predictor: Predictor, path: pathlib.Path, file: BinaryIO, kind: str,
         text = "" if turn.get("text") is None else turn["text"]
         features = {modality: turn[modality] for modality in FEATURES if modality in turn}
         try:
-            prediction = streams[name].add(turn["speaker"], text, features or None)
+            # As of a whole conversation, something must be there: of the first turn, as later ones are not known.
+            prediction = streams[name].add(turn["speaker"], text, features if streams[name].turns else features or None)
         except InputError as error:
             raise InputError(f"{path}, line {number}: {error}") from None
         yield Answer(
@@ -111,7 +112,9 @@ def _turns(path: pathlib.Path, file: BinaryIO, kind: str, columns: str) -> Itera
         raise InputError(f"{path}: expected a kind of which each line is a turn, {known}, found {kind[1:]}")
     named, naming = columns_lib.parse(columns, "columns"), None
     for number, own in LIVE[kind](path, itertools.chain([first], lines)):
-        found, _ = columns_lib.resolve(path, list(own), named, "columns")
+        # A line of jsonl need not have the features of others.
+        here = {ours: theirs for ours, theirs in named.items() if ours not in FEATURES or theirs in own}
+        found, _ = columns_lib.resolve(path, list(own), here, "columns")
         names = {theirs: ours for theirs, ours in found.items() if ours != "label"}  # which is not looked at
         if kind in _TABLES and (vectors := [name for name in FEATURES if name in names.values()]):
             raise InputError(f"{path}: column {vectors[0]}: a csv file cannot hold features; lines of jsonl can")

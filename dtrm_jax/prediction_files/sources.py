@@ -7,7 +7,9 @@ import collections
 import contextlib
 import dataclasses
 import io
+import os
 import pathlib
+import stat
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
@@ -31,7 +33,7 @@ class Source:
     Attributes:
         path: The file; a name for messages if ``content`` is there.
         kind: One of the values of ``KINDS``.
-        content: What was read from standard input; None for a file.
+        content: What was read from standard input or from a pipe, which can be read once; None for a file.
     """
 
     path: pathlib.Path
@@ -107,12 +109,13 @@ def _find(name: str, kind: str, columns: str, standard_input: BinaryIO) -> Sourc
     path = expanded(name)
     try:
         with path.open("rb") as file:
-            beginning = file.read(_BEGINNING)
+            again = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            beginning = file.read(_BEGINNING if again else -1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     ending = path.suffix.lower()
     known = ending if ending in KINDS.values() else ""
-    return Source(path, kind or known or told(path, beginning, columns))
+    return Source(path, kind or known or told(path, beginning, columns), None if again else beginning)
 
 
 def told(path: pathlib.Path, beginning: bytes, columns: str) -> str:

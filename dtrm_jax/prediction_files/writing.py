@@ -72,12 +72,18 @@ class Csv(Writer):
 
     def __init__(self, file: BinaryIO, columns: Sequence[str], predicted: Sequence[str]):
         super().__init__(file, columns, predicted)
+        self._known = frozenset(self.columns)
         self._line([*self.columns])
 
     def write(self, answers: Sequence[Answer]) -> None:
-        """Writes a line per turn."""
+        """Writes a line per turn; raises InputError if one has a column that the header lacks."""
         for answer in answers:
             values = answer.values
+            if more := [name for name in values if name not in self._known]:
+                raise InputError(
+                    f"csv has the columns of the first line, and cannot take {more[0]!r} of a later one; use "
+                    "--format=jsonl"
+                )
             self._line([_cell(values.get(name)) for name in self.columns])
 
     def _line(self, cells: list[str]) -> None:

@@ -5,6 +5,7 @@ each of the three kinds of colour blindness, and letters on them can be read; a 
 """
 
 import dataclasses
+import itertools
 import math
 import zlib
 from collections.abc import Sequence
@@ -123,13 +124,23 @@ def rules(swatches: Sequence[Swatch]) -> str:
 
 
 def _shortened(names: Sequence[str]) -> dict[str, str]:
-    """Returns the first letters of each name, as few as tell it from the others; its number where no few do."""
-    letters = {name: "".join(filter(str.isalnum, name)) for name in names}
+    """Returns the first letters of each name, as few as tell it from the others; a short number stays as it is.
+
+    Where neither is possible it is a number: that of the class, or the next which stands for no other class.
+    """
+    letters = {name: "".join(filter(str.isalnum, name)).casefold() for name in names}
     result = {}
-    for index, name in enumerate(names):
-        others = [letters[other].casefold() for other in names if other != name]
-        tried = (letters[name][:count] for count in range(1, _LETTERS + 1))
-        apart = (short for short in tried if short and not any(one.startswith(short.casefold()) for one in others))
-        short = next(apart, str(index + 1))
-        result[name] = short[0].upper() + short[1:]
-    return result
+    for name in names:
+        others = [letters[other] for other in names if other != name]
+        whole = "".join(filter(str.isalnum, name))
+        tried = [whole[:count] for count in range(1, _LETTERS + 1) if whole]
+        apart = [short for short in tried if not any(one.startswith(short.casefold()) for one in others)]
+        if not apart and whole.isdecimal() and len(whole) <= _LETTERS and whole not in others:
+            apart = [whole]
+        if apart:
+            result[name] = apart[0][0].upper() + apart[0][1:]
+    for index, name in enumerate(names, start=1):
+        if name not in result:
+            taken = {*letters.values(), *(short.casefold() for short in result.values())}
+            result[name] = next(number for number in map(str, itertools.count(index)) if number not in taken)
+    return {name: result[name] for name in names}

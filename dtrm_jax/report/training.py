@@ -1,5 +1,6 @@
 """The curves of training, from ``metrics.jsonl``."""
 
+import collections
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ class DevRow:
     Attributes:
         step: Steps done.
         epoch: From 1.
-        train_loss: Mean of training since the evaluation before.
+        train_loss: Mean over the steps since the evaluation before.
         dev_loss: On dev.
         score: The dev metric that selects the checkpoint, as people read it.
     """
@@ -94,19 +95,23 @@ def _others(dev: Records, task: Task, metric: Metric) -> list[Metric]:
 
 
 def _rows(train: Records, dev: Records, select_by: str) -> list[DevRow]:
-    rows, before = [], 0
+    rows, waiting, before = [], collections.deque(train), 0
     for record in dev:
-        since = [loss for step, loss in _points(train, "loss") if before < step <= record["step"]]
+        total, steps = 0.0, 0
+        while waiting and waiting[0]["step"] <= record["step"]:
+            logged = waiting.popleft()
+            count, before = logged["step"] - before, logged["step"]
+            if (loss := _number(logged, "loss")) is not None:  # the mean of so many steps
+                total, steps = total + count * loss, steps + count
         rows.append(
             DevRow(
                 step=record["step"],
                 epoch=record.get("epoch"),
-                train_loss=sum(since) / len(since) if since else None,
+                train_loss=total / steps if steps else None,
                 dev_loss=_number(record, "loss"),
                 score=METRICS[select_by].shown(_number(record, select_by)),
             )
         )
-        before = record["step"]
     return rows
 
 

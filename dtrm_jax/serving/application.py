@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from typing import Any
 
 from starlette.applications import Starlette
@@ -134,22 +134,27 @@ class _Service:
         name = request.path_params["name"]
         self._sessions.use(name)
         values = bodies.parse(await body_of(request, self._limits.bytes))
-        single, given = bodies.further(values, self._predictor, self._limits)
+        begun = self._sessions.use(name).stream.turns > 0
+        single, given = bodies.further(values, self._predictor, self._limits, begun=begun)
+        added = self._added(name, given)
+        first = await anext(added)  # what is refused before it has a status of its own
         if single:
-            (line,) = [line async for line in self._added(name, given)]
-            return Response(line, media_type="application/json")
-        return StreamingResponse(self._lines(name, given), media_type="application/x-ndjson")
+            await added.aclose()
+            return Response(first, media_type="application/json")
+        return StreamingResponse(self._lines(first, added), media_type="application/x-ndjson")
 
-    async def _lines(self, name: str, given: Conversation) -> AsyncIterator[bytes]:
-        """Yields the answers; what goes wrong after the first has been sent is the last line."""
+    async def _lines(self, first: bytes, added: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yields the answers; what goes wrong after the first is the last line."""
+        yield first
         try:
-            async for line in self._added(name, given):
+            async for line in added:
                 yield line
         except (Refused, InputError) as error:
             yield encoded({"error": str(error)})
 
-    async def _added(self, name: str, given: Conversation) -> AsyncIterator[bytes]:
+    async def _added(self, name: str, given: Conversation) -> AsyncGenerator[bytes]:
         async with self._sessions.use(name).lock:
+            self._sessions.use(name).stream.check_speakers(turn.speaker for turn in given.turns)
             for index, turn in enumerate(given.turns):
                 add = self._sessions.use(name).stream.add
                 features = {modality: matrix[index] for modality, matrix in given.features.items()}

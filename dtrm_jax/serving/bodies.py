@@ -55,13 +55,16 @@ def whole(values: Mapping[str, Any], predictor: Predictor, limits: Limits) -> tu
     return False, [_conversation("turns", one, predictor, limits, number) for number, one in enumerate(given, start=1)]
 
 
-def further(values: Mapping[str, Any], predictor: Predictor, limits: Limits) -> tuple[bool, Conversation]:
+def further(
+    values: Mapping[str, Any], predictor: Predictor, limits: Limits, *, begun: bool
+) -> tuple[bool, Conversation]:
     """Returns whether one turn was given, and the turns with which a session goes on.
 
     Args:
         values: Of the body: those of a turn; or ``turns`` or ``transcript``, as for ``whole``.
         predictor: Of the model.
         limits: Of the service.
+        begun: Whether the session has turns.
 
     Raises:
         InputError: As ``whole``.
@@ -72,13 +75,15 @@ def further(values: Mapping[str, Any], predictor: Predictor, limits: Limits) -> 
         given = values[key] if isinstance(values[key], list) else []
         if any(isinstance(turn, dict) and "id" in turn for turn in given):
             raise InputError("turns: expected no id, as a session numbers its turns, found one")
-        return False, _conversation(key, values[key], predictor, limits, 1)
+        return False, _conversation(key, values[key], predictor, limits, 1, begun)
     if unknown := [key for key in values if key not in _TURN]:
         raise InputError(f"expected turns, transcript or some of {', '.join(_TURN)}, found {unknown[0][:60]!r}")
-    return True, _conversation("turns", [dict(values)], predictor, limits, 1)
+    return True, _conversation("turns", [dict(values)], predictor, limits, 1, begun)
 
 
-def _conversation(key: str, given: Any, predictor: Predictor, limits: Limits, number: int) -> Conversation:
+def _conversation(
+    key: str, given: Any, predictor: Predictor, limits: Limits, number: int, begun: bool = False
+) -> Conversation:
     if key == "transcript":
         if not isinstance(given, str):
             raise InputError(f"transcript: expected a text, found {_kind(given)}")
@@ -90,7 +95,7 @@ def _conversation(key: str, given: Any, predictor: Predictor, limits: Limits, nu
         if not isinstance(turns, list) or not turns:
             raise InputError(f"conversation {number}: expected a list of turns, found {_kind(turns)}")
     _count(len(turns), limits)
-    conversation = predictor.checked(turns, number)
+    conversation = predictor.checked(turns, number, begun=begun)
     for turn in conversation.turns:
         if (length := max(map(len, (turn.id, turn.speaker, turn.text)))) > limits.characters:
             where = f"conversation {number}, turn {printable(turn.id, 60)}"

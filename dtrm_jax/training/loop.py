@@ -205,6 +205,7 @@ class Trainer:
                     progress.unlogged, progress.skipped = meter.unlogged, meter.skipped
                     checkpoints.save(step, state, dataclasses.asdict(progress), scores)
                     give_back_if_much()
+                    meter.begin_stretch()
                 if last or interrupted:
                     return step
 

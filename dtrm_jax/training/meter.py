@@ -66,14 +66,14 @@ class Meter:
         self._diverged, self._may_skip = diverged, experiment.config.train.skip_nonfinite_steps
         self.skipped = skipped
         self._compiled = False
-        self._begin_segment()
+        self.begin_stretch()
 
     @property
     def unlogged(self) -> list[float]:
         """The sums of the steps that have been read since the last record, for a meter that goes on from here."""
         return self._sums.tolist() if self._sums.any() else []
 
-    def _begin_segment(self) -> None:
+    def begin_stretch(self) -> None:
         """Starts a stretch of steps without evaluation or saving, over which throughput is measured."""
         self._turns, self._tokens, self._began = 0.0, 0, time.perf_counter()
 
@@ -92,11 +92,10 @@ class Meter:
             self._waiting = None
 
     def flush(self) -> None:
-        """Reads and logs the last step too, so that no time of evaluation or saving is counted as training."""
+        """Reads and logs the last step too, before an evaluation or saving; ``begin_stretch`` is to follow that."""
         self.settle()
         if self._sums.any():
             self._write(self._step)
-        self._begin_segment()
 
     def _read(self, step: int, sums: Sums, tokens: int) -> None:
         if sums.skipped is not None and bool(sums.skipped):
@@ -113,7 +112,7 @@ class Meter:
             self._tokens += tokens * jax.process_count()
         else:  # the first step took as long as it did because it was compiled
             self._compiled = True
-            self._begin_segment()
+            self.begin_stretch()
         self._step = step
         self._bar.update()
         if step % self._every == 0:

@@ -148,6 +148,26 @@ def test_features_come_with_the_line():
     check([json.loads(line) for line in answered(predictor, as_jsonl(rows))], predictor.predict(rows))
 
 
+def test_a_turn_without_features_goes_on_as_in_a_file():
+    predictor = Predictor(random_trained(multimodal("av")))
+    vectors = np.random.default_rng(1).normal(size=(2, SIZES["acoustic"])).round(3).tolist()
+    rows = [{"speaker": "A", "mfcc": vectors[0]}, {"speaker": "B"}, {"speaker": "A", "mfcc": vectors[1]}]
+    turns = [{name.replace("mfcc", "acoustic"): value for name, value in row.items()} for row in rows]
+    found = answered(predictor, as_jsonl(rows), columns="acoustic=mfcc")
+    check([json.loads(line) for line in found], predictor.predict(turns))
+    with pytest.raises(InputError, match=r"stdin, line 1: .*as this model reads no text, found none"):
+        answered(predictor, as_jsonl(rows[1:]), columns="acoustic=mfcc")
+
+
+def test_a_column_that_comes_later_is_kept_or_refused(predictor):
+    rows = [{"speaker": "Ann", "text": "w1"}, {"speaker": "Bob", "text": "w2", "flag": "urgent"}]
+    assert json.loads(answered(predictor, as_jsonl(rows))[1])["flag"] == "urgent"
+    streams = Streams(input=io.BytesIO(as_jsonl(rows)), output=io.BytesIO(), terminal=False)
+    with pytest.raises(InputError, match="csv has the columns of the first line, and cannot take 'flag' of a later"):
+        stream(lambda: predictor, ["-"], streams, kind="", columns="", format="csv")
+    assert streams.output.getvalue().count(b"\n") == 2
+
+
 WRONG = {
     "no speaker": (b"Ann: w1\nw2\n", "stdin, line 2: expected Speaker: text, found 'w2'"),
     "a speaker without a name": (b"Ann: w1\n\n: w2\n", "stdin, line 3: "),

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -131,6 +132,19 @@ def test_a_transcript_is_one_conversation_without_columns(predictor, tmp_path):
         assert (first["speaker"], first["text"], first["turn"]) == ("Ann", "I passed!", "1")
         assert second["conversation"] == name
     assert rows_of(run(predictor, [tmp_path / "lunch.txt"])[0])[1]["text"] == "Note: this is fine."
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/fd").is_dir(), reason="pipes have no names")
+@pytest.mark.parametrize("kind", ["", "txt"])
+def test_a_pipe_is_read_once_and_whole(predictor, kind):
+    lines = "".join(f"Ann: w{number % 30} {'so ' * 40}\n" for number in range(700))  # more than tells a kind
+    end, beginning = os.pipe()
+    with open(beginning, "w") as pipe:
+        writing = threading.Thread(target=lambda: (pipe.write(lines), pipe.close()), daemon=True)
+        writing.start()
+        found = rows_of(run(predictor, [f"/dev/fd/{end}"], kind=kind)[0])
+    os.close(end)
+    assert len(found) == 700 and found[0]["text"].startswith("w0 so") and found[-1]["turn"] == "700"
 
 
 def test_lines_end_where_files_have_it_and_not_within_an_utterance(predictor):

@@ -84,6 +84,9 @@ def test_letters_tell_names_apart():
     assert letters("happy_1", "happy_2", "x") == ["1", "2", "X"]
     assert letters("sad", "sadness", "\u202e<b>") == ["1", "2", "B"]
     assert letters("!", "?") == ["1", "2"]
+    for count in (12, 28, 120):
+        assert letters(*map(str, range(count))) == list(map(str, range(count)))
+    assert letters("1", "12", "!", "?", "3a", "3b") == ["1", "12", "3", "4", "3a", "3b"]
 
 
 def test_rules_hold_nothing_of_the_names():

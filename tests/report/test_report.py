@@ -29,6 +29,7 @@ from dtrm_jax.report.overview import overview
 from dtrm_jax.report.plot import BOTTOM, LEFT, RIGHT, TOP, Series, make_plot, thinned, ticks
 from dtrm_jax.report.sources import read_sources
 from dtrm_jax.report.spread import Spread
+from dtrm_jax.report.training import training_curves
 from dtrm_jax.run_directory import Extension, Manifest, Origin, RunDirectory
 from dtrm_jax.run_directory.starts import add_start
 from dtrm_jax.tasks import Classes, Targets, Values, ValueTurn
@@ -140,6 +141,18 @@ def full(tmp_path_factory):
     turns = random_turns(0)
     run, read = evaluated(tmp_path_factory.mktemp("run"), turns, insides=insides_of(turns))
     return run, read, page_of(run)
+
+
+def test_the_training_loss_between_evaluations_is_the_mean_over_steps():
+    train = [
+        {"split": "train", "step": step, "loss": loss} for step, loss in ((50, 1.0), (51, 3.0), (60, 2.0), (62, 5.0))
+    ]
+    dev = [{"split": "dev", "step": step, "loss": 1.0, "accuracy": 0.5} for step in (51, 62)]
+    rows = training_curves([*train[:2], dev[0], *train[2:], dev[1]], Classes(LABELS), "accuracy", 51).rows
+    assert [row.train_loss for row in rows] == pytest.approx([(50 * 1 + 3) / 51, (9 * 2 + 2 * 5) / 11])
+    lost = {"split": "train", "step": 60, "loss": None}  # every step was left out
+    rows = training_curves([*train[:2], dev[0], lost, train[3], dev[1]], Classes(LABELS), "accuracy", 51).rows
+    assert rows[1].train_loss == pytest.approx(5.0)
 
 
 def test_scores_are_those_of_the_files(full):

@@ -18,7 +18,9 @@ class Element {
   append(...children) { this.children.push(...children); }
   replaceChildren(...children) { this.children = children; }
   querySelector(selector) { return (this.parts[selector] ??= new Element()); }
-  querySelectorAll() { return []; }
+  querySelectorAll(selector) {
+    return below(this).filter((one) => one.className?.split(" ").includes(selector.slice(1)));
+  }
   addEventListener(kind, handler) { this.handlers[kind] = handler; }
   setAttribute() {}
   focus() {}
@@ -63,7 +65,8 @@ async function during(changed, work) {
     change = null;
   }
 }
-const below = (one) => (one.children ?? []).flatMap((child) => [child, ...below(child)]);
+const below = (one) =>
+  [...(one.children ?? []), ...Object.values(one.parts ?? {})].flatMap((child) => [child, ...below(child)]);
 const shown = () =>
   page.getElementById("turns").children.map((turn) =>
     below(turn).filter((one) => one.title).map((one) => Number(one.title.split(" ")[1])));

@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dtrm_jax.conversation import ValueSpace
+from dtrm_jax.inference.predictor import Predictor
 from tests.pages import parse
 from tests.serving.conftest import LIMITS, Service, serving
+from tests.trained import multimodal, random_trained
 
 NODE = shutil.which("node")
 
@@ -136,3 +139,15 @@ def test_names_and_quotes_that_are_written_from_right_to_left_move_no_number(ser
     transcript = "\n".join(f"{speaker}: {text}" for speaker, text in zip(speakers, texts, strict=True))
     found = run(service, f"await read({json.dumps(transcript)}); return apart();")
     assert found == [["1", speakers[0], texts[0]], ["2", speakers[1], texts[1], "1", speakers[0], texts[0]]]
+
+
+def test_real_values_of_a_model_without_sessions_are_all_shown():
+    settings = {"model__architecture": "c_lstm", "model__c_lstm__width": 8, "model__c_lstm__hidden": 8}
+    predictor = Predictor(random_trained(multimodal("u", **settings), labels=ValueSpace(("valence", "power"))))
+    steps = """
+    const said = [await say("w1"), await say("w2"), await read("Ann: w3\\nAnn: w4\\nAnn: w5"), await say("w6")];
+    return { said, words: apart().map((turn) => turn.at(-1)) };
+    """
+    with serving(predictor) as service:
+        found = run(service, steps)
+    assert found == {"said": ["1 turn", "2 turns", "3 turns", "4 turns"], "words": ["w3", "w4", "w5", "w6"]}

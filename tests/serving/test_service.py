@@ -278,6 +278,30 @@ def test_a_model_of_voices_and_faces_takes_features_and_gives_values():
         assert wrong.status == 400 and wrong.json["error"].endswith("expected 5 acoustic features, found 1")
 
 
+def test_a_turn_without_features_goes_on_with_a_session_as_with_a_whole_conversation():
+    predictor = Predictor(random_trained(multimodal("av")))
+    vectors = np.random.default_rng(3).normal(size=(2, SIZES["acoustic"])).round(3).tolist()
+    turns = [{"speaker": "A", "acoustic": vectors[0]}, {"speaker": "B"}, {"speaker": "A", "acoustic": vectors[1]}]
+    with serving(predictor) as service:
+        whole = service.ask("POST", PREDICT, {"turns": turns}).json["turns"]
+        path = service.begin()
+        nothing = service.ask("POST", path, turns[1])
+        assert nothing.status == 400 and "as this model reads no text, found none" in nothing.json["error"]
+        live = [service.ask("POST", path, turn).json for turn in turns]
+    np.testing.assert_allclose(numbers(live), numbers(whole), rtol=0, atol=1e-5)
+
+
+def test_a_speaker_too_many_is_refused_before_the_first_turn_is_added():
+    settings = {"model__architecture": "cmn", "model__cmn__width": 8, "model__cmn__more_speakers": "refuse"}
+    with serving(Predictor(random_trained(multimodal("u", **settings)))) as service:
+        path = service.begin()
+        assert service.ask("POST", path, TALK[0]).status == 200
+        refused = service.ask("POST", path, {"turns": [*TALK[1:], {"speaker": "C", "text": "w7"}]})
+        assert refused.status == 400 and "expected at most 2 speakers" in refused.json["error"]
+        assert service.ask("GET", path.removesuffix("/turns")).json["turns"] == 1
+        assert len(service.ask("POST", path, {"turns": TALK[1:]}).lines) == 2
+
+
 def test_sessions_are_bounded_in_number(service):
     with serving(service.predictor, dataclasses.replace(LIMITS, sessions=2)) as small:
         first = small.begin()

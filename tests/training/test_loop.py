@@ -20,9 +20,11 @@ from dtrm_jax.evaluation.run import evaluate_run
 from dtrm_jax.inference.reading import read_trained
 from dtrm_jax.report import write_report
 from dtrm_jax.run_directory import RunDirectory
+from dtrm_jax.run_directory.checkpoints import Checkpoints
 from dtrm_jax.run_directory.log_file import read_records
 from dtrm_jax.run_directory.pruning import prune
 from dtrm_jax.training import loop, meter
+from dtrm_jax.training.meter import Meter
 from dtrm_jax.training.step import AXIS
 from tests.runs import assert_same_state, records, saved_state, tiny_run_config
 
@@ -219,6 +221,25 @@ def test_steps_run_ahead_of_reading_them_or_not_at_all(whole, cache, tmp_path, m
     else:
         assert events == [event for step in steps for event in (("run", step), ("read", step))]
     assert_same_state(saved_state(tmp_path), saved_state(whole))
+
+
+def test_no_time_of_saving_is_counted_as_training(small, tmp_path, monkeypatch):
+    clock, add, save = [0.0], Meter.add, Checkpoints.save
+
+    def timed(meter, *given):
+        clock[0] += 1
+        return add(meter, *given)
+
+    def slow(checkpoints, *given):
+        clock[0] += 1000
+        return save(checkpoints, *given)
+
+    monkeypatch.setattr("dtrm_jax.training.meter.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr(Meter, "add", timed)
+    monkeypatch.setattr(Checkpoints, "save", slow)
+    loop.train(small, str(tmp_path / "run"))
+    rates = [one.get("utterances_per_second") for one in read_records(tmp_path / "run/metrics.jsonl")]
+    assert len([rate for rate in rates if rate]) > 2 and min(filter(None, rates)) > 1
 
 
 def test_a_step_compiles_once(small, tmp_path, monkeypatch):

@@ -31,9 +31,17 @@
 
   // What is asked.
 
+  async function reached(answer) {
+    try {
+      return await answer;
+    } catch {
+      throw new Error("the service cannot be reached");
+    }
+  }
+
   async function ask(method, path, body) {
     const sent = body === undefined ? {} : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-    const response = await fetch(path, { method, ...sent });
+    const response = await reached(fetch(path, { method, ...sent }));
     if (response.ok) return response;
     let reason = `the service answered with status ${response.status}`;
     try {
@@ -44,11 +52,13 @@
     throw Object.assign(new Error(reason), { status: response.status });
   }
 
+  const answered = async (method, path, body) => reached((await ask(method, path, body)).json());
+
   async function* lines(response) {
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
     for (;;) {
-      const { value, done } = await reader.read();
+      const { value, done } = await reached(reader.read());
       if (done) return;
       const parts = (rest + value).split("\n");
       rest = parts.pop();
@@ -65,8 +75,9 @@
     if (name) await ask("DELETE", `/v1/sessions/${name}`).catch(() => {});
   }
 
-  const begun = async () => (await (await ask("POST", "/v1/sessions", {})).json()).session;
-  const send = (name, body) => ask("POST", `/v1/sessions/${name}/turns`, body);
+  const begun = async () => (await answered("POST", "/v1/sessions", {})).session;
+  const turnsOf = (name) => ["POST", `/v1/sessions/${name}/turns`];
+  const send = (name, body) => ask(...turnsOf(name), body);
 
   // The conversation so far, in parts that a request may have.
   function parts() {
@@ -106,7 +117,7 @@
     session = null; // until the answer is here: after an error nobody knows what the session has heard
     const name = before ?? (await retold());
     try {
-      const answer = await (await send(name, turn)).json();
+      const answer = await answered(...turnsOf(name), turn);
       session = name;
       return answer;
     } catch (error) {
@@ -118,18 +129,19 @@
 
   async function add(turn) {
     if (!sessions) {
-      const found = await (await ask("POST", "/v1/predict", { turns: [...turns.map(asGiven), turn] })).json();
+      const found = await answered("POST", "/v1/predict", { turns: [...turns.map(asGiven), turn] });
       turns = found.turns;
       showAll();
       return;
     }
     turns.push(await further(turn));
-    show(turns.length - 1);
+    append(turns.length - 1);
+    refresh();
   }
 
   async function read(transcript) {
     if (!sessions) {
-      const found = await (await ask("POST", "/v1/predict", { transcript })).json();
+      const found = await answered("POST", "/v1/predict", { transcript });
       turns = found.turns;
       showAll();
       return;
@@ -142,7 +154,8 @@
       clear();
       for await (const answer of lines(response)) {
         turns.push(answer);
-        show(turns.length - 1);
+        append(turns.length - 1);
+        refresh();
       }
       session = name;
     } catch (error) {
@@ -164,7 +177,8 @@
     const shown = turns;
     clear();
     turns = shown;
-    turns.forEach((_, place) => show(place));
+    turns.forEach((_, place) => append(place));
+    refresh();
   }
 
   function paint(made, name) {
@@ -172,12 +186,16 @@
     return made;
   }
 
-  function show(place) {
+  function append(place) {
     const turn = turns[place];
-    at("result").hidden = false;
     at("turns").append(drawn(turn, place));
     at("timeline").querySelector("ol").append(column(turn, place));
-    if (turn.values) repaint();
+  }
+
+  // What depends on all turns that are shown.
+  function refresh() {
+    at("result").hidden = !turns.length;
+    if (turns[0]?.values) repaint();
     const names = [...new Set(turns.map((one) => one.speaker))];
     at("speakers").replaceChildren(...names.map((value) => element("option", { value })));
   }
@@ -280,7 +298,7 @@
       tell(turns.length ? `${turns.length} ${turns.length === 1 ? "turn" : "turns"}` : "");
       return true;
     } catch (error) {
-      tell(error instanceof TypeError ? "the service cannot be reached" : error.message, true);
+      tell(error.message, true);
       return false;
     } finally {
       buttons.forEach((button) => (button.disabled = false));
