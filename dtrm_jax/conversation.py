@@ -138,12 +138,14 @@ class Dataset:
         labels: Its label space: classes, or real values.
         splits: ``train``, ``dev`` and ``test`` (those that exist) -> conversations in a fixed order.
         notes: What people should know about how it was read, a line each: what was forgiven, how splits were made.
+        dev_drawn: Whether ``dev`` was drawn from conversations that could have been trained on (``protocol``).
     """
 
     name: str
     labels: LabelSpace | ValueSpace
     splits: dict[str, tuple[Conversation, ...]]
     notes: tuple[str, ...] = ()
+    dev_drawn: bool = False
 
     def __post_init__(self):
         sizes = self.feature_sizes()

@@ -10,6 +10,8 @@ import numpy as np
 from dtrm_jax.conversation import Conversation, Dataset, LabelSpace
 from dtrm_jax.data.examples import Example
 
+_MISSING = {"nan", "NaN", "None", "null", "NULL", "NA", "N/A", "n/a", "<NA>"}
+
 
 def counts(dataset: Dataset) -> list[str]:
     """Returns a table of how many turns of every split have each class, or each real value, and how many have none."""
@@ -28,17 +30,18 @@ def accidents(dataset: Dataset, prepared: Mapping[str, Sequence[Example]]) -> li
     """Returns a line for everything that looks like an accident in the data.
 
     These are classes that differ in case, spaces or how Unicode writes their letters alone, speakers of a conversation
-    that do, whole-number turns that do not ascend, a single class, and turns that are cut at
-    ``config.tokens.max_length``.
+    that do, classes and speakers called as programs write what is missing, whole-number turns that do not ascend, a
+    single class, and turns that are cut at ``config.tokens.max_length``.
 
     Args:
         dataset: The conversations.
         prepared: The examples of those splits that are used.
     """
-    found = [*_alike_classes(dataset), *_single_class(dataset)]
+    found = [*_alike_classes(dataset), *_missing_classes(dataset), *_single_class(dataset)]
     found += _conversations_that(
         dataset, "speakers differ in case or spaces alone", lambda one: _first_alike(turn.speaker for turn in one.turns)
     )
+    found += _conversations_that(dataset, "a speaker is called as programs write what is missing", _first_missing)
     found += _conversations_that(dataset, "turns are whole numbers but do not ascend", _first_descent)
     cut = {split: sum(s.cut for example in examples for s in example.sequences) for split, examples in prepared.items()}
     if any(cut.values()):
@@ -70,6 +73,16 @@ def _alike_classes(dataset: Dataset) -> Iterator[str]:
             tally = sum((_tally(dataset, conversations) for conversations in dataset.splits.values()), Counter())
             turns = [f" ({tally[name]} turns)" for name in names]
             yield f"classes differ in case or spaces alone: {_shown(names, turns)}"
+
+
+def _missing_classes(dataset: Dataset) -> Iterator[str]:
+    if isinstance(dataset.labels, LabelSpace):
+        for name in _MISSING & set(dataset.labels.names):
+            yield f"a class is called as programs write what is missing: {name!r}; leave such labels empty"
+
+
+def _first_missing(conversation: Conversation) -> str:
+    return next((repr(turn.speaker) for turn in conversation.turns if turn.speaker in _MISSING), "")
 
 
 def _single_class(dataset: Dataset) -> Iterator[str]:

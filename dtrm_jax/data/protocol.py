@@ -72,7 +72,7 @@ def hold_out(dataset: Dataset, config: DataConfig) -> Dataset:
     seed = config.validation_seed
     note = f"dev: {count} of {len(pool)} conversations, drawn with config.data.validation_seed={seed}"
     splits = {"train": train, "dev": dev, **rest}
-    return dataclasses.replace(dataset, splits=splits, notes=(*dataset.notes, note))
+    return dataclasses.replace(dataset, splits=splits, notes=(*dataset.notes, note), dev_drawn=True)
 
 
 def choose_targets(dataset: Dataset, targets: str) -> Dataset:

@@ -140,6 +140,10 @@ def restore_run(
     examples = make_examples(dataset.splits[split], labels, trained.tokenizer, trained.normalization, config)
     plan = plan_evaluation(examples, config)
     data = fingerprint(dataset)
+    notes = trained.normalization.describe_far({split: dataset.splits[split]})
+    named = other_source(config.data, trained.manifest.data, data, source)
+    if named is not None and split == "dev" and dataset.dev_drawn:
+        notes.append(f"dev was drawn anew from {named}: it may hold conversations that the run was trained on")
     return RestoredRun(
         corpus=dataset.name,
         task=trained.task,
@@ -150,9 +154,9 @@ def restore_run(
         params=trained.params,
         step=trained.step,
         data=data,
-        source=other_source(config.data, trained.manifest.data, data, source),
+        source=named,
         causal=trained.is_causal,
-        notes=tuple(trained.normalization.describe_far({split: dataset.splits[split]})),
+        notes=tuple(notes),
     )
 
 

@@ -82,7 +82,8 @@ def write(
         beside = _beside(one.path)
         others = table.arrays_of(beside, one) if beside.is_file() else {}
         shutil.copyfile(one.path, folder / f"{split}{one.path.suffix.lower()}")
-        np.savez(folder / f"{split}.npz", **others, **{modality: arrays[split]})
+        names = {name: np.array([row.values[name] for row in one.rows]) for name in table.NAMES}
+        np.savez(folder / f"{split}.npz", **names, **others, **{modality: arrays[split]})
     labels = tables["train"].path.with_name(LABELS_FILE)
     if labels.is_file():
         shutil.copyfile(labels, folder / LABELS_FILE)
@@ -117,7 +118,9 @@ def write_dataset(dataset: Dataset, folder: pathlib.Path, modality: str, arrays:
             name: np.concatenate([conversation.features[name] for conversation in conversations])
             for name in dataset.feature_sizes()
         }
-        np.savez(folder / f"{split}.npz", **own, **{modality: arrays[split]})
+        turns = [(conversation.id, turn.id) for conversation in conversations for turn in conversation.turns]
+        names = dict(zip(table.NAMES, map(np.array, zip(*turns, strict=True)), strict=True))
+        np.savez(folder / f"{split}.npz", **names, **own, **{modality: arrays[split]})
     if isinstance(labels, LabelSpace):
         (folder / LABELS_FILE).write_text("".join(f"{name}\n" for name in labels.names), encoding="utf-8")
 

@@ -97,7 +97,12 @@ def test_turns_without_a_column_are_numbered_and_said(tmp_path):
     text = "conversation,speaker,text,label\na,Ann,Hi.,joy\nb,Ann,No.,\na,Bob,Oh.,joy\n"
     conversations, notes = read(written(tmp_path, text))
     assert [[turn.id for turn in conversation.turns] for conversation in conversations] == [["1", "2"], ["1"]]
-    assert notes == ("train.csv: has no column for the turn, so that turns are numbered in their order",)
+    again = "train.csv: conversation 'a' begins again in line 4; look whether two have one name"
+    assert notes == ("train.csv: has no column for the turn, so that turns are numbered in their order", again)
+    text = "conversation,speaker,text,label\na,Ann,Hi.,joy\na ,Ann,No.,\nb,Bob,Oh.,joy\n"
+    conversations, notes = read(written(tmp_path, text))
+    assert [[turn.id for turn in conversation.turns] for conversation in conversations] == [["1", "2"], ["1"]]
+    assert not any("begins again" in note for note in notes)
 
 
 def test_a_column_that_may_be_the_turn_is_named(tmp_path):

@@ -250,8 +250,8 @@ def test_clips_that_no_turn_has_are_counted_and_left_out(tmp_path):
     field_files.meld_vectors(tmp_path / "audio.pkl", vectors)
     turns = sum(map(len, made.labels.values()))
     assert meld.read(tmp_path).notes == (
-        f"audio.pkl: acoustic features of {turns - 2} of {turns} turns (missing: 1 of dev, 1 of test); 3 clips are of "
-        "no turn and left out, such as final_videos",
+        f"audio.pkl: 13 acoustic features of {turns - 2} of {turns} turns (missing: 1 of dev, 1 of test); 3 clips are "
+        "of no turn and left out, such as final_videos",
     )
 
 
@@ -305,7 +305,25 @@ def test_a_table_of_any_kind_is_joined_by_utterance(tmp_path, kind):
     found = meld.read(tmp_path)
     assert features_of(found) == features_of(expected)
     (note,) = found.notes
-    assert note.endswith("; 1 clip is of no turn and left out, such as train_99_0")
+    assert "; 1 clip is of no turn and left out, such as train_99_0" in note
+
+
+def test_what_a_table_says_of_a_turn_is_no_feature_of_it(tmp_path):
+    made = made_meld(MELD_DEV)
+    write_csvs(tmp_path, made)
+    named = {
+        f"{split}_{key}": x.tolist()
+        for split, part in vectors_by_utterance(made, size=2).items()
+        for key, x in part.items()
+    }
+    header = ",id,Utterance_ID,Season,emotion_id,f0,my label,Unnamed: 7,f1\n"
+    rows = [f"{row},{clip},3,8,4,{x},1,{row},{y}\n" for row, (clip, (x, y)) in enumerate(named.items())]
+    (tmp_path / "acoustic.csv").write_text(header + "".join(rows))
+    found = meld.read(tmp_path)
+    assert found.feature_sizes() == {"acoustic": 2}
+    left = "'', 'Utterance_ID', 'Season', 'emotion_id', 'my label', 'Unnamed: 7'"
+    assert found.notes[0].startswith("acoustic.csv: 2 acoustic features of ")
+    assert found.notes[0].endswith(f"; no features by their names: {left}")
 
 
 def write_vectors(path, named, by_clip=False):

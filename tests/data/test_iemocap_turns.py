@@ -80,7 +80,7 @@ def test_acoustic_features_are_joined_by_the_names_of_turns(source):
     assert features(dataset) == {one: numbers[one] for one in sum(names(labelled=True).values(), [])}
     assert dataset.feature_sizes() == {"acoustic": 2}
     assert dataset.notes == (
-        "acoustic.csv: acoustic features of 6 of 7 turns (missing: 1 of test); 6 clips are of no turn and left out, "
+        "acoustic.csv: 2 acoustic features of 6 of 7 turns (missing: 1 of test); 6 clips are of no turn and left out, "
         "such as wav/Ses01F_a_F000.wav",
     )
     without = [path for path in iemocap.files(source) if path.suffix != ".csv"]
@@ -105,9 +105,20 @@ def test_all_turns_are_read_and_the_others_are_context(source, in_order):
     assert features(dataset).items() >= features(labelled).items() and len(features(dataset)) == 12
     assert dataset.notes == (
         "iemocap: turns.csv: 5 turns without a label are context for the 7 others",
-        "acoustic.csv: acoustic features of 11 of 12 turns (missing: 1 of test); 1 clip is of no turn and left out, "
+        "acoustic.csv: 2 acoustic features of 11 of 12 turns (missing: 1 of test); 1 clip is of no turn and left out, "
         "such as Ses03_x",
     )
+
+
+def test_turns_in_another_order_than_the_other_files_need_a_time(source):
+    table = sorted(rows(), key=lambda row: row["turn"])
+    write_table(source / "turns.csv", table)
+    with pytest.raises(
+        InputError, match=r"turns\.csv: expected the turns of 'Ses.*' in the order of the other file, as"
+    ):
+        iemocap.read(source)
+    write_table(source / "turns.csv", [row | {"start": number} for number, row in enumerate(table)])
+    assert "; by the column start, turns of " in iemocap.read(source).notes[0]
 
 
 def test_features_of_the_fields_files_stay_with_their_turns(source):

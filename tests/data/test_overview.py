@@ -92,6 +92,14 @@ def test_nothing_is_said_of_what_is_fine():
             "turns are whole numbers but do not ascend: 10 comes before 9 in conversation 'b' of train",
         ),
         (
+            dataset(FINE, conversation("b", ("1", "nan", "joy"))),
+            "a speaker is called as programs write what is missing: 'nan' in conversation 'b' of train",
+        ),
+        (
+            dataset(FINE, conversation("b", ("1", "A", "None")), labels=LabelSpace(("None", "anger", "joy"))),
+            "a class is called as programs write what is missing: 'None'; leave such labels empty",
+        ),
+        (
             dataset(conversation("a", ("1", "A", "joy"), ("2", "A", None)), dev=(FINE,)),
             "there is a single class: every labelled turn of train is 'joy'",
         ),

@@ -271,6 +271,48 @@ def test_splits_must_agree(tmp_path):
     assert "dev.npz: acoustic is a column of dev.jsonl too; leave out one of them" in fails(tmp_path)
 
 
+def test_rows_of_features_may_name_themselves(tmp_path):
+    write(tmp_path, "train", ROWS, "csv")
+    names = {name: np.array([str(row[name]) for row in ROWS]) for name in ("conversation", "turn")}
+    np.savez(tmp_path / "train.npz", acoustic=ARRAY, **names)
+    assert table.read(tmp_path).feature_sizes() == {"acoustic": ARRAY.shape[1]}
+    names["turn"][[0, 1]] = names["turn"][[1, 0]]
+    np.savez(tmp_path / "train.npz", acoustic=ARRAY, **names)
+    here, there = (repr(str(ROWS[row]["turn"])) for row in (0, 1))
+    expected = (
+        f"train.csv, line 2: expected turn {here} in train.npz too, found {there}; the rows of both must have one"
+    )
+    assert expected in fails(tmp_path)
+    np.savez(tmp_path / "train.npz", acoustic=ARRAY, turn=names["turn"][:-1])
+    assert f"turn: expected {len(ROWS)} texts, one for each row of train.csv" in fails(tmp_path)
+
+
+def test_names_of_tables_may_differ_in_case_and_others_are_said(tmp_path):
+    for name in ("train", "dev", "test"):
+        write(tmp_path, name, ROWS, "csv")
+    (tmp_path / "test.csv").rename(tmp_path / "Test.CSV")
+    (tmp_path / "training.csv").write_text("whatever")
+    (tmp_path / "notes.csv").write_text("whatever")
+    found = table.read(tmp_path)
+    assert list(found.splits) == ["train", "dev", "test"]
+    assert found.notes[:2] == (
+        "Test.CSV: is read as the test split",
+        "training.csv: not read, as no split is called so (train, dev or test)",
+    )
+    (tmp_path / "TEST.csv").write_text("whatever")
+    assert "expected one table of the test split, found TEST.csv, Test.CSV" in fails(tmp_path)
+
+
+@pytest.mark.parametrize("label", ["0.5", "-1.25", ".5", "1e-3"])
+def test_real_values_are_no_classes_in_csv_either(tmp_path, label):
+    write(tmp_path, "train", changed(0, label=label), "csv")
+    if label == "1e-3":  # may be anything
+        assert "1e-3" in table.read(tmp_path).labels.names
+        return
+    told = f"as label, found '{label}'; real values are columns value_<name>"
+    assert f"train.csv, line 2: expected a name or a whole number {told}" in fails(tmp_path)
+
+
 def test_files_that_are_not_there_or_twice(tmp_path):
     with pytest.raises(InputError, match=r"expected train\.csv, train\.jsonl or train\.parquet"):
         table.files(tmp_path)

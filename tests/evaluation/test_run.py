@@ -108,6 +108,20 @@ def test_dev_scores_are_those_of_training(trained):
         assert metrics["loss"] == pytest.approx(logged["loss"], abs=1e-6)
 
 
+def test_a_dev_split_that_is_drawn_anew_is_said(cache, tmp_path):
+    def write(talks: int) -> str:
+        rows = "".join(f"{talk},{turn},Ann,w{turn},{'ab'[turn % 2]}\n" for talk in range(talks) for turn in range(3))
+        (tmp_path / f"{talks}.csv").write_text("conversation,turn,speaker,text,label\n" + rows)
+        return str(tmp_path / f"{talks}.csv")
+
+    config = tiny_run_config(cache)
+    config.data.name, config.data.source, config.model.modalities = "table", write(8), "u"
+    run = random_run(config, tmp_path / "run")
+    assert not [note for note in evaluate_run(run, split="dev").notes if "drawn anew" in note]
+    found = evaluate_run(run, split="dev", source=write(9)).notes
+    assert found == ("dev was drawn anew from 9.csv: it may hold conversations that the run was trained on",)
+
+
 @pytest.fixture
 def two_checkpoints(cache, tmp_path) -> RunDirectory:
     run = random_run(tiny_run_config(cache), tmp_path / "run")

@@ -9,14 +9,14 @@ from dtrm_jax.errors import chosen
 
 READERS: dict[str, Files | Generated] = {
     "meld": Files(
-        version=3,
+        version=4,
         module="dtrm_jax.data.readers.meld",
         needs="train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv (declare-lab/MELD) are",
         downloads=True,
         options=("labels",),
     ),
     "iemocap": Files(
-        version=2,
+        version=3,
         module="dtrm_jax.data.readers.iemocap",
         needs="iemocap.pkl (conv-emotion's COSMIC/feature-extraction), or a feature file of IEMOCAP, is",
         options=("labels", "test_session"),
@@ -38,7 +38,7 @@ READERS: dict[str, Files | Generated] = {
         needs="one or more of AVEC_features_1.pkl to AVEC_features_4.pkl are",
     ),
     "table": Files(
-        version=2,
+        version=3,
         module="dtrm_jax.data.readers.table",
         needs="tables of conversations (docs/own-data.md) are",
         options=("columns", "labels"),

@@ -92,10 +92,13 @@ def _rows(vectors: Vectors, turn_of: TurnOf) -> tuple[dict[str, int], list[str]]
 
 def _note(vectors: Vectors, turns: int, lacking: Mapping[str, int], strangers: Sequence[str]) -> str:
     without = sum(lacking.values())
-    note = f"{vectors.path.name}: {vectors.feature} features of {turns - without} of {turns} turns"
+    size, of = vectors.matrix.shape[1], f"{turns - without} of {turns} turns"
+    note = f"{vectors.path.name}: {size} {vectors.feature} features of {of}"
     if without:
         note += f" (missing: {', '.join(f'{count} of {split}' for split, count in lacking.items() if count)})"
     if strangers:
         clips = "1 clip is of no turn and" if len(strangers) == 1 else f"{len(strangers)} clips are of no turn and"
         note += f"; {clips} left out, such as {strangers[0][:60]}"
+    if vectors.left_out:
+        note += f"; no features by their names: {', '.join(repr(name[:40]) for name in vectors.left_out[:20])}"
     return note

@@ -91,17 +91,33 @@ def with_all_turns(
     if "turn" not in table.columns:
         raise InputError(f"{path}: expected a column turn with IEMOCAP's own names, as Ses01F_impro01_F000, found none")
     told = {one.id: one for one in table_turns.conversations(_in_time(table), None)}
-    result = {}
+    result, timed = {}, "start" in table.columns
+    moved: list[str] = []
     for id, conversation in conversations.items():
         if id not in told:
             raise InputError(f"{path}: expected a conversation {id[:40]!r}, found none")
         result[id] = _with_turns(path, conversation, told[id])
+        if not _in_order(conversation, result[id]):
+            moved.append(id)
+    if moved and not timed:
+        raise InputError(
+            f"{path}: expected the turns of {moved[0][:40]!r} in the order of the other file, as there is no column "
+            f"start, found another order in {len(moved)} conversations"
+        )
     labelled = sum(map(len, conversations.values()))
     added = sum(map(len, result.values())) - labelled
     note = f"{path.name}: {added} turns without a label are context for the {labelled} others"
     if strangers := [id for id in told if id not in conversations]:
         note += f"; conversations of no other file are left out: {len(strangers)}, such as {strangers[0][:40]}"
+    if moved:
+        note += f"; by the column start, turns of {len(moved)} conversations, such as {moved[0][:40]}, change places"
     return result, [*table_rows.said([table]), note]
+
+
+def _in_order(conversation: Conversation, whole: Conversation) -> bool:
+    """Whether the turns of a conversation follow one another in ``whole`` as they do in itself."""
+    known = {turn.id for turn in conversation.turns}
+    return [turn.id for turn in conversation.turns] == [turn.id for turn in whole.turns if turn.id in known]
 
 
 def _with_turns(path: pathlib.Path, conversation: Conversation, whole: Conversation) -> Conversation:

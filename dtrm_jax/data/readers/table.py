@@ -8,6 +8,7 @@ are columns of lists (jsonl, json, parquet) or arrays in ``<split>.npz``, one ro
 import dataclasses
 import pathlib
 import unicodedata
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,9 @@ from dtrm_jax.data.readers.table_rows import Table
 from dtrm_jax.data.readers.table_turns import WHOLE, is_number
 from dtrm_jax.errors import InputError
 
+_ALMOST = ("train", "dev", "val", "test", "eval")  # what the names of other tables of splits begin with
 LABELS_FILE = "labels.txt"
+NAMES = ("conversation", "turn")  # arrays of texts beside the features, by which rows are known
 # What the table of a split may be called; other names than the split's own are said.
 _CALLED = {"train": ("train",), "dev": ("dev", "validation", "valid", "val"), "test": ("test",)}
 
@@ -58,11 +61,21 @@ def read(source: pathlib.Path, *, columns: str = "", labels: str = "") -> Datase
     _check_sizes(tables, features)
     splits = {split: table_turns.conversations(table, space, features[split]) for split, table in tables.items()}
     called = [f"{path.name}: is read as the {split} split" for split, path in paths.items() if path.stem != split]
-    notes = [*called, *table_rows.said(tables.values()), *notes]
+    notes = [*called, *_unread(source, paths.values()), *table_rows.said(tables.values()), *notes]
     if space is None:
         space = LabelSpace((NO_LABELS,))
         splits = {split: tuple(map(_of_one_class, conversations)) for split, conversations in splits.items()}
     return Dataset("table", space, splits, notes=tuple(notes))
+
+
+def _unread(source: pathlib.Path, tables: Iterable[pathlib.Path]) -> list[str]:
+    """Returns a line on the files of a folder that are called almost as the table of a split."""
+    if source.is_file():
+        return []
+    called = {path.name: path.stem.casefold() for path in sorted(source.iterdir()) if path not in set(tables)}
+    endings = tuple(LOADERS)
+    left = [name for name, stem in called.items() if stem.startswith(_ALMOST) and name.casefold().endswith(endings)]
+    return [f"{', '.join(left)}: not read, as no split is called so (train, dev or test)"] if left else []
 
 
 def _of_one_class(conversation: Conversation) -> Conversation:
@@ -81,9 +94,10 @@ def tables_of(source: pathlib.Path) -> dict[str, pathlib.Path]:
     """
     if source.is_file():
         return {"train": source}
-    found = {}
+    found, there = {}, sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else []
     for split in SPLITS:
-        paths = [path for name in _CALLED[split] for kind in LOADERS if (path := source / f"{name}{kind}").is_file()]
+        wanted = {f"{name}{kind}" for name in _CALLED[split] for kind in LOADERS}
+        paths = [path for path in there if path.name.casefold() in wanted]
         if len(paths) > 1:
             raise InputError(
                 f"{source}: expected one table of the {split} split, found {paths[0].name}, {paths[1].name}"
@@ -227,12 +241,17 @@ def arrays_of(path: pathlib.Path, table: Table) -> dict[str, np.ndarray]:
         table: The table beside it, of N rows.
 
     Raises:
-        InputError: It cannot be read, or has an array of another name or of other rows.
+        InputError: It cannot be read, or has an array of another name or of other rows; ``NAMES``, if they are there,
+            tell the rows.
     """
 
     def check(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        if name in NAMES:
+            if shape != (len(table.rows),) or dtype.kind != "U":
+                raise ValueError(f"expected {len(table.rows)} texts, one for each row of {table.path.name}")
+            return
         if name not in FEATURES:
-            raise ValueError(f"expected arrays named {', '.join(FEATURES)} alone")
+            raise ValueError(f"expected arrays named {', '.join(FEATURES)} alone, and {' and '.join(NAMES)}")
         if len(shape) != 2 or shape[0] != len(table.rows) or not shape[1] or dtype.kind not in "fiu":
             raise ValueError(
                 f"expected numbers of shape ({len(table.rows)}, dimensions), one row for each of {table.path.name}, "
@@ -240,6 +259,14 @@ def arrays_of(path: pathlib.Path, table: Table) -> dict[str, np.ndarray]:
             )
 
     arrays = npz_file.read(path, check)
+    for name in (name for name in NAMES if name in arrays):
+        for row, told in zip(table.rows, arrays[name].tolist(), strict=True):
+            if row.values[name] != told:
+                here, there = row.values[name][:40], told[:40]
+                raise InputError(
+                    f"{table.at(row)}: expected {name} {here!r} in {path.name} too, found {there!r}; the rows of both "
+                    "must have one order"
+                )
     return {name: arrays[name] for name in FEATURES if name in arrays}
 
 

@@ -18,6 +18,7 @@ from dtrm_jax.data.readers.nested_rows import Number
 from dtrm_jax.errors import InputError
 
 _NAMES = ("conversation", "turn", "speaker", "label")
+_FRACTION = re.compile(r"[-+]?\d*\.\d+(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
 _POINT_ZERO = re.compile(r"(-?\d+)\.0+", re.ASCII)
 
 
@@ -114,6 +115,7 @@ def load(
         near = columns_lib.nearest("turn", [name for name in file.columns if name not in names])
         though = f", although there is a column {near}" if near else ""
         notes.append(f"has no column for the turn, so that turns are numbered in their order{though}")
+        notes += _beginning_again(path, file.unit, rows)
         rows = list(_numbered(rows))
     checked, cleaned = _checked(path, file.unit, rows, _NAMES if labels_needed else _NAMES[:-1])
     labelled = next((theirs for theirs, ours in names.items() if ours == "label"), "")
@@ -173,11 +175,29 @@ def _number(cell: str) -> float | str:
         return cell  # refused later, where the message can name it
 
 
+def _beginning_again(path: pathlib.Path, unit: str, rows: list[tuple[Number, dict[str, Any]]]) -> list[str]:
+    """Returns a note if rows of other conversations stand between those of one, as if two had one name."""
+    ended, last, again = set(), None, {}
+    for number, row in rows:
+        name = str(row.get("conversation")).strip()
+        if name != last:
+            ended.add(last)
+            if name in ended:
+                again.setdefault(name, number)
+        last = name
+    if not again:
+        return []
+    name, number = next(iter(again.items()))
+    more = f", and {len(again) - 1} more do" if len(again) > 1 else ""
+    where = nested_rows.place(path, unit, number).removeprefix(f"{path}, ")
+    return [f"conversation {name[:40]!r} begins again in {where}{more}; look whether two have one name"]
+
+
 def _numbered(rows: list[tuple[Number, dict[str, Any]]]) -> Iterator[tuple[Number, dict[str, Any]]]:
     """Names turns by their place in the conversation, from 1; in a row that is one, by their place in it."""
     counts: dict[Any, int] = {}
     for number, row in rows:
-        conversation = str(row.get("conversation"))
+        conversation = str(row.get("conversation")).strip()
         counts[conversation] = counts.get(conversation, 0) + 1
         yield number, {**row, "turn": number[1] if isinstance(number, tuple) else counts[conversation]}
 
@@ -194,6 +214,8 @@ def _checked(
             text, pointed = _name(value, column == "label")
             if text is None and (column != "label" or not _is_empty(value)):
                 found = "nothing" if _is_empty(value) else repr(value)[:40]
+                if column == "label" and _FRACTION.fullmatch(str(value).strip()):
+                    found += f"; real values are columns {VALUE_PREFIX}<name>"
                 raise InputError(
                     f"{nested_rows.place(path, unit, number)}: expected a name or a whole number as {column}, found "
                     f"{found}"
@@ -221,6 +243,8 @@ def _name(value: Any, label: bool) -> tuple[str | None, bool]:
     text = value.strip()
     if label and (whole := _POINT_ZERO.fullmatch(text)):
         return whole[1], True
+    if label and _FRACTION.fullmatch(text):
+        return None, False
     return text or None, False
 
 

@@ -31,7 +31,9 @@ SUFFIXES = (*table_files.LOADERS, ".npz")
 _IDS = ("id", "ids", "utterance_id", "utterance", "turn", "turn_id", "clip", "name", "names", "key", "file")
 _SPLIT = "split"
 # Columns of a table that are about a turn and no features of it; a number among them may be the label.
-_NO_FEATURES = {*PLAIN, *RECORDING, "emotion", "sentiment", "dialogue_id"}
+_NO_FEATURES = {*PLAIN, *RECORDING, *_IDS, "emotion", "sentiment", "season", "episode", "sr_no.", "class", "target"}
+# The same by their form: row numbers as pandas writes them, numbers of dialogues and the like, and annotations.
+_OF_NO_FEATURE = re.compile(r"|unnamed:_\d+|index|.+_id|.*label.*", re.ASCII)
 # What files call the splits.
 SPLIT_NAMES = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 
@@ -45,12 +47,14 @@ class Vectors:
         feature: The modality.
         clips: For each row of ``matrix``, the split that the file says it is of ("" if it says none) and its name.
         matrix: float32 ``[N, M]``; NaN throughout where the file has no vector for a clip.
+        left_out: Columns of a table that are no features by their names.
     """
 
     path: pathlib.Path
     feature: str
     clips: tuple[tuple[str, str], ...]
     matrix: np.ndarray
+    left_out: tuple[str, ...] = ()
 
 
 def candidates(source: pathlib.Path) -> tuple[pathlib.Path, ...]:
@@ -116,9 +120,11 @@ def _of_rows(path: pathlib.Path, unit: str, columns: Sequence[str], rows: Iterab
     plain = [re.sub(r"[\s_]+", "_", name.strip()).casefold() for name in columns]
     named = next((plain.index(name) for name in _IDS if name in plain), 0)
     split = plain.index(_SPLIT) if _SPLIT in plain else None
-    own = [at for at, name in enumerate(plain) if at not in (named, split) and name not in _NO_FEATURES]
+    others = [at for at in range(len(plain)) if at not in (named, split)]
+    own = [at for at in others if plain[at] not in _NO_FEATURES and not _OF_NO_FEATURE.fullmatch(plain[at])]
     if not own:
         raise InputError(f"{path}: expected columns of features besides {', '.join(columns)}, found none")
+    left_out = tuple(columns[at] for at in others if at not in set(own))
     clips, vectors = [], []
     for number, cells in rows:
         where = f"{path}, {unit} {number}"
@@ -127,11 +133,11 @@ def _of_rows(path: pathlib.Path, unit: str, columns: Sequence[str], rows: Iterab
             raise InputError(f"{where}: expected the name of a clip in column {columns[named]}, found nothing")
         clips.append((_split_of(where, cells[split]) if split is not None else "", key))
         vectors.append(_numbers(where, columns, cells, own))
-    return _made(path, clips, vectors)
+    return dataclasses.replace(_made(path, clips, vectors), left_out=left_out)
 
 
 def _split_of(where: str, cell: Any) -> str:
-    if cell not in SPLIT_NAMES:
+    if not isinstance(cell, str) or cell not in SPLIT_NAMES:
         raise InputError(f"{where}: expected one of {', '.join(SPLIT_NAMES)} as {_SPLIT}, found {str(cell)[:40]!r}")
     return SPLIT_NAMES[cell]
 
