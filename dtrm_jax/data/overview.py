@@ -77,7 +77,7 @@ def _alike_classes(dataset: Dataset) -> Iterator[str]:
 
 def _missing_classes(dataset: Dataset) -> Iterator[str]:
     if isinstance(dataset.labels, LabelSpace):
-        for name in _MISSING & set(dataset.labels.names):
+        for name in sorted(_MISSING & set(dataset.labels.names)):
             yield f"a class is called as programs write what is missing: {name!r}; leave such labels empty"
 
 

@@ -82,7 +82,8 @@ def write(
         beside = _beside(one.path)
         others = table.arrays_of(beside, one) if beside.is_file() else {}
         shutil.copyfile(one.path, folder / f"{split}{one.path.suffix.lower()}")
-        names = {name: np.array([row.values[name] for row in one.rows]) for name in table.NAMES}
+        named = [name for name in table.NAMES if name in one.columns]
+        names = {name: np.array([row.values[name] for row in one.rows]) for name in named}
         np.savez(folder / f"{split}.npz", **names, **others, **{modality: arrays[split]})
     labels = tables["train"].path.with_name(LABELS_FILE)
     if labels.is_file():

@@ -112,8 +112,9 @@ def _turns(path: pathlib.Path, file: BinaryIO, kind: str, columns: str) -> Itera
         raise InputError(f"{path}: expected a kind of which each line is a turn, {known}, found {kind[1:]}")
     named, naming = columns_lib.parse(columns, "columns"), None
     for number, own in LIVE[kind](path, itertools.chain([first], lines)):
-        # A line of jsonl need not have the features of others.
-        here = {ours: theirs for ours, theirs in named.items() if ours not in FEATURES or theirs in own}
+        # A line of jsonl need not have the features of the first one.
+        later = naming is not None
+        here = {ours: name for ours, name in named.items() if not (later and ours in FEATURES) or name in own}
         found, _ = columns_lib.resolve(path, list(own), here, "columns")
         names = {theirs: ours for theirs, ours in found.items() if ours != "label"}  # which is not looked at
         if kind in _TABLES and (vectors := [name for name in FEATURES if name in names.values()]):

@@ -155,8 +155,10 @@ def test_a_turn_without_features_goes_on_as_in_a_file():
     turns = [{name.replace("mfcc", "acoustic"): value for name, value in row.items()} for row in rows]
     found = answered(predictor, as_jsonl(rows), columns="acoustic=mfcc")
     check([json.loads(line) for line in found], predictor.predict(turns))
-    with pytest.raises(InputError, match=r"stdin, line 1: .*as this model reads no text, found none"):
+    with pytest.raises(InputError, match="expected a column mfcc for acoustic, found speaker"):
         answered(predictor, as_jsonl(rows[1:]), columns="acoustic=mfcc")
+    with pytest.raises(InputError, match=r"stdin, line 1: .*as this model reads no text, found none"):
+        answered(predictor, as_jsonl([{"speaker": "B", "mfcc": None}]), columns="acoustic=mfcc")
 
 
 def test_a_column_that_comes_later_is_kept_or_refused(predictor):

@@ -31,7 +31,8 @@ SUFFIXES = (*table_files.LOADERS, ".npz")
 _IDS = ("id", "ids", "utterance_id", "utterance", "turn", "turn_id", "clip", "name", "names", "key", "file")
 _SPLIT = "split"
 # Columns of a table that are about a turn and no features of it; a number among them may be the label.
-_NO_FEATURES = {*PLAIN, *RECORDING, *_IDS, "emotion", "sentiment", "season", "episode", "sr_no.", "class", "target"}
+_NO_FEATURES = {*PLAIN, *RECORDING, "id", "ids", "clip", "name", "names", "file", "season", "episode", "sr_no."}
+_NO_FEATURES |= {"emotion", "sentiment", "class", "target"}
 # The same by their form: row numbers as pandas writes them, numbers of dialogues and the like, and annotations.
 _OF_NO_FEATURE = re.compile(r"|unnamed:_\d+|index|.+_id|.*label.*", re.ASCII)
 # What files call the splits.
