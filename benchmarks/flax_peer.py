@@ -27,6 +27,7 @@ from dtrm_jax.models.encoders.bert import BertConfig
 from dtrm_jax.models.encoders.reading import mean_of_utterance, utterance_of_own
 from dtrm_jax.models.interface import Model
 from dtrm_jax.training import setup
+from dtrm_jax.training.meter import runs_ahead
 from dtrm_jax.training.step import AXIS, initial_state, make_train_step, parallelise
 
 
@@ -122,16 +123,15 @@ class FlaxPeer:
         for batch in self.batches:
             self.state, one = self.step(self.state, padded(batch, self.shape), self.rng)
             sums.append(one)
+            if not runs_ahead():  # as ours does
+                jax.block_until_ready(one)
         return [float(one.loss) / max(float(one.weight), 1.0) for one in sums]
 
     def predict(self) -> list[float]:
         """Predicts all batches; returns the sum of each one's largest probabilities."""
         packs = (jax.tree.map(lambda x: x[0], padded(batch, self.shape)) for batch in self.batches)
-        outputs = [(self.predictor(self.state.params, pack), pack) for pack in packs]
-        return [
-            float(np.asarray(probabilities)[pack.conversation_U >= 0].max(axis=-1).sum())
-            for probabilities, pack in outputs
-        ]
+        outputs = ((np.asarray(self.predictor(self.state.params, pack)), pack) for pack in packs)  # one by one, as ours
+        return [float(shares[pack.conversation_U >= 0].max(axis=-1).sum()) for shares, pack in outputs]
 
 
 def padded(conversations: Sequence[Example], shape: PackShape) -> Batch:

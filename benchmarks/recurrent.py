@@ -70,6 +70,8 @@ def main() -> int:
         config = grid.changed(config, published)
     if config.model.reads_text:
         raise InputError("config.model: expected features alone, as the peers read no text")
+    if jax.default_backend() != "cpu":
+        raise InputError(f"expected JAX on the CPU, as the peers are, found {jax.default_backend()}; JAX_PLATFORMS=cpu")
     experiment = setup.prepare(config)
     steps = experiment.plan.steps[: _STEPS.value]
     used = [[len(experiment.train[index].labels) for pack in step for index in pack.members] for step in steps]

@@ -152,17 +152,24 @@ class Client:
 
     async def ask(self, path: str, body: Any) -> Any:
         """Posts a body and returns the answer; remembers how long it took."""
-        content = json.dumps(body).encode()
-        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         began = time.perf_counter()
+        answer = await self._exchange("POST", path, json.dumps(body).encode())
+        self.seconds.append(time.perf_counter() - began)
+        return json.loads(answer)
+
+    async def end(self, path: str) -> None:
+        """Deletes what is there; takes no time of the conversations'."""
+        await self._exchange("DELETE", path, b"")
+
+    async def _exchange(self, method: str, path: str, content: bytes) -> bytes:
+        head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         self._writer.write(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
         lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
-        size = next(int(line.partition(":")[2]) for line in lines if line.startswith("content-length:"))
+        size = next((int(line.partition(":")[2]) for line in lines if line.startswith("content-length:")), 0)
         answer = await self._reader.readexactly(size)
-        self.seconds.append(time.perf_counter() - began)
         if not lines[0].split()[1].startswith("20"):
             raise RuntimeError(f"{lines[0]}: {answer}")
-        return json.loads(answer)
+        return answer
 
 
 Work = Callable[[Client, Talk], Awaitable[int]]
@@ -179,6 +186,7 @@ async def live(client: Client, talk: Talk) -> int:
     client.seconds.pop()
     for turn in talk:
         await client.ask(f"/v1/sessions/{session}/turns", turn)
+    await client.end(f"/v1/sessions/{session}")
     return len(talk)
 
 

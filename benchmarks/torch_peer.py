@@ -17,6 +17,7 @@ Needs torch and transformers, which the project itself does not.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import torch
 import transformers
 from torch import nn
@@ -168,7 +169,7 @@ class TorchPeer:
         labels: The emotions.
         form: One of ``FORMS``.
         micro_batch_tokens: Largest padded size of a micro-batch of the ``sorted`` form, in tokens.
-        device: ``cuda`` or ``cpu``; if None, ``cuda`` where there is one.
+        device: ``cuda`` or ``cpu``; if None, what JAX computes on, so that both have the same.
 
     Raises:
         InputError: The config asks for something that the peer does not implement.
@@ -187,7 +188,7 @@ class TorchPeer:
             raise ValueError(f"form: expected one of {', '.join(FORMS)}, found {form!r}")
         _check_supported(config)
         torch.manual_seed(config.train.seed)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(device or ("cuda" if jax.default_backend() == "gpu" else "cpu"))
         self.config, self.labels, self.micro_batch_tokens = config, labels, micro_batch_tokens
         self.sorted = form.startswith("sorted")
         self.half = form.endswith("-bfloat16") or config.model.dtype == "bfloat16"

@@ -16,6 +16,7 @@ _NEVER = -1  # as a trim threshold
 _MADV_HUGEPAGE = 14  # Linux' sys/mman.h
 _LARGE_PAGE = 2 << 20
 _MOST = 64 << 30  # bytes of the heap that may lie in large pages
+_NO_LIMIT = 1 << 63
 _MUCH = 1 / 3  # of the machine's memory; who has less need not give back what has been freed
 _USER_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_MMAP_MAX_", "MALLOC_ARENA_MAX")
 
@@ -96,5 +97,32 @@ def give_back_if_much() -> None:
 
 
 def _machine() -> int:
-    """Returns the bytes of memory that the machine has."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Returns the bytes of memory that this process may have: the machine's, or fewer in a container or a job."""
+    return min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_limits())
+
+
+def _limits(groups: str = "/sys/fs/cgroup", own: str = "/proc/self/cgroup") -> list[int]:
+    """Returns the limits of the control groups that this process is in, and of those above them.
+
+    Args:
+        groups: Where the kernel shows the groups, of version 2 or, in a folder ``memory``, of version 1.
+        own: Names those of this process, a line each: ``0::/path``, or ``4:memory:/path`` in version 1.
+    """
+    try:
+        with open(own) as file:
+            lines = [line.rstrip("\n").split(":", 2) for line in file]
+    except OSError:
+        return [_NO_LIMIT]
+    found = [_NO_LIMIT]
+    for _, controllers, path in (line for line in lines if len(line) == 3):
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        folder, name = (f"{groups}/memory", "memory.limit_in_bytes") if controllers else (groups, "memory.max")
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        for depth in range(len(parts) + 1):  # a container may see its own group as the root
+            try:
+                with open("/".join([folder, *parts[:depth], name])) as file:
+                    found.append(int(file.read()))
+            except (OSError, ValueError):  # not there, or "max"
+                continue
+    return found

@@ -201,10 +201,17 @@ def _machine() -> dict[str, Any]:
     return {
         "system": platform.platform(),
         "processor": _processor(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "processes": jax.process_count(),
         "devices": ", ".join(f"{count} x {kind}" for kind, count in kinds.items()) + f" ({jax.default_backend()})",
     }
+
+
+def cores() -> int:
+    """Returns how many cores this process may use: fewer than the machine's where it is bound, as by Slurm."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from dtrm_jax import host_memory
+
 # Allocates and frees 64 MB blocks through the C library; prints the page faults of the second and later times.
 SCRIPT = """
 import ctypes, resource, threading
@@ -134,3 +136,29 @@ def test_freed_memory_is_given_back_by_who_has_much(much, kept):
     command = [sys.executable, "-c", GIVEN_BACK, str(much)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert abs(float(result.stdout) - kept) < 0.3
+
+
+def test_memory_is_that_of_the_container_or_job(tmp_path):
+    def limits(own: str) -> list[int]:
+        (tmp_path / "own").write_text(own)
+        return sorted(host_memory._limits(str(tmp_path / "groups"), str(tmp_path / "own")))
+
+    none = [host_memory._NO_LIMIT]
+    assert host_memory._limits(str(tmp_path), str(tmp_path / "not there")) == none
+    assert limits("0::/\n") == none
+    (tmp_path / "groups/jobs/mine").mkdir(parents=True)
+    (tmp_path / "groups/memory.max").write_text("max\n")
+    (tmp_path / "groups/jobs/memory.max").write_text("12884901888\n")
+    (tmp_path / "groups/jobs/mine/memory.max").write_text("max\n")
+    assert limits("0::/jobs/mine\n") == [12 << 30, *none]
+    assert limits("0::/../jobs\n") == [12 << 30, *none]
+    (tmp_path / "groups/memory").mkdir()
+    (tmp_path / "groups/memory/memory.limit_in_bytes").write_text("2147483648\n")
+    assert limits("7:cpu,cpuacct:/x\n4:memory:/docker/1f\n") == [2 << 30, *none]
+
+
+def test_a_process_has_no_more_than_its_machine_or_its_limit(monkeypatch):
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < host_memory._machine() <= whole
+    monkeypatch.setattr(host_memory, "_limits", lambda: [1 << 63, 12345])
+    assert host_memory._machine() == 12345

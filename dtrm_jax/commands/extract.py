@@ -9,7 +9,6 @@ FOLDER, which must be new or empty, then holds tables with features to train on.
 dtrm_jax.commands.extract`` is the same command.
 """
 
-import os
 import pathlib
 import shlex
 import sys
@@ -19,6 +18,7 @@ from absl import flags
 from dtrm_jax import command_line
 from dtrm_jax.errors import InputError, printable
 from dtrm_jax.extraction.audio import ABSENT, FEATURE_SETS, extract_audio
+from dtrm_jax.provenance import cores
 from dtrm_jax.user_paths import expanded
 
 _SIZES = ", ".join(f"{name} ({size})" for name, size in FEATURE_SETS.items())
@@ -60,7 +60,7 @@ def _audio(output: pathlib.Path, tables: list[str]) -> list[str]:
         output,
         features=_FEATURE_SET.value,
         columns=_COLUMNS.value,
-        workers=_WORKERS.value or os.cpu_count() or 1,
+        workers=_WORKERS.value or cores(),
         say=_say,
     )
     already = "has already " if found.was_complete else ""

@@ -50,13 +50,17 @@ def cost(outcome: Outcome) -> str:
     seconds = sorted(one["seconds"] for one in outcome.costs)
     shortest, longest = duration(seconds[0]), duration(seconds[-1])
     took = shortest if shortest == longest else f"{shortest} to {longest}"
-    machines = {f"{one['machine']}, {one['cores']} cores" for one in outcome.costs if one["machine"]}
+    machines = {f"{one['machine']}, {_of_cores(one['cores'])}" for one in outcome.costs if one["machine"]}
     on = f" ({'; '.join(sorted(machines))})" if machines else ""
     cut = sum(not one["complete"] for one in outcome.costs)
     runs = sum(len(row.seeds) for row in outcome.run)
     of = "" if len(seconds) == runs else f", of {len(seconds)} of {runs} runs that were measured"
     more = f"; {cut} were interrupted and took longer" if cut else ""
     return f"A run took {took}{on}{of}{more}. Other programs may have used the machine, too."
+
+
+def _of_cores(count: int | None) -> str:
+    return "1 core" if count == 1 else f"{count} cores"
 
 
 def takes_features(outcome: Outcome) -> bool:

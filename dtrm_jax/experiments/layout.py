@@ -51,6 +51,7 @@ class Table:
         columns: Scores of classes; empty for the scores of all turns that papers report (``Task.reported``).
         detailed: Whether ``Task.detailed`` is shown in place of ``Task.reported``.
         needs: Corpora it can be made of; all if empty.
+        encodes: Whether its rows change what an encoder reads, so that frozen vectors would be the same in all.
         rectified: The two models of which the second rectifies turns of the first; None if that is not asked.
         chosen: Whether the user chose what its rows change, so that it shows their settings.
         split: What is scored; where it is "dev", the test split is not read.
@@ -63,6 +64,7 @@ class Table:
     columns: tuple[Column, ...] = ()
     detailed: bool = False
     needs: tuple[str, ...] = ()
+    encodes: bool = False
     rectified: tuple[Variant, Variant] | None = None
     chosen: bool = False
     split: str = "test"

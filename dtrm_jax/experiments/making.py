@@ -143,6 +143,10 @@ def _table(name: str, config: Config, tries: Sequence[str] = ()) -> tables.Table
         raise InputError(f"{name}: expected config.data.name {' or '.join(needs)}, found {config.data.name}")
     modalities = _modalities(config)
     table = tables.table(name, modalities, config.data.corpus or config.data.name)
+    if table.encodes and config.model.utterance == "features":
+        raise InputError(
+            f"{name}: its rows change what an encoder reads, expected config.model.utterance=encoder, found features"
+        )
     if not table.rows:
         raise InputError(f"{name}: has no row for {v.spelled(modalities)}; config.model.modalities chooses others")
     return table

@@ -81,7 +81,8 @@ def _table3(name: str, modalities: str) -> Table:
         Row(v.WITHOUT_SEPARATOR, "then remove [SEP] tokens", _iemocap(65.3, 65.2)),
     )
     title = "Utterance context, step by step (the paper's Table 3)"
-    return Table(name=name, title=title, rows=rows if "u" in modalities else (), references=(v.U,))
+    rows = rows if "u" in modalities else ()
+    return Table(name=name, title=title, rows=rows, references=(v.U,), encodes=True)
 
 
 # Table 4: modalities, those of them with context, accuracy and weighted F1 on IEMOCAP. The paper's page does not show

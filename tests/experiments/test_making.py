@@ -310,6 +310,16 @@ def test_a_table_that_needs_other_modalities_is_refused(tmp_path):
             making.run(name, config, seeds=[0], only=[], folders=Folders(tmp_path, tmp_path))
 
 
+def test_a_table_of_what_an_encoder_reads_is_refused_on_frozen_vectors(tmp_path, monkeypatch):
+    arrays = {"utterance": np.ones((1, 3), np.float32)}
+    spoken = Conversation("1", (Turn("1", "A", "hello", label="x"),), arrays)
+    monkeypatch.setattr(making.corpus, "load", lambda _: Dataset("x", LabelSpace(("x",)), {"test": (spoken,)}))
+    config = tiny_run_config(tmp_path)
+    config.model.modalities, config.model.utterance = "u", "features"
+    with pytest.raises(InputError, match="^table3: its rows change what an encoder reads, expected config.model.utter"):
+        making.run("table3", config, seeds=[0], only=[], folders=Folders(tmp_path, tmp_path))
+
+
 @pytest.mark.parametrize("name", ["table6", "short"])
 def test_shifts_of_real_values_are_refused(tmp_path, monkeypatch, name):
     turns = (Turn("1", "A", "hello", values=(0.1, 0.2, 0.3, 0.4)),)
