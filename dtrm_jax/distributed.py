@@ -7,6 +7,7 @@ import time
 from dtrm_jax.errors import InputError
 
 _PATIENCE_S = 300.0  # as long as JAX waits
+_LAST_PORT = 65535
 
 
 def join(meeting: str) -> None:
@@ -31,13 +32,13 @@ def join(meeting: str) -> None:
                 "give HOST:PORT,PROCESSES,NUMBER"
             ) from error
         return
-    parts = re.fullmatch(r"([^,\s]+:\d+),(\d+),(\d+)", meeting)
-    if parts is None or int(parts[3]) >= int(parts[2]):
+    parts = re.fullmatch(r"([^,\s]+:(\d+)),(\d+),(\d+)", meeting)
+    if parts is None or int(parts[4]) >= int(parts[3]) or int(parts[2]) > _LAST_PORT:
         raise InputError(
             f"--distributed: expected auto or HOST:PORT,PROCESSES,NUMBER with numbers from 0, found {meeting!r}"
         )
-    _check_reachable(parts[1], listens=int(parts[3]) == 0)
-    jax.distributed.initialize(parts[1], int(parts[2]), int(parts[3]))
+    _check_reachable(parts[1], listens=int(parts[4]) == 0)
+    jax.distributed.initialize(parts[1], int(parts[3]), int(parts[4]))
 
 
 def _check_reachable(address: str, *, listens: bool) -> None:
@@ -47,8 +48,8 @@ def _check_reachable(address: str, *, listens: bool) -> None:
         if listens:
             socket.create_server(("", int(port))).close()
         else:
-            _wait_for(host, int(port))
-    except (OSError, OverflowError) as error:
+            _wait_for(host.strip("[]"), int(port))  # as IPv6 is written
+    except OSError as error:
         why = "cannot listen there" if listens else f"nobody listened there for {_PATIENCE_S:g} s"
         raise InputError(f"--distributed: {address}: {why}: {error}") from error
 

@@ -17,7 +17,7 @@ _MADV_HUGEPAGE = 14  # Linux' sys/mman.h
 _LARGE_PAGE = 2 << 20
 _MOST = 64 << 30  # bytes of the heap that may lie in large pages
 _NO_LIMIT = 1 << 63
-_MUCH = 1 / 3  # of the machine's memory; who has less need not give back what has been freed
+_MUCH = 1 / 3  # of the memory that it may have; who has less need not give back what has been freed
 _USER_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_MMAP_MAX_", "MALLOC_ARENA_MAX")
 
 
@@ -52,7 +52,7 @@ def keep_freed_memory() -> bool:
 def _ask_for_large_pages(libc: ctypes.CDLL) -> None:
     """Advises the kernel to give the heap large pages as it is written to; takes no memory.
 
-    The heap has to have its addresses for that. So it grows by as much as half of the machine's memory, of which
+    The heap has to have its addresses for that. So it grows by as much as half of what the process may have, of which
     nothing is touched, and keeps them. Does nothing where the user limits the addresses of processes (``ulimit -v``).
     """
     if _has_few_addresses():
@@ -80,7 +80,7 @@ def _has_few_addresses() -> bool:
 
 
 def give_back_if_much() -> None:
-    """Gives freed memory back to the kernel if this process has a large share of the machine's.
+    """Gives freed memory back to the kernel if this process has a large share of what it may have.
 
     To be called between programs of different sizes, as training and evaluation are. What each of them frees may be in
     too small pieces for the other, so that kept memory grows to several times what either needs.

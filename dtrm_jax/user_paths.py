@@ -28,7 +28,7 @@ def new_folder(path: str | os.PathLike) -> Path:
     """
     folder = Path(os.path.abspath(expanded(path)))
     if folder == Path.cwd():
-        raise InputError(f"{os.fspath(path)}: is the current folder; name a new one, such as {folder.name}/new")
+        raise InputError(f"{os.fspath(path)}: is the current folder, which cannot be replaced; name a new one in it")
     return folder
 
 

@@ -38,7 +38,7 @@ def test_it_tells_the_versions_the_machine_and_the_command():
     for name in ("jax", "jaxlib", "flax", "optax", "numpy"):
         assert found["versions"][name] == importlib.metadata.version(name)
     assert found["machine"]["devices"] == f"{jax.device_count()} x cpu (cpu)"
-    assert found["machine"]["cores"] == cores() <= os.cpu_count() and found["machine"]["processor"]
+    assert found["machine"]["cores"] == cores() and found["machine"]["processor"]
     assert found["command"][0].startswith("python")
 
 
@@ -164,3 +164,10 @@ def test_of_very_many_surroundings_the_first_and_the_last_are_told():
         *(f"trained, from step {step} on, with" for step in (36, 37, 38, 39)),
     ]
     assert found["trained elsewhere"].startswith("35 times in between")
+
+
+def test_cores_are_those_that_the_process_is_bound_to(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    assert cores() == 1
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert cores() == os.cpu_count()

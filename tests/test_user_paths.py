@@ -45,7 +45,7 @@ def test_runs_and_new_folders_may_be_in_the_home_folder(tmp_path, monkeypatch):
     assert train._kept_config(["--workdir=~/runs/mine"]) == [f"--config={tmp_path}/runs/mine"]
     assert new_folder("~/moods") == new_folder("moods") == tmp_path / "moods"
     for name in (".", "~", "runs/..", tmp_path):
-        with pytest.raises(InputError, match="is the current folder; name a new one"):
+        with pytest.raises(InputError, match="is the current folder, which cannot be replaced"):
             new_folder(name)
 
 

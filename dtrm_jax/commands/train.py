@@ -14,6 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from dtrm_jax import command_line, config_files, distributed
+from dtrm_jax.errors import InputError
 from dtrm_jax.user_paths import expanded
 
 _CONFIG = command_line.define_config("The experiment: the name of a config, or the path of a config file.")
@@ -50,7 +51,10 @@ def _kept_config(arguments: Sequence[str]) -> list[str]:
         return []
     place = names.index("workdir")
     workdir = arguments[place].partition("=")[2] or "".join(arguments[place + 1 : place + 2])
-    folder = expanded(workdir)
+    try:
+        folder = expanded(workdir)
+    except InputError:  # which training says in a line
+        return []
     return [f"--config={folder}"] if (folder / config_files.KEPT).is_file() else []
 
 

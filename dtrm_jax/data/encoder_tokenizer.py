@@ -221,7 +221,7 @@ def _word_piece(path: Path, options_path: Path, special: SpecialTokens) -> Encod
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    return _with_special(tokenizer, special, vocabulary, ("[MASK]", "<mask>"))
+    return _with_special(path, tokenizer, special, vocabulary, ("[MASK]", "<mask>"))
 
 
 def _byte_pairs(path: Path, merges_path: Path, options_path: Path, special: SpecialTokens) -> EncoderTokenizer:
@@ -234,11 +234,11 @@ def _byte_pairs(path: Path, merges_path: Path, options_path: Path, special: Spec
     prefix_space = _options(options_path, _read_object(options_path)).get("add_prefix_space", False)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
     tokenizer.decoder = decoders.ByteLevel()
-    return _with_special(tokenizer, special, vocabulary, ("<mask>",))
+    return _with_special(path, tokenizer, special, vocabulary, ("<mask>",))
 
 
 def _with_special(
-    tokenizer: Tokenizer, special: SpecialTokens, vocabulary: dict[str, int], masks: tuple[str, ...]
+    path: Path, tokenizer: Tokenizer, special: SpecialTokens, vocabulary: dict[str, int], masks: tuple[str, ...]
 ) -> EncoderTokenizer:
     known = [token for token in (*special.all, *masks) if token in vocabulary]
     tokenizer.add_special_tokens([tokenizers.AddedToken(token, special=True, normalized=False) for token in known])
@@ -249,7 +249,7 @@ def _with_special(
         pair=f"{special.first} $A {between} $B{second} {special.last}{second}",
         special_tokens=[(token, vocabulary[token]) for token in {special.first, *special.between, special.last}],
     )
-    return EncoderTokenizer(tokenizer, special)
+    return EncoderTokenizer(tokenizer, special, str(path))
 
 
 def _check_special_tokens(path: Path, vocabulary: dict[str, int], special: SpecialTokens) -> None:

@@ -72,7 +72,7 @@ def destination(
 
 
 def make_room(folder: Path, step: int) -> list[str]:
-    """Takes the scores out of a folder before another evaluation is written to it.
+    """Takes the scores of another checkpoint out of a folder before an evaluation is written to it.
 
     Args:
         folder: From ``destination``.
@@ -86,10 +86,12 @@ def make_room(folder: Path, step: int) -> list[str]:
         return []
     try:
         before = read_json(file, "the results of an evaluation")["step"]
-    except (InputError, TypeError, KeyError):  # damaged, and about to be replaced
-        before = step
-    file.unlink()
-    return [] if before == step else [f"{folder}: the results of step {step} replace those of step {before}"]
+    except (InputError, TypeError, KeyError):
+        before = None
+    if before == step:  # the same results, which stay if writing them again fails
+        return []
+    file.unlink(missing_ok=True)
+    return [f"{folder}: the results of step {step} replace those of {'others' if before is None else f'step {before}'}"]
 
 
 def _holds_other(folder: Path, data: Mapping[str, str]) -> bool:

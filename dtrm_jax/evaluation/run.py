@@ -87,8 +87,8 @@ def evaluate_run(
 
     They go to ``eval/<split>/``, or to ``eval/<split>@<name>/`` if the data is not what the run was trained on.
     Classes are also analysed, from ``predictions.csv`` alone, as anyone can repeat: ``analysis.json``. From these files
-    ``report.write_report`` draws the page. The results of another checkpoint give way, which a note says. While files
-    are written there is no ``metrics.json``, so that an evaluation that was cut off counts as none.
+    ``report.write_report`` draws the page. The results of another checkpoint give way, which a note says: before
+    files are written its ``metrics.json`` is gone, so that an evaluation that was cut off counts as none.
 
     Args:
         run: As for ``restore_run``, like the next three.

@@ -26,7 +26,7 @@ class Cost:
         seconds: Of training and evaluation, compilation included; other programs may have used the machine, too.
         complete: Whether that is all. What a killed process did is not measured.
         machine: The processor, and the accelerators if there are any.
-        cores: Of the machine.
+        cores: That the process might use.
     """
 
     seconds: float

@@ -40,6 +40,7 @@ def read(source: pathlib.Path, columns: str, modality: str, *, text_needed: bool
             columns,
             one_conversation=True,  # which predicting takes, if not training
             text_needed=needed,
+            labels_needed=False,
             setting="columns",  # dtrm-extract's flag
         )
         features = table.features_of(one)

@@ -110,8 +110,8 @@ class Stream:
 
     def check_speakers(self, speakers: Iterable[str]) -> None:
         """Raises InputError if those of further turns would be more than the model admits, with those so far."""
-        with self._lock:
-            known = self._speakers.keys() | set(speakers)
+        # Without the lock, which a turn holds while it is computed.
+        known = self._speakers.copy().keys() | set(speakers)
         check_speakers(f"conversation {shown_id(self.conversation)}", len(known), self._programs.trained.config)
 
     def _encoded(self, turn: GivenTurn) -> list[int]:

@@ -65,8 +65,7 @@ def answers(predictor: Predictor, path: pathlib.Path, file: BinaryIO, kind: str,
         text = "" if turn.get("text") is None else turn["text"]
         features = {modality: turn[modality] for modality in FEATURES if modality in turn}
         try:
-            # As of a whole conversation, something must be there: of the first turn, as later ones are not known.
-            prediction = streams[name].add(turn["speaker"], text, features if streams[name].turns else features or None)
+            prediction = streams[name].add(turn["speaker"], text, _there(features, streams[name].turns))
         except InputError as error:
             raise InputError(f"{path}, line {number}: {error}") from None
         yield Answer(
@@ -75,7 +74,13 @@ def answers(predictor: Predictor, path: pathlib.Path, file: BinaryIO, kind: str,
             text=text,
             own=own,
             predicted=task.predicted(np.asarray(outputs_of(prediction), np.float32)),
+            place=f"{path}, line {number}: ",
         )
+
+
+def _there(features: dict[str, Any], turns: int) -> dict[str, Any] | None:
+    """Returns the features of a line, None where the first turn has none: whether later ones have is not known."""
+    return features if turns or any(vector is not None for vector in features.values()) else None
 
 
 def checked(format: str) -> str:

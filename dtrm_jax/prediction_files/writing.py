@@ -28,6 +28,7 @@ class Answer:
         text: What is said; may be empty.
         own: Columns of its source.
         predicted: Columns of the prediction (``Task.predicted``).
+        place: Where it stands, for the beginning of a message; empty where all columns are known before.
     """
 
     conversation: str
@@ -35,6 +36,7 @@ class Answer:
     text: str
     own: Mapping[str, Any]
     predicted: Mapping[str, Any]
+    place: str = ""
 
     @property
     def values(self) -> dict[str, Any]:
@@ -81,8 +83,8 @@ class Csv(Writer):
             values = answer.values
             if more := [name for name in values if name not in self._known]:
                 raise InputError(
-                    f"csv has the columns of the first line, and cannot take {more[0]!r} of a later one; use "
-                    "--format=jsonl"
+                    f"{answer.place}csv has the columns of the first line, and cannot take {more[0]!r} of a later one; "
+                    "use --format=jsonl"
                 )
             self._line([_cell(values.get(name)) for name in self.columns])
 

@@ -158,7 +158,7 @@ class Trainer:
         with collected_signals() as signals:
             step = self._steps(state, progress, start, checkpoints, signals)
             checkpoints.wait()  # a signal that comes now is noted too
-            if signals.received:
+            if signals.interrupted:
                 raise Interrupted(signals.received[0], step)
         if progress.skipped:
             self._say(f"{progress.skipped} of {step} steps were left out: their loss or gradients were not finite")

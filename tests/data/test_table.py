@@ -283,21 +283,23 @@ def test_rows_of_features_may_name_themselves(tmp_path):
         f"train.csv, line 2: expected turn {here} in train.npz too, found {there}; the rows of both must have one"
     )
     assert expected in fails(tmp_path)
+    write(tmp_path, "train", without("turn"), "csv")
+    assert table.read(tmp_path).splits, "turns that the table does not name are numbered, here and there by others"
     np.savez(tmp_path / "train.npz", acoustic=ARRAY, turn=names["turn"][:-1])
     assert f"turn: expected {len(ROWS)} texts, one for each row of train.csv" in fails(tmp_path)
 
 
-def test_names_of_tables_may_differ_in_case_and_others_are_said(tmp_path):
+def test_names_of_tables_may_differ_in_writing(tmp_path):
     for name in ("train", "dev", "test"):
         write(tmp_path, name, ROWS, "csv")
     (tmp_path / "test.csv").rename(tmp_path / "Test.CSV")
-    (tmp_path / "training.csv").write_text("whatever")
+    (tmp_path / "dev.csv").rename(tmp_path / "Development.csv")
     (tmp_path / "notes.csv").write_text("whatever")
     found = table.read(tmp_path)
     assert list(found.splits) == ["train", "dev", "test"]
     assert found.notes[:2] == (
+        "Development.csv: is read as the dev split",
         "Test.CSV: is read as the test split",
-        "training.csv: not read, as no split is called so (train, dev or test)",
     )
     (tmp_path / "TEST.csv").write_text("whatever")
     assert "expected one table of the test split, found TEST.csv, Test.CSV" in fails(tmp_path)
@@ -309,8 +311,10 @@ def test_real_values_are_no_classes_in_csv_either(tmp_path, label):
     if label == "1e-3":  # may be anything
         assert "1e-3" in table.read(tmp_path).labels.names
         return
-    told = f"as label, found '{label}'; real values are columns value_<name>"
+    told = f"as label, found '{label}'; real values are columns value_<name>, and classes called so are to be listed"
     assert f"train.csv, line 2: expected a name or a whole number {told}" in fails(tmp_path)
+    names = ",".join(sorted({str(row["label"]) for row in changed(0, label=label) if row["label"] is not None}))
+    assert label in table.read(tmp_path, labels=names).labels.names
 
 
 def test_files_that_are_not_there_or_twice(tmp_path):

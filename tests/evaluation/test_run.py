@@ -139,7 +139,8 @@ def test_results_of_another_checkpoint_give_way_with_a_word(two_checkpoints):
     assert note == f"{two_checkpoints.evaluation('test')}: the results of step 9 replace those of step 7"
     file = two_checkpoints.evaluation("test") / "metrics.json"
     file.write_text("[1]")
-    assert evaluate_run(two_checkpoints).notes == ()
+    (note,) = evaluate_run(two_checkpoints).notes
+    assert note.endswith(": the results of step 7 replace those of others")
     assert json.loads(file.read_text())["step"] == 7
 
 

@@ -158,14 +158,14 @@ def test_a_turn_without_features_goes_on_as_in_a_file():
     with pytest.raises(InputError, match="expected a column mfcc for acoustic, found speaker"):
         answered(predictor, as_jsonl(rows[1:]), columns="acoustic=mfcc")
     with pytest.raises(InputError, match=r"stdin, line 1: .*as this model reads no text, found none"):
-        answered(predictor, as_jsonl(rows[1:2]))
+        answered(predictor, as_jsonl([{"speaker": "B", "acoustic": None}]))
 
 
 def test_a_column_that_comes_later_is_kept_or_refused(predictor):
     rows = [{"speaker": "Ann", "text": "w1"}, {"speaker": "Bob", "text": "w2", "flag": "urgent"}]
     assert json.loads(answered(predictor, as_jsonl(rows))[1])["flag"] == "urgent"
     streams = Streams(input=io.BytesIO(as_jsonl(rows)), output=io.BytesIO(), terminal=False)
-    with pytest.raises(InputError, match="csv has the columns of the first line, and cannot take 'flag' of a later"):
+    with pytest.raises(InputError, match="stdin, line 2: csv has the columns of the first line, and cannot take"):
         stream(lambda: predictor, ["-"], streams, kind="", columns="", format="csv")
     assert streams.output.getvalue().count(b"\n") == 2
 

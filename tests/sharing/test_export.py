@@ -209,7 +209,7 @@ def test_turns_without_text_do_not_keep_a_model_from_float16(tmp_path, monkeypat
 
 def test_the_current_folder_is_not_replaced(evaluated, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"^\.: is the current folder; name a new one, such as .*/new$"):
+    with pytest.raises(InputError, match=r"^\.: is the current folder, which cannot be replaced; name a new one"):
         export(evaluated[0], ".", owner=OWNER)
     assert export(evaluated[0], "new", owner=OWNER).folder == tmp_path / "new"
 

@@ -85,9 +85,10 @@ def with_all_turns(
         The conversations, and what was forgiven and added, a line each.
 
     Raises:
-        InputError: The table is malformed or lacks a turn that the conversations have; names the row or the turn.
+        InputError: The table is malformed, lacks a turn that the conversations have, or has turns in another order than
+            they have and no column ``start``; names the row, the turn or the conversation.
     """
-    table = table_rows.load(path, "")
+    table = table_rows.load(path, "", labels_needed=False)
     if "turn" not in table.columns:
         raise InputError(f"{path}: expected a column turn with IEMOCAP's own names, as Ses01F_impro01_F000, found none")
     told = {one.id: one for one in table_turns.conversations(_in_time(table), None)}

@@ -8,7 +8,6 @@ are columns of lists (jsonl, json, parquet) or arrays in ``<split>.npz``, one ro
 import dataclasses
 import pathlib
 import unicodedata
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -23,11 +22,14 @@ from dtrm_jax.data.readers.table_rows import Table
 from dtrm_jax.data.readers.table_turns import WHOLE, is_number
 from dtrm_jax.errors import InputError
 
-_ALMOST = ("train", "dev", "val", "test", "eval")  # what the names of other tables of splits begin with
 LABELS_FILE = "labels.txt"
 NAMES = ("conversation", "turn")  # arrays of texts beside the features, by which rows are known
 # What the table of a split may be called; other names than the split's own are said.
-_CALLED = {"train": ("train",), "dev": ("dev", "validation", "valid", "val"), "test": ("test",)}
+_CALLED = {
+    "train": ("train", "training"),
+    "dev": ("dev", "development", "validation", "valid", "val"),
+    "test": ("test", "testing"),
+}
 
 
 def files(source: pathlib.Path) -> tuple[pathlib.Path, ...]:
@@ -55,27 +57,18 @@ def read(source: pathlib.Path, *, columns: str = "", labels: str = "") -> Datase
     """
     paths = tables_of(source)
     labelled = labels.strip() != NO_LABELS
-    tables = {split: _load(path, columns, labelled=labelled) for split, path in paths.items()}
+    listed = bool(labels.strip()) or paths["train"].with_name(LABELS_FILE).is_file()
+    tables = {split: _load(path, columns, labelled=labelled, listed=listed) for split, path in paths.items()}
     space, notes = _label_space(labels, tables) if labelled else (None, [])
     features = {split: features_of(table) for split, table in tables.items()}
     _check_sizes(tables, features)
     splits = {split: table_turns.conversations(table, space, features[split]) for split, table in tables.items()}
     called = [f"{path.name}: is read as the {split} split" for split, path in paths.items() if path.stem != split]
-    notes = [*called, *_unread(source, paths.values()), *table_rows.said(tables.values()), *notes]
+    notes = [*called, *table_rows.said(tables.values()), *notes]
     if space is None:
         space = LabelSpace((NO_LABELS,))
         splits = {split: tuple(map(_of_one_class, conversations)) for split, conversations in splits.items()}
     return Dataset("table", space, splits, notes=tuple(notes))
-
-
-def _unread(source: pathlib.Path, tables: Iterable[pathlib.Path]) -> list[str]:
-    """Returns a line on the files of a folder that are called almost as the table of a split."""
-    if source.is_file():
-        return []
-    called = {path.name: path.stem.casefold() for path in sorted(source.iterdir()) if path not in set(tables)}
-    endings = tuple(LOADERS)
-    left = [name for name, stem in called.items() if stem.startswith(_ALMOST) and name.casefold().endswith(endings)]
-    return [f"{', '.join(left)}: not read, as no split is called so (train, dev or test)"] if left else []
 
 
 def _of_one_class(conversation: Conversation) -> Conversation:
@@ -109,9 +102,9 @@ def tables_of(source: pathlib.Path) -> dict[str, pathlib.Path]:
     return found
 
 
-def _load(path: pathlib.Path, columns: str, *, labelled: bool) -> Table:
+def _load(path: pathlib.Path, columns: str, *, labelled: bool, listed: bool) -> Table:
     text_needed = not path.with_suffix(".npz").is_file()
-    table = table_rows.load(path, columns, text_needed=text_needed, labels_needed=labelled)
+    table = table_rows.load(path, columns, text_needed=text_needed, labels_needed=labelled, fractions=listed)
     if labelled and ("label" in table.columns) == bool(table.value_names()):
         near = columns_lib.nearest("label", [name for name, key in table.keys.items() if key not in table.columns])
         hint = f"; name yours, as in --config.data.columns=label={near}" if near and not table.value_names() else ""
@@ -241,8 +234,8 @@ def arrays_of(path: pathlib.Path, table: Table) -> dict[str, np.ndarray]:
         table: The table beside it, of N rows.
 
     Raises:
-        InputError: It cannot be read, or has an array of another name or of other rows; ``NAMES``, if they are there,
-            tell the rows.
+        InputError: It cannot be read, or has an array of another name or of other rows; ``NAMES``, where both have
+            them, tell the rows.
     """
 
     def check(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -259,7 +252,7 @@ def arrays_of(path: pathlib.Path, table: Table) -> dict[str, np.ndarray]:
             )
 
     arrays = npz_file.read(path, check)
-    for name in (name for name in NAMES if name in arrays):
+    for name in (name for name in NAMES if name in arrays and name in table.columns):  # as the table itself has it
         for row, told in zip(table.rows, arrays[name].tolist(), strict=True):
             if row.values[name] != told:
                 here, there = row.values[name][:40], told[:40]
