@@ -209,9 +209,8 @@ def _machine() -> dict[str, Any]:
 
 def cores() -> int:
     """Returns how many cores this process may use: fewer than the machine's where it is bound, as by Slurm."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    bound = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return len(bound(0)) if bound else os.cpu_count() or 1
 
 
 def _processor() -> str:
