@@ -32,26 +32,26 @@ def join(meeting: str) -> None:
                 "give HOST:PORT,PROCESSES,NUMBER"
             ) from error
         return
-    parts = re.fullmatch(r"([^,\s]+:(\d+)),(\d+),(\d+)", meeting)
+    parts = re.fullmatch(r"([^,\s]+):(\d+),(\d+),(\d+)", meeting)
     if parts is None or int(parts[4]) >= int(parts[3]) or int(parts[2]) > _LAST_PORT:
         raise InputError(
             f"--distributed: expected auto or HOST:PORT,PROCESSES,NUMBER with numbers from 0, found {meeting!r}"
         )
-    _check_reachable(parts[1], listens=int(parts[4]) == 0)
-    jax.distributed.initialize(parts[1], int(parts[3]), int(parts[4]))
+    number = int(parts[4])
+    _check_reachable(parts[1], int(parts[2]), listens=number == 0)
+    jax.distributed.initialize(f"{parts[1]}:{parts[2]}", int(parts[3]), number)
 
 
-def _check_reachable(address: str, *, listens: bool) -> None:
+def _check_reachable(host: str, port: int, *, listens: bool) -> None:
     """Raises InputError if process 0 cannot listen, or if the others do not reach it, where JAX would crash."""
-    host, _, port = address.rpartition(":")
     try:
         if listens:
-            socket.create_server(("", int(port))).close()
+            socket.create_server(("", port)).close()
         else:
-            _wait_for(host.strip("[]"), int(port))  # as IPv6 is written
+            _wait_for(host.strip("[]"), port)  # as IPv6 is written
     except OSError as error:
         why = "cannot listen there" if listens else f"nobody listened there for {_PATIENCE_S:g} s"
-        raise InputError(f"--distributed: {address}: {why}: {error}") from error
+        raise InputError(f"--distributed: {host}:{port}: {why}: {error}") from error
 
 
 def _wait_for(host: str, port: int) -> None:

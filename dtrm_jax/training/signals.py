@@ -27,12 +27,11 @@ class Signals:
 
     Attributes:
         received: Numbers of the signals, in order.
-        ended: Whether training was told to end because of them.
     """
 
     def __init__(self):
         self.received: list[int] = []
-        self.ended = False
+        self._agreed = False
         self._several = jax.process_count() > 1
 
     @property
@@ -50,17 +49,14 @@ class Signals:
 
     def end_after(self, step: int) -> bool:
         """Whether training is to end after a step; to be asked after every step of every process."""
-        if self._several:
-            self.ended = multihost_utils.reached_preemption_sync_point(step)
-            self.received = self.received or [signal.SIGTERM] * self.ended
-        else:
-            self.ended = bool(self.received)
-        return self.ended
+        if self._several and multihost_utils.reached_preemption_sync_point(step):
+            self._agreed, self.received = True, self.received or [signal.SIGTERM]
+        return self.interrupted
 
     @property
     def interrupted(self) -> bool:
         """Whether training was cut short; of several processes, one may be signalled when all have ended."""
-        return self.ended or (bool(self.received) and not self._several)
+        return self._agreed if self._several else bool(self.received)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ are columns of lists (jsonl, json, parquet) or arrays in ``<split>.npz``, one ro
 
 import dataclasses
 import pathlib
+import re
 import unicodedata
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from dtrm_jax.data.readers.table_turns import WHOLE, is_number
 from dtrm_jax.errors import InputError
 
 LABELS_FILE = "labels.txt"
+_FRACTION = re.compile(r"[-+]?\d*\.\d+(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
 NAMES = ("conversation", "turn")  # arrays of texts beside the features, by which rows are known
 # What the table of a split may be called; other names than the split's own are said.
 _CALLED = {
@@ -57,8 +59,7 @@ def read(source: pathlib.Path, *, columns: str = "", labels: str = "") -> Datase
     """
     paths = tables_of(source)
     labelled = labels.strip() != NO_LABELS
-    listed = bool(labels.strip()) or paths["train"].with_name(LABELS_FILE).is_file()
-    tables = {split: _load(path, columns, labelled=labelled, listed=listed) for split, path in paths.items()}
+    tables = {split: _load(path, columns, labelled=labelled) for split, path in paths.items()}
     space, notes = _label_space(labels, tables) if labelled else (None, [])
     features = {split: features_of(table) for split, table in tables.items()}
     _check_sizes(tables, features)
@@ -102,9 +103,9 @@ def tables_of(source: pathlib.Path) -> dict[str, pathlib.Path]:
     return found
 
 
-def _load(path: pathlib.Path, columns: str, *, labelled: bool, listed: bool) -> Table:
+def _load(path: pathlib.Path, columns: str, *, labelled: bool) -> Table:
     text_needed = not path.with_suffix(".npz").is_file()
-    table = table_rows.load(path, columns, text_needed=text_needed, labels_needed=labelled, fractions=listed)
+    table = table_rows.load(path, columns, text_needed=text_needed, labels_needed=labelled)
     if labelled and ("label" in table.columns) == bool(table.value_names()):
         near = columns_lib.nearest("label", [name for name, key in table.keys.items() if key not in table.columns])
         hint = f"; name yours, as in --config.data.columns=label={near}" if near and not table.value_names() else ""
@@ -201,6 +202,13 @@ def _classes(labels: str, tables: dict[str, Table]) -> _Classes:
         return _Classes(names, str(file), LABELS_FILE)
     if train.class_names:
         return _Classes(train.class_names, train.path.name, train.path.name)
+    for row in train.rows:
+        label = row.values["label"]
+        if label is not None and _FRACTION.fullmatch(label):  # as text, in a csv file
+            raise InputError(
+                f"{train.at(row)}: expected a name or a whole number as label, found {label[:40]!r}; real values are "
+                f"columns {VALUE_PREFIX}<name>, and classes called so are to be listed"
+            )
     found = {row.values["label"] for row in train.rows} - {None}
     numbers = all(map(WHOLE.fullmatch, found))
     names = tuple(sorted(found, key=lambda name: (int(name) if numbers else 0, name)))

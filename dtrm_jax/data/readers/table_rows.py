@@ -18,7 +18,6 @@ from dtrm_jax.data.readers.nested_rows import Number
 from dtrm_jax.errors import InputError
 
 _NAMES = ("conversation", "turn", "speaker", "label")
-_FRACTION = re.compile(r"[-+]?\d*\.\d+(e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
 _POINT_ZERO = re.compile(r"(-?\d+)\.0+", re.ASCII)
 
 
@@ -76,7 +75,6 @@ def load(
     one_conversation: bool = False,
     text_needed: bool = True,
     labels_needed: bool = True,
-    fractions: bool = False,
     setting: str = columns_lib.SETTING,
 ) -> Table:
     """Reads the rows of a file.
@@ -89,7 +87,6 @@ def load(
         one_conversation: Whether a file without a column for it is one conversation, named as the file is.
         text_needed: Whether there must be a text where the file has no features.
         labels_needed: Whether labels are looked at. If not, a column of them is like any other.
-        fractions: Whether a label like 0.5 may be the name of a class, as where classes are listed.
         setting: What ``columns`` is called in errors; ``--`` and it is the flag that they propose.
 
     Raises:
@@ -119,8 +116,6 @@ def load(
         notes.append(f"has no column for the turn, so that turns are numbered in their order{though}")
         notes += _beginning_again(path, file.unit, rows)
         rows = list(_numbered(rows))
-    if labels_needed and not fractions:
-        _refuse_fractions(path, file.unit, rows)
     checked, cleaned = _checked(path, file.unit, rows, _NAMES if labels_needed else _NAMES[:-1])
     labelled = next((theirs for theirs, ours in names.items() if ours == "label"), "")
     return Table(
@@ -204,17 +199,6 @@ def _numbered(rows: list[tuple[Number, dict[str, Any]]]) -> Iterator[tuple[Numbe
         conversation = str(row.get("conversation")).strip()
         counts[conversation] = counts.get(conversation, 0) + 1
         yield number, {**row, "turn": number[1] if isinstance(number, tuple) else counts[conversation]}
-
-
-def _refuse_fractions(path: pathlib.Path, unit: str, rows: list[tuple[Number, dict[str, Any]]]) -> None:
-    """Raises InputError at the first label like 0.5, which as text, in a csv file, would be the name of a class."""
-    for number, row in rows:
-        label = row.get("label")
-        if isinstance(label, str) and _FRACTION.fullmatch(label.strip()) and not _POINT_ZERO.fullmatch(label.strip()):
-            raise InputError(
-                f"{nested_rows.place(path, unit, number)}: expected a name or a whole number as label, found "
-                f"{label[:40]!r}; real values are columns {VALUE_PREFIX}<name>, and classes called so are to be listed"
-            )
 
 
 def _checked(
