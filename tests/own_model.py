@@ -28,6 +28,10 @@ class BagOfWords(Model):
         return {"inside_words": jnp.bincount(owner_T, length=self.shape.utterances).astype(float)}
 
     @classmethod
+    def is_causal(cls, config):
+        return not config.tokens.reads_later
+
+    @classmethod
     def build(cls, config, *, encoder, outputs, shape):
         width = config.model.encoder.hidden_size
         return cls(shape=shape, outputs=outputs, vocabulary=encoder.vocab_size, width=width)

@@ -48,18 +48,21 @@ def load(config: DataConfig) -> Dataset:
 
 
 def _check_texts(dataset: Dataset) -> None:
-    """Raises InputError if a text has half of a surrogate pair, which readers refuse where they can name the row."""
+    """Raises InputError if what should be text is not, which readers refuse where they can name the row."""
     for split, conversations in dataset.splits.items():
         for conversation in conversations:
             texts = [
                 conversation.id,
                 *(part for turn in conversation.turns for part in (turn.id, turn.speaker, turn.text)),
             ]
+            where = f"{dataset.name}, {split} split, conversation {conversation.id}"
             try:
                 "".join(texts).encode()
             except UnicodeEncodeError:
-                where = f"{dataset.name}, {split} split, conversation {conversation.id}"
                 raise InputError(f"{where}: expected Unicode, found half of a surrogate pair in a turn") from None
+            except TypeError:
+                other = next(text for text in texts if not isinstance(text, str))
+                raise InputError(f"{where}: expected text as id, speaker and text, found {other!r}") from None
 
 
 def _prepare(dataset: Dataset, records: pathlib.Path, *, damaged: bool) -> None:

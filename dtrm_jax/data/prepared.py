@@ -26,6 +26,7 @@ from dtrm_jax import checksums, interruption
 from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn, ValueSpace
 from dtrm_jax.errors import printable
 from dtrm_jax.json_file import read_json, write_json
+from dtrm_jax.tasks import TASKS, task_of
 
 VERSION = "3.0.0"  # of the records and of the manifest
 MANIFEST = "manifest.json"
@@ -104,7 +105,8 @@ def read(records: pathlib.Path) -> Dataset:
 
     try:
         builder = tfds.builder_from_directory(records)
-        labels = {"labels": LabelSpace, "values": ValueSpace}[facts["kind"]](tuple(facts["names"]))
+        kind = "classes" if facts["kind"] == "labels" else facts["kind"]  # as classes were called before
+        labels = TASKS[kind].space(tuple(facts["names"]))
         splits = {}
         for split in facts["splits"]:
             source = builder.as_data_source(split) if split in builder.info.splits else ()
@@ -117,7 +119,7 @@ def read(records: pathlib.Path) -> Dataset:
 def _facts(dataset: Dataset) -> dict[str, Any]:
     return {
         "corpus": dataset.name,
-        "kind": "labels" if isinstance(dataset.labels, LabelSpace) else "values",
+        "kind": task_of(dataset.labels).kind,
         "names": list(dataset.labels.names),
         "splits": list(dataset.splits),
         "features": list(dataset.feature_sizes()),

@@ -67,9 +67,10 @@ class Model(nn.Module):
     def is_causal(cls, config: Config) -> bool:
         """Whether a turn's outputs depend on no later turn, so that a live conversation can be followed.
 
-        Must not be True where they may: a model that always looks ahead says False.
+        Must not be True where they may: a model that always looks ahead says False. One that meets other turns in the
+        text alone says ``not config.tokens.reads_later``.
         """
-        return not config.tokens.future
+        raise NotImplementedError
 
     @classmethod
     def unlike(cls, there: Config, here: Config, parts: Collection[str]) -> dict[str, str]:

@@ -23,8 +23,11 @@ def task_of(labels: LabelSpace | ValueSpace, neutral: str = "") -> Task:
 
     Raises:
         InputError: The neutral class is not one of ``labels``.
+        TypeError: No task has labels of this type.
     """
-    task = next(task for task in TASKS.values() if task.space is type(labels))
+    task = next((task for task in TASKS.values() if task.space is type(labels)), None)
+    if task is None:
+        raise TypeError(f"no task of TASKS has {type(labels).__name__} as its space")
     return task(labels).with_neutral(neutral)
 
 

@@ -1,7 +1,8 @@
 """The interface of a kind of emotions for data, training, evaluation and reports.
 
 ``Classes`` and ``Values`` implement it. A third kind is one file with a subclass of ``Task`` and one line in
-``tasks/__init__.py``.
+``tasks/__init__.py``, as long as its targets are a class or real values per turn and its space is a subclass of
+``LabelSpace`` or ``ValueSpace``: what stores and shows turns asks which of the two it is.
 
 Axes are those of ``batch.py``: N turns of a split, L turns of a conversation, J conversations that have an annotated
 turn, Pr predictions of the same turns that are compared. ``___`` are axes of the task's own.

@@ -20,7 +20,9 @@ from dtrm_jax.data import prepared as prepared_lib
 from dtrm_jax.data.readers import iemocap, meld
 from dtrm_jax.errors import InputError
 from dtrm_jax.planted import generate
+from dtrm_jax.tasks import TASKS, task_of
 from tests import field_files
+from tests.tasks.test_third_task import Ordinal, Scale
 
 ROOT = pathlib.Path(__file__).parents[2]
 HEADER = "Utterance,Speaker,Emotion,Dialogue_ID,Utterance_ID\n"
@@ -228,6 +230,36 @@ def test_a_new_reader_is_a_module_and_a_line(tmp_path, monkeypatch):
     assert "lines.txt: cannot be read" in fails(config)
     (tmp_path / "lines.txt").write_text("a: hi")
     assert corpus.load(config) == corpus.load(config) == dataset
+
+
+def test_an_option_of_a_reader_that_no_setting_gives_it_is_refused():
+    with pytest.raises(
+        TypeError, match=r"my\.reader: neutral must stand in OPTIONS of dtrm_jax\.data\.readers\.reader"
+    ):
+        readers.Files(version=1, module="my.reader", needs="a file is", options=("neutral", "columns"))
+
+
+def test_emotions_of_a_kind_of_ones_own_keep_their_kind(tmp_path, monkeypatch):
+    monkeypatch.setitem(TASKS, "ordinal", Ordinal)
+    conversation = Conversation("c", (Turn("0", "a", "hi", label="tense"), Turn("1", "b", "oh")))
+    dataset = Dataset("x", Scale(("calm", "tense")), {"train": (conversation,)})
+    records = prepared_lib.records_in(tmp_path / "fingerprint")
+    prepared_lib.write(dataset, records)
+    result = prepared_lib.read(records)
+    assert result == dataset and isinstance(result.labels, Scale) and isinstance(task_of(result.labels), Ordinal)
+    monkeypatch.delitem(TASKS, "ordinal")
+    with pytest.raises(TypeError, match="no task of TASKS has Scale as its space"):
+        prepared_lib.write(dataset, prepared_lib.records_in(tmp_path / "other"))
+
+
+def test_prepared_data_that_says_labels_is_of_classes(config):
+    dataset = corpus.load(config)
+    (folder,) = prepared(config)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["facts"]["kind"] == "classes"
+    (folder / "manifest.json").unlink()  # as it was written before
+    prepared_lib._write_manifest(folder, manifest["facts"] | {"kind": "labels"})
+    assert prepared_lib.read(folder) == dataset
 
 
 def test_prepared_data_of_earlier_versions_is_found_again(config):

@@ -12,7 +12,7 @@ import pytest
 import safetensors.numpy
 from sklearn.metrics import cohen_kappa_score
 
-from dtrm_jax import api
+from dtrm_jax import api, settings
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import DataConfig
 from dtrm_jax.conversation import LabelSpace
@@ -24,7 +24,8 @@ from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.evaluation.run import evaluate_run
 from dtrm_jax.evaluation.terminal import format_evaluation
-from dtrm_jax.models import ARCHITECTURES, build_model, encoders
+from dtrm_jax.experiments import tables
+from dtrm_jax.models import ARCHITECTURES, architecture, build_model, encoders
 from dtrm_jax.models.dialogue_trm.fusions import FUSIONS
 from dtrm_jax.models.encoders import FAMILIES
 from dtrm_jax.models.encoders.weights import load_params
@@ -130,6 +131,15 @@ def test_a_reader(extended, emotionlines, tmp_path):
         file.write_text(bad)
         with pytest.raises(InputError, match=r"friends_test\.json: expected lists of utterances, found "):
             corpus.load(config)
+    for bad in (
+        '{"speaker": 3, "utterance": "x", "emotion": "joy"}',
+        '{"speaker": "A", "utterance": null, "emotion": "joy"}',
+    ):
+        file.write_text(f"[[{bad}]]")
+        with pytest.raises(
+            InputError, match="emotionlines, test split, conversation 1: expected text as .*, found (3|None)$"
+        ):
+            corpus.load(config)
 
 
 def test_a_model_hears_who_speaks(extended):
@@ -145,6 +155,38 @@ def test_a_model_hears_who_speaks(extended):
     assert logits.shape == (shape.utterances, len(LABELS)) and set(params) == {"encoder", "speakers", "output"}
     others = np.asarray(apply(pack.replace(speaker_U=np.where(pack.speaker_U >= 0, pack.speaker_U + 1, -1))))
     assert (np.abs(others - logits).max(axis=1)[:8] > 1e-4).all()
+
+
+def test_a_model_says_what_it_reads_and_what_it_sees(extended, monkeypatch):
+    model = extended("A model").SpeakerAware
+    config = tiny_config(model__architecture="speaker_aware")
+    assert architecture(config).is_causal(config)
+    assert not model.is_causal(tiny_config(model__architecture="speaker_aware", tokens__future=2))
+    for changes in ({"model__modalities": "ua"}, {"model__utterance": "features"}):
+        with pytest.raises(InputError, match="as speaker_aware reads text alone"):
+            architecture(tiny_config(model__architecture="speaker_aware", **changes))
+    monkeypatch.delattr(model, "is_causal")
+    with pytest.raises(NotImplementedError):  # nothing is claimed for a model that does not say it
+        model.is_causal(config)
+
+
+def test_a_setting():
+    ((kind, line),) = section("A setting")
+    assert kind == "field"
+    scope = {"setting": settings.setting}
+    exec(f"import dataclasses\n@dataclasses.dataclass(kw_only=True)\nclass Own:\n    {line}", scope)
+    own = scope["Own"]
+    assert own().reach == 3 and settings.from_dict({}, own) == own()
+    with pytest.raises(InputError, match="reach: expected .*100, found 101"):
+        settings.check(own(reach=101), "config.model.own")
+
+
+def test_a_fusion_has_a_row_of_its_table(extended):
+    paper = [row.variant.name for row in tables.table("table5", "ua").rows]
+    extended("A fusion")
+    rows = tables.table("table5", "ua").rows
+    assert [row.variant.name for row in rows] == [*paper, "ua-mean"]
+    assert rows[-1].shown == "mean" and not rows[-1].paper and rows[-2].paper
 
 
 def test_a_model_trains_and_is_evaluated_and_reported(extended, tmp_path):

@@ -139,10 +139,12 @@ def test_wandb_gets_settings_and_measurements_and_a_resumed_run_goes_on(monkeypa
 
 
 def test_loggers_that_are_not_there_are_refused_before_anything_is_read(monkeypatch):
-    with pytest.raises(
-        InputError, match="config.train.loggers: expected one of tensorboard, wandb, mlflow, found 'tb'"
-    ):
+    known = ", ".join(loggers.LOGGERS)
+    with pytest.raises(InputError, match=f"config.train.loggers: expected one of {known}, found 'tb'"):
         loggers.named(_config("tensorboard,tb"))
+    own = loggers.Kind(module="mine")
+    monkeypatch.setitem(loggers.LOGGERS, "own", own)
+    assert loggers.named(_config("own")) == {"own": own}  # which needs no package
     monkeypatch.setattr(loggers.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"wandb needs the package wandb, .* not installed, run: pip install wandb$"):
         loggers.named(_config("wandb"))

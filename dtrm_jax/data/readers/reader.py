@@ -87,6 +87,11 @@ class Files:
     options: tuple[str, ...] = ()
     knows_optimum: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        """Raises TypeError for options that would never reach ``read``."""
+        if others := set(self.options) - set(OPTIONS):
+            raise TypeError(f"{self.module}: {', '.join(sorted(others))} must stand in OPTIONS of {__name__}, too")
+
     def locate(self, config: DataConfig, cache: pathlib.Path) -> Source:
         """Finds the files.
 

@@ -163,6 +163,11 @@ class HRED(Model):
             )
 
     @classmethod
+    def is_causal(cls, config: Config) -> bool:
+        """See ``Model.is_causal``."""
+        return not config.tokens.reads_later
+
+    @classmethod
     def build(cls, config: Config, *, encoder: Encoder | None, outputs: int, shape: PackShape) -> "HRED":
         """See ``Model.build``."""
         return cls(shape=shape, config=config.model, encoder=encoder, outputs=outputs)

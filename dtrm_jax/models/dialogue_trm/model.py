@@ -151,6 +151,11 @@ class DialogueTRM(Model):
         return result
 
     @classmethod
+    def is_causal(cls, config: Config) -> bool:
+        """See ``Model.is_causal``; the later turns of ``tokens.future`` reach text and attention alike."""
+        return not config.tokens.future
+
+    @classmethod
     def describe(cls, config: Config) -> str:
         """Returns which of the paper's models it is, with contexts, fusion and encoder."""
         model = config.model

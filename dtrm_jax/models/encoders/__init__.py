@@ -18,15 +18,19 @@ from dtrm_jax.models.encoders.modernbert import ModernBertConfig
 from dtrm_jax.models.encoders.mpnet import MpnetConfig
 from dtrm_jax.models.encoders.roberta import RobertaConfig, XlmRobertaConfig
 
+# By the name that a family has in ``config.json``.
 FAMILIES: dict[str, type[Encoder]] = {
-    "bert": BertConfig,
-    "roberta": RobertaConfig,
-    "xlm-roberta": XlmRobertaConfig,
-    "mpnet": MpnetConfig,
-    "distilbert": DistilBertConfig,
-    "electra": ElectraConfig,
-    "deberta-v2": DebertaV2Config,
-    "modernbert": ModernBertConfig,
+    encoder.family: encoder
+    for encoder in (
+        BertConfig,
+        RobertaConfig,
+        XlmRobertaConfig,
+        MpnetConfig,
+        DistilBertConfig,
+        ElectraConfig,
+        DebertaV2Config,
+        ModernBertConfig,
+    )
 }
 
 

@@ -20,31 +20,17 @@ class Kind:
 
     Attributes:
         module: Has ``open_logger``.
-        package: What it imports.
-        install: The command that installs the package.
+        package: What it imports besides this project, by the name under which it is installed, too; empty if nothing.
     """
 
     module: str
-    package: str
-    install: str
+    package: str = ""
 
 
 LOGGERS = {
-    "tensorboard": Kind(
-        module="dtrm_jax.training.loggers.tensorboard",
-        package="tensorboardX",
-        install="pip install tensorboardX",
-    ),
-    "wandb": Kind(
-        module="dtrm_jax.training.loggers.weights_and_biases",
-        package="wandb",
-        install="pip install wandb",
-    ),
-    "mlflow": Kind(
-        module="dtrm_jax.training.loggers.ml_flow",
-        package="mlflow",
-        install="pip install mlflow",
-    ),
+    "tensorboard": Kind(module="dtrm_jax.training.loggers.tensorboard", package="tensorboardX"),
+    "wandb": Kind(module="dtrm_jax.training.loggers.weights_and_biases", package="wandb"),
+    "mlflow": Kind(module="dtrm_jax.training.loggers.ml_flow", package="mlflow"),
 }
 
 
@@ -57,10 +43,10 @@ def named(config: Config) -> dict[str, Kind]:
     found = {}
     for name in filter(None, (part.strip() for part in config.train.loggers.split(","))):
         kind = found[name] = chosen(LOGGERS, name, "config.train.loggers")
-        if importlib.util.find_spec(kind.package) is None:
+        if kind.package and importlib.util.find_spec(kind.package) is None:
             raise InputError(
                 f"config.train.loggers: {name} needs the package {kind.package}, which is not installed, "
-                f"run: {kind.install}"
+                f"run: pip install {kind.package}"
             )
     return found
 
