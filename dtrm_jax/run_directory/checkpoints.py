@@ -145,7 +145,7 @@ class Checkpoints:
             self._saving = None
 
     def close(self) -> None:
-        """Waits and releases the threads."""
+        """Waits and releases the threads; there is nothing to close where checkpoints are only read."""
         if self._manager is not None:
             self.wait()
             self._manager.close()
