@@ -118,8 +118,6 @@ class RunDirectory:
         """Raises InputError if no training can keep its checkpoints here, or the run was pruned."""
         check_links(self.path, _OWN)
         check_place(self.all_checkpoints, written=True)
-        if self.all_checkpoints.exists() and not self.all_checkpoints.is_dir():
-            raise InputError(f"{self.all_checkpoints}: expected a folder, found a file; delete it, or move it away")
         if self.is_pruned():
             raise InputError(
                 f"{self.path}: this run was pruned to its best parameters and cannot be resumed; "
