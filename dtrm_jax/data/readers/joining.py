@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn
 from dtrm_jax.data.readers.feature_files import PickledCorpus
-from dtrm_jax.data.readers.feature_layouts import FEATURES
+from dtrm_jax.data.readers.feature_layouts import FIELDS
 from dtrm_jax.errors import InputError
 
 
@@ -58,7 +58,7 @@ def with_features(
 
 
 def _sources(files: Sequence[PickledCorpus]) -> dict[str, PickledCorpus]:
-    """Returns the file that each feature is taken from, in the order of ``FEATURES``."""
+    """Returns the file that each feature is taken from, in the order of ``FIELDS``."""
     text_alone = [corpus for corpus in files if corpus.features and corpus.features[-1].startswith("utterance")]
     sources: dict[str, PickledCorpus] = {}
     for corpus in [*(corpus for corpus in files if corpus not in text_alone), *text_alone]:
@@ -67,7 +67,7 @@ def _sources(files: Sequence[PickledCorpus]) -> dict[str, PickledCorpus]:
             if taken is not None and (taken in text_alone or corpus not in text_alone):
                 raise InputError(f"{corpus.path}: {name} features are in {taken.path} too; leave one of them out")
         sources |= dict.fromkeys(corpus.features, corpus)
-    return {name: sources[name] for name in FEATURES if name in sources}
+    return {name: sources[name] for name in FIELDS if name in sources}
 
 
 def _check_same(corpus: PickledCorpus, id: str, conversation: Conversation, labels: LabelSpace | None) -> None:
