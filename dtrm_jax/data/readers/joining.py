@@ -1,12 +1,32 @@
 """From pickles of the field to conversations: transcripts of one file, features of several, joined by id."""
 
 import dataclasses
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Iterable, Sequence
 
+from dtrm_jax import safe_pickle
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn
+from dtrm_jax.data.readers import feature_files, utterance_vectors
 from dtrm_jax.data.readers.feature_files import PickledCorpus
 from dtrm_jax.data.readers.feature_layouts import FIELDS
+from dtrm_jax.data.readers.utterance_vectors import Vectors
 from dtrm_jax.errors import InputError
+
+
+def read(paths: Iterable[pathlib.Path]) -> tuple[list[PickledCorpus], list[Vectors]]:
+    """Reads pickles; returns the files of conversations, and those of vectors by utterance.
+
+    Raises:
+        InputError: A file is no admitted pickle or has another structure; names the conversation or the clip.
+    """
+    corpora, vectors = [], []
+    for path in paths:
+        content = safe_pickle.load(path)
+        if utterance_vectors.is_pickled(content):
+            vectors.append(utterance_vectors.parse(path, content))
+        else:
+            corpora.append(feature_files.parse(path, content))
+    return corpora, vectors
 
 
 def transcribed(
