@@ -363,9 +363,9 @@ def validate(config: Config) -> Config:
     return config
 
 
-def to_dict(config: Config) -> dict[str, Any]:
-    """Returns the config as nested dicts of JSON types."""
-    return settings.to_dict(config)
+def to_dict(config: Any) -> dict[str, Any]:
+    """Returns a config, or a section of one, as nested dicts of JSON types."""
+    return dataclasses.asdict(config)
 
 
 def from_dict(values: dict[str, Any]) -> Config:
