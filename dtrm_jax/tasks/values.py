@@ -235,7 +235,7 @@ class Values(Task):
 
     def cells(self, turn: Turn, outputs_C: np.ndarray) -> list[str]:
         """Returns annotation and prediction of each target."""
-        # Annotations are known in single precision (data.corpus), so that more digits would say nothing.
+        # Annotations are known in single precision (data.prepared), so that more digits would say nothing.
         labels_V = ["" if value is None else str(np.float32(value)) for value in turn.values]
         return [cell for pair in zip(labels_V, map(str, outputs_C), strict=True) for cell in pair]
 
