@@ -114,10 +114,9 @@ class Texts:
         return "\n".join(self._setting(one) for one in found)
 
     def _setting(self, setting: explained.Explained) -> str:
-        value = "" if setting.value == "" else setting.value
         admitted = " | ".join(setting.choices) or setting.admitted
         meaning = setting.meaning + ("" if setting.meaning.endswith(".") else ".")
-        first = f"--config.{setting.path}={value}"
+        first = f"--config.{setting.path}={setting.value}"
         return f"{first}\n{_filled(f'{meaning} ({admitted})', self._width, '    ', '    ')}"
 
 

@@ -353,7 +353,7 @@ def validate(config: Config) -> Config:
         InputError: Names the setting, its value and what was expected.
     """
     if not isinstance(config, Config):
-        raise InputError(f"config: expected get_config() to return a Config, found {type(config).__name__}")
+        raise InputError(f"config: expected a dtrm_jax.Config, found {type(config).__name__}")
     settings.check(config)
     if config.train.select_last and config.train.patience:
         raise InputError(
@@ -363,9 +363,9 @@ def validate(config: Config) -> Config:
     return config
 
 
-def to_dict(config: Config) -> dict[str, Any]:
-    """Returns the config as nested dicts of JSON types."""
-    return settings.to_dict(config)
+def to_dict(config: Any) -> dict[str, Any]:
+    """Returns a config, or a section of one, as nested dicts of JSON types."""
+    return dataclasses.asdict(config)
 
 
 def from_dict(values: dict[str, Any]) -> Config:

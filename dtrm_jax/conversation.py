@@ -15,6 +15,8 @@ MODALITIES = {"u": "utterance", "a": "acoustic", "v": "visual"}
 # which COSMIC reads.
 COMMONSENSE = "commonsense"
 FEATURES = (*MODALITIES.values(), COMMONSENSE)
+# The vectors of utterances where a file has those of several layers of a language model.
+TEXT_LAYERS = ("utterance", "utterance2", "utterance3", "utterance4")
 # What ``config.data.labels`` says of conversations without labels, or with none that matter; then the one class.
 NO_LABELS = "none"
 # The parts of a corpus that models are trained on, chosen by and scored on.

@@ -57,7 +57,7 @@ def _ask_for_large_pages(libc: ctypes.CDLL) -> None:
     """
     if _has_few_addresses():
         return
-    size = min(_machine() // 2, _MOST)
+    size = min(_allowed() // 2, _MOST)
     libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
     libc.free.argtypes = [ctypes.c_void_p]
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
@@ -88,7 +88,7 @@ def give_back_if_much() -> None:
     try:
         with open("/proc/self/statm") as file:
             resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        if resident > _MUCH * _machine():
+        if resident > _MUCH * _allowed():
             libc = ctypes.CDLL("libc.so.6")
             libc.malloc_trim(0)
             _ask_for_large_pages(libc)  # the heap has given its addresses back, too
@@ -96,7 +96,7 @@ def give_back_if_much() -> None:
         return
 
 
-def _machine() -> int:
+def _allowed() -> int:
     """Returns the bytes of memory that this process may have: the machine's, or fewer in a container or a job."""
     return min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_limits())
 

@@ -58,6 +58,18 @@ def read_json(path: str | os.PathLike, what: str) -> Any:
         raise InputError(f"{path}: {error}") from error
 
 
+def read_object(path: str | os.PathLike, what: str) -> dict[str, Any]:
+    """Reads a JSON file that holds an object; the arguments are those of ``read_json``.
+
+    Raises:
+        InputError: It is missing, not JSON, or holds something else than an object.
+    """
+    values = read_json(path, what)
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(values).__name__}")
+    return values
+
+
 def write_json(path: str | os.PathLike, values: dict[str, Any]) -> None:
     """Writes a JSON object, with the folders above it; an existing file is replaced.
 

@@ -151,11 +151,6 @@ def nearest_setting(found: str, settings: Any, prefix: str) -> str:
     return f"; did you mean {prefix}{namesakes[-1]}?" if namesakes else did_you_mean(found, known, prefix)
 
 
-def to_dict(settings: Any) -> dict[str, Any]:
-    """Returns a section as nested dicts of JSON types."""
-    return dataclasses.asdict(settings)
-
-
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns nested dicts as one, whose keys are the paths with dots; tuples become lists, as in JSON."""
     result = {}
@@ -173,7 +168,7 @@ def as_flag(value: Any) -> str:
 
 
 def from_dict(values: Any, kind: type, path: str = "config") -> Any:
-    """Builds a section from ``to_dict``'s result, perhaps of an older version.
+    """Builds a section from what ``dataclasses.asdict`` makes of it, perhaps of an older version.
 
     Args:
         values: Nested dicts.

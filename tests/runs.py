@@ -66,11 +66,8 @@ def copied(workdir: Path, to: Path) -> Path:
 def saved_state(workdir: Path, which: str = "latest") -> tuple[int, Any]:
     """Returns the step of a checkpoint and everything in it, as NumPy arrays by path."""
     checkpoints = RunDirectory(workdir).checkpoints("weighted_f1", read_only=True)
-    try:
-        step = checkpoints.resolve(which)
-        folder = Path(workdir).resolve() / "checkpoints" / str(step) / "state"
-    finally:
-        checkpoints.close()
+    step = checkpoints.resolve(which)
+    folder = Path(workdir).resolve() / "checkpoints" / str(step) / "state"
     checkpointer = ocp.PyTreeCheckpointer()
     # As NumPy arrays, whatever devices they were saved from.
     as_numpy = jax.tree.map(

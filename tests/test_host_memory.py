@@ -159,6 +159,6 @@ def test_memory_is_that_of_the_container_or_job(tmp_path):
 
 def test_a_process_has_no_more_than_its_machine_or_its_limit(monkeypatch):
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert 0 < host_memory._machine() <= whole
+    assert 0 < host_memory._allowed() <= whole
     monkeypatch.setattr(host_memory, "_limits", lambda: [1 << 63, 12345])
-    assert host_memory._machine() == 12345
+    assert host_memory._allowed() == 12345

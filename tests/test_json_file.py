@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dtrm_jax.errors import InputError
-from dtrm_jax.json_file import read_json, write_json
+from dtrm_jax.json_file import read_json, read_object, write_json
 
 
 def test_metrics_are_laid_out_for_people(tmp_path):
@@ -52,3 +52,11 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(InputError, match=r"a\.json: not valid JSON"):
         read_json(tmp_path / "a.json", "the results of an evaluation")
+
+
+def test_what_is_no_object_is_refused_where_one_is_needed(tmp_path):
+    (tmp_path / "a.json").write_text('{"b": [1]}')
+    assert read_object(tmp_path / "a.json", "the results of an evaluation") == {"b": [1]}
+    (tmp_path / "a.json").write_text("[1]")
+    with pytest.raises(InputError, match=r"a\.json: expected a JSON object, found list$"):
+        read_object(tmp_path / "a.json", "the results of an evaluation")

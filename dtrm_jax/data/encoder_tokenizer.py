@@ -13,7 +13,7 @@ import tokenizers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from dtrm_jax.errors import InputError
-from dtrm_jax.json_file import read_json
+from dtrm_jax.json_file import read_object
 from dtrm_jax.replacing import naming
 from dtrm_jax.special_tokens import BERT_TOKENS, SpecialTokens
 
@@ -293,9 +293,4 @@ def _options(path: Path, given: Mapping[str, Any]) -> dict[str, bool]:
 
 def _read_object(path: Path) -> dict[str, Any]:
     """Returns the content of a ``tokenizer_config.json``, nothing if there is none; raises InputError if damaged."""
-    if not path.is_file():
-        return {}
-    values = read_json(path, "the options of a tokenizer")
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(values).__name__}")
-    return values
+    return read_object(path, "the options of a tokenizer") if path.is_file() else {}

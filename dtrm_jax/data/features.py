@@ -143,7 +143,8 @@ class Normalization:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes an ``.npz`` file without pickled objects."""
-        arrays = {f"{name}/{kind}": values[name] for kind, values in self._kinds() for name in values}
+        kinds = (("mean", self.mean), ("std", self.std))
+        arrays = {f"{name}/{kind}": values[name] for kind, values in kinds for name in values}
         if self.bound:  # without it, the file is that of older versions
             arrays[_BOUND] = np.float32([self.bound])
         with naming(path):
@@ -171,9 +172,6 @@ class Normalization:
         if not good or whole != {name: array.shape for name, array in kinds["std"].items()}:
             raise InputError(f"{path}: expected a mean and a positive standard deviation of every feature")
         return cls(**kinds, bound=bound)
-
-    def _kinds(self) -> list[tuple[str, dict[str, np.ndarray]]]:
-        return [("mean", self.mean), ("std", self.std)]
 
 
 def _check_statistics(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:

@@ -37,7 +37,9 @@ def accidents(dataset: Dataset, prepared: Mapping[str, Sequence[Example]]) -> li
         dataset: The conversations.
         prepared: The examples of those splits that are used.
     """
-    found = [*_alike_classes(dataset), *_missing_classes(dataset), *_single_class(dataset)]
+    found: list[str] = []
+    if isinstance(dataset.labels, LabelSpace):
+        found += [*_alike_classes(dataset), *_missing_classes(dataset), *_single_class(dataset)]
     found += _conversations_that(
         dataset, "speakers differ in case or spaces alone", lambda one: _first_alike(turn.speaker for turn in one.turns)
     )
@@ -65,8 +67,6 @@ def _tally(dataset: Dataset, conversations: Iterable[Conversation]) -> Counter[s
 
 
 def _alike_classes(dataset: Dataset) -> Iterator[str]:
-    if not isinstance(dataset.labels, LabelSpace):
-        return
     for _, alike in itertools.groupby(sorted(dataset.labels.names, key=_plain), key=_plain):
         names = list(alike)
         if len(names) > 1:
@@ -76,9 +76,8 @@ def _alike_classes(dataset: Dataset) -> Iterator[str]:
 
 
 def _missing_classes(dataset: Dataset) -> Iterator[str]:
-    if isinstance(dataset.labels, LabelSpace):
-        for name in sorted(_MISSING & set(dataset.labels.names)):
-            yield f"a class is called as programs write what is missing: {name!r}; leave such labels empty"
+    for name in sorted(_MISSING & set(dataset.labels.names)):
+        yield f"a class is called as programs write what is missing: {name!r}; leave such labels empty"
 
 
 def _first_missing(conversation: Conversation) -> str:
@@ -86,10 +85,9 @@ def _first_missing(conversation: Conversation) -> str:
 
 
 def _single_class(dataset: Dataset) -> Iterator[str]:
-    if isinstance(dataset.labels, LabelSpace):
-        there = set(_tally(dataset, dataset.splits.get("train", ()))) - {None}
-        if len(there) == 1:
-            yield f"there is a single class: every labelled turn of train is {there.pop()!r}"
+    there = set(_tally(dataset, dataset.splits.get("train", ()))) - {None}
+    if len(there) == 1:
+        yield f"there is a single class: every labelled turn of train is {there.pop()!r}"
 
 
 def _conversations_that(dataset: Dataset, what: str, shown: Callable[[Conversation], str]) -> Iterator[str]:

@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from dtrm_jax.config import Config, DataConfig
-from dtrm_jax.conversation import COMMONSENSE, Conversation, Dataset, ValueSpace
+from dtrm_jax.conversation import COMMONSENSE, TEXT_LAYERS, Conversation, Dataset, ValueSpace
 from dtrm_jax.data import corpus
 from dtrm_jax.errors import InputError
-
-_TEXT_LAYERS = ("utterance", "utterance2", "utterance3", "utterance4")
 
 
 def load(config: Config) -> Dataset:
@@ -132,7 +130,7 @@ def text_layers(there: Iterable[str], layer: int) -> list[str]:
         there: Names of the features that there are.
         layer: ``config.data.text_layer``.
     """
-    layers = [name for name in _TEXT_LAYERS if name in there]
+    layers = [name for name in TEXT_LAYERS if name in there]
     return layers if layer == 0 else layers[layer - 1 : layer]
 
 
@@ -140,7 +138,7 @@ def without_utterance_vectors(dataset: Dataset) -> Dataset:
     """Drops the vectors of utterances that a corpus came with, of all text layers."""
 
     def kept(conversation: Conversation) -> Conversation:
-        others = {name: rows for name, rows in conversation.features.items() if name not in _TEXT_LAYERS}
+        others = {name: rows for name, rows in conversation.features.items() if name not in TEXT_LAYERS}
         return dataclasses.replace(conversation, features=others)
 
     return dataclasses.replace(dataset, splits=_map(dataset, kept))

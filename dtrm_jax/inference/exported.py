@@ -31,7 +31,7 @@ from dtrm_jax.errors import InputError
 from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.inference.places import without_places
 from dtrm_jax.inference.trained import Trained
-from dtrm_jax.json_file import read_json, write_json
+from dtrm_jax.json_file import read_json, read_object, write_json
 from dtrm_jax.models import build_model
 from dtrm_jax.models.encoders import hub
 from dtrm_jax.replacing import naming
@@ -207,9 +207,7 @@ def _check_content(path: Path) -> None:
 
 def _header(path: Path) -> dict[str, Any]:
     """Reads ``config.json`` and checks all of it but the settings and the run's facts."""
-    values = read_json(path, _FOLDER)
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(values).__name__}")
+    values = read_object(path, _FOLDER)
     expected = {
         "model_type": (values.get("model_type") == _MODEL_TYPE, repr(_MODEL_TYPE)),
         "format": (values.get("format") == _FORMAT, f"{_FORMAT}, which this version of dtrm_jax reads"),

@@ -63,9 +63,6 @@ def _restore(run: RunDirectory, config: Config, model: Model, checkpoint: str) -
     from dtrm_jax.run_directory.checkpoints import placed  # Orbax, which exported models do without
 
     checkpoints = run.checkpoints(config.train.ranked_by, read_only=True)
-    try:
-        step = checkpoints.resolve(checkpoint)
-        like = placed(parameter_shapes(model), jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))
-        return step, checkpoints.restore(step, {"params": like}).state["params"]
-    finally:
-        checkpoints.close()
+    step = checkpoints.resolve(checkpoint)
+    like = placed(parameter_shapes(model), jax.sharding.SingleDeviceSharding(jax.local_devices()[0]))
+    return step, checkpoints.restore(step, {"params": like}).state["params"]

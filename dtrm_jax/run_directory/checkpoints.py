@@ -61,8 +61,6 @@ class Checkpoints:
         self._steps = Steps(path, resumable=not only_best)
         self._manager, self._saving, self.removed = None, None, []
         check_place(path, written=not read_only)
-        if path.exists() and not path.is_dir():
-            raise InputError(f"{path}: expected a folder of checkpoints, found a file; delete it, or move it away")
         if read_only:
             if not path.is_dir():
                 raise InputError(f"{path}: no checkpoints, expected a run directory of a training")
@@ -145,7 +143,7 @@ class Checkpoints:
             self._saving = None
 
     def close(self) -> None:
-        """Waits and releases the threads."""
+        """Waits and releases the threads; there is nothing to close where checkpoints are only read."""
         if self._manager is not None:
             self.wait()
             self._manager.close()

@@ -118,8 +118,6 @@ class RunDirectory:
         """Raises InputError if no training can keep its checkpoints here, or the run was pruned."""
         check_links(self.path, _OWN)
         check_place(self.all_checkpoints, written=True)
-        if self.all_checkpoints.exists() and not self.all_checkpoints.is_dir():
-            raise InputError(f"{self.all_checkpoints}: expected a folder, found a file; delete it, or move it away")
         if self.is_pruned():
             raise InputError(
                 f"{self.path}: this run was pruned to its best parameters and cannot be resumed; "
@@ -159,14 +157,20 @@ class RunDirectory:
                 what differs. Or a file is damaged.
         """
         if self.exists():
-            self._check_kept(tokenizer)
+            # What training takes from elsewhere, and evaluation from here.
+            self.read_normalization()
+            kept = None if tokenizer is None else self.read_tokenizer()
             begun, before = self._as_of_now(config, manifest)
             self._check_same(_CONFIG, config_lib.to_dict(begun), config_lib.to_dict(config))
             self._check_planner(before.planner, manifest.planner)
             there, here = (one.to_dict() | {"notes": ()} for one in (before, manifest))
             self._check_same(_MANIFEST, there, here)  # notes name files, which may lie elsewhere now
-            if tokenizer is not None:
-                self._check_tokenizer(tokenizer)
+            # An encoder's files may have changed meanwhile.
+            if kept is not None and kept.tokenizer.to_str() != tokenizer.tokenizer.to_str():
+                raise InputError(
+                    f"{self.path / _TOKENIZER}: the run begun here has another tokenizer than its encoder has now "
+                    f"({tokenizer.origin}); bring that one back, or use another --workdir"
+                )
             self._write_facts(config, manifest)
             return
         self.path.mkdir(parents=True, exist_ok=True)
@@ -174,20 +178,6 @@ class RunDirectory:
             tokenizer.save(self.path / _TOKENIZER)
         normalization.save(self.path / _NORMALIZATION)
         self._write_facts(config, manifest)
-
-    def _check_kept(self, tokenizer: EncoderTokenizer | None) -> None:
-        """Checks what training takes from elsewhere, and evaluation from here."""
-        self.read_normalization()
-        if tokenizer is not None:
-            self.read_tokenizer()
-
-    def _check_tokenizer(self, tokenizer: EncoderTokenizer) -> None:
-        """Checks that training encodes texts as evaluation will: an encoder's files may have changed meanwhile."""
-        if self.read_tokenizer().tokenizer.to_str() != tokenizer.tokenizer.to_str():
-            raise InputError(
-                f"{self.path / _TOKENIZER}: the run begun here has another tokenizer than its encoder has now "
-                f"({tokenizer.origin}); bring that one back, or use another --workdir"
-            )
 
     def _write_facts(self, config: Config, manifest: Manifest) -> None:
         """Writes config and manifest, if they have changed, and the sums.

@@ -20,7 +20,7 @@ def check_place(path: Path, *, written: bool) -> None:
         written: Whether checkpoints are written; such that were moved to a path with brackets can be read.
 
     Raises:
-        InputError: They cannot.
+        InputError: They cannot, or there is a file in place of the folder.
     """
     text = path.as_posix()
     reasons = {
@@ -33,6 +33,8 @@ def check_place(path: Path, *, written: bool) -> None:
     if found:
         mend = "choose another --workdir" if written else "move the run"
         raise InputError(f"{path}: expected a path without {found[0]}, from which no checkpoint can be read; {mend}")
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: expected a folder of checkpoints, found a file; delete it, or move it away")
 
 
 def check_links(folder: Path, names: tuple[str, ...]) -> None:

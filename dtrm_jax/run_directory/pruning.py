@@ -42,17 +42,10 @@ def prune(run: RunDirectory) -> Pruned:
     with run.locked():
         if not run.is_pruned():
             checkpoints = run.checkpoints(select_by, read_only=True)
-            try:
-                _write_best(checkpoints, run.pruned.with_name(f".{run.pruned.name}.tmp"), select_by, run.pruned)
-            finally:
-                checkpoints.close()
+            _write_best(checkpoints, run.pruned.with_name(f".{run.pruned.name}.tmp"), select_by, run.pruned)
         if run.all_checkpoints.exists():
             shutil.rmtree(run.all_checkpoints)
-        kept = run.checkpoints(select_by, read_only=True)
-        try:
-            step = kept.resolve("best")
-        finally:
-            kept.close()
+        step = run.checkpoints(select_by, read_only=True).resolve("best")
     return Pruned(step=step, before=before, after=_bytes(run.path))
 
 

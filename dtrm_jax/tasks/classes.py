@@ -9,13 +9,12 @@ import numpy as np
 
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn
 from dtrm_jax.errors import InputError
-from dtrm_jax.tasks.interface import Breakdown, Targets, Task, number_in, numbered
+from dtrm_jax.tasks.interface import DIVERGED, Breakdown, Targets, Task, check_finite, number_in, numbered
 from dtrm_jax.tasks.metrics import METRICS, Confusions, Metric
 from dtrm_jax.tasks.rows import PredictedTurn
 
 _OWN = ("label", "prediction")
 _PROBABILITY = "p_"
-_DIVERGED = "training has diverged, or the weights are damaged"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,11 +142,9 @@ class Classes(Task):
         labels, predictions = self._checked(labels, "label"), self._predictions(outputs)
         if len(labels) != len(predictions):
             raise ValueError(f"expected as many outputs as labels, found {len(predictions)} for {len(labels)}")
-        if not len(labels):
-            raise InputError("no labelled utterance to score")
-        if loss is not None and not np.isfinite(loss):
-            raise InputError(f"the loss is not finite but {loss}: {_DIVERGED}")
         (counts_CxC,) = self.statistics(np.zeros_like(labels), labels, predictions[None])[0]
+        if loss is not None and not np.isfinite(loss):
+            raise InputError(f"the loss is not finite but {loss}: {DIVERGED}")
         return {
             **{name: float(value) for name, value in self.scores_of(counts_CxC).items()},
             **({} if loss is None else {"loss": float(loss)}),
@@ -263,9 +260,7 @@ class Classes(Task):
             return self._checked(outputs, "prediction")
         if outputs.shape[1] != len(self.labels):
             raise ValueError(f"expected {len(self.labels)} probabilities per utterance, found {outputs.shape[1]}")
-        finite = np.isfinite(outputs).all(axis=1)
-        if not finite.all():
-            raise InputError(f"utterance {np.argmin(finite)}: the probabilities are not finite: {_DIVERGED}")
+        check_finite(outputs, "probabilities")
         return outputs.argmax(axis=1)
 
     def _checked(self, classes: np.ndarray, what: str) -> np.ndarray:

@@ -20,6 +20,8 @@ from dtrm_jax.errors import InputError
 from dtrm_jax.tasks.metrics import Metric
 from dtrm_jax.tasks.rows import PredictedTurn
 
+DIVERGED = "training has diverged, or the weights are damaged"
+
 
 class Targets(NamedTuple):
     """The targets of the turns of a conversation, or of a whole split.
@@ -221,6 +223,13 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def recorded(self, turn: PredictedTurn) -> Any:
         """Returns the prediction of a turn as plain JSON types, without its probabilities."""
+
+
+def check_finite(outputs_NxC: np.ndarray, what: str) -> None:
+    """Raises InputError if an output is not finite; ``what`` is what the outputs are called."""
+    finite = np.isfinite(outputs_NxC).all(axis=1)
+    if not finite.all():
+        raise InputError(f"utterance {np.argmin(finite)}: the {what} are not finite: {DIVERGED}")
 
 
 def numbered(conversation_N: Sequence[Any]) -> np.ndarray:

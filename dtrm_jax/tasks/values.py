@@ -9,7 +9,7 @@ import numpy as np
 
 from dtrm_jax.conversation import Conversation, Turn, ValueSpace
 from dtrm_jax.errors import InputError
-from dtrm_jax.tasks.interface import Breakdown, Targets, Task, number_in, numbered
+from dtrm_jax.tasks.interface import Breakdown, Targets, Task, check_finite, number_in, numbered
 from dtrm_jax.tasks.metrics import METRICS, SUMS, Metric, Moments
 from dtrm_jax.tasks.rows import PredictedTurn
 
@@ -116,14 +116,7 @@ class Values(Task):
                 f"expected [n, {len(self.labels)}] values and outputs, found {values.shape}, {outputs.shape}"
             )
         there = ~np.isnan(values)
-        if not there.any():
-            raise InputError("no annotated utterance to score")
-        finite = np.isfinite(outputs).all(axis=1)
-        if not finite.all():
-            raise InputError(
-                f"utterance {np.argmin(finite)}: the predictions are not finite: training has diverged, "
-                "or the weights are damaged"
-            )
+        check_finite(outputs, "predictions")
         (sums_VxSu,) = self.statistics([0] * len(values), values, outputs[None])[0]
         return {
             **{name: float(value) for name, value in self.scores_of(sums_VxSu).items()},
@@ -242,7 +235,7 @@ class Values(Task):
 
     def cells(self, turn: Turn, outputs_C: np.ndarray) -> list[str]:
         """Returns annotation and prediction of each target."""
-        # Annotations are known in single precision (data.corpus), so that more digits would say nothing.
+        # Annotations are known in single precision (data.prepared), so that more digits would say nothing.
         labels_V = ["" if value is None else str(np.float32(value)) for value in turn.values]
         return [cell for pair in zip(labels_V, map(str, outputs_C), strict=True) for cell in pair]
 

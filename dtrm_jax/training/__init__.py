@@ -1,1 +1,1 @@
-"""Losses, optimizer, the pure train step and the loop around it."""
+"""Optimizer, the pure train step and the loop around it."""

@@ -53,11 +53,8 @@ def _state(run: RunDirectory, config: Config, total: int) -> tuple[int, bool]:
     if not run.all_checkpoints.is_dir():
         return 0, False
     checkpoints = run.checkpoints(config.train.ranked_by, read_only=True)
-    try:
-        step = checkpoints.latest()
-        return (0, False) if step is None else (step, step == total or checkpoints.progress(step)["stopped"])
-    finally:
-        checkpoints.close()
+    step = checkpoints.latest()
+    return (0, False) if step is None else (step, step == total or checkpoints.progress(step)["stopped"])
 
 
 def describe(extension: Extension, config: Config) -> str:

@@ -44,18 +44,12 @@ def part_of(params: Any, encoder_parts: Collection[str]) -> Any:
         params: The model's parameters.
         encoder_parts: Names of the top-level parameters that learn at the encoder's rate.
     """
-    flat = flax.traverse_util.flatten_dict(params)  # a model's own parameters stand beside those of its parts
-    return flax.traverse_util.unflatten_dict(
-        {path: "encoder" if path[0] in encoder_parts else "above" for path in flat}
-    )
+    return flax.traverse_util.path_aware_map(lambda path, _: "encoder" if path[0] in encoder_parts else "above", params)
 
 
 def decay_mask(params: Any) -> Any:
     """Returns True for matrices and tensors, False for vectors, such as those of layer norms, and for biases."""
-    flat = flax.traverse_util.flatten_dict(params)
-    return flax.traverse_util.unflatten_dict(
-        {path: np.ndim(array) > 1 and path[-1] not in _BIASES for path, array in flat.items()}
-    )
+    return flax.traverse_util.path_aware_map(lambda path, array: np.ndim(array) > 1 and path[-1] not in _BIASES, params)
 
 
 def build_optimizer(

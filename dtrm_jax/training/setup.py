@@ -118,8 +118,8 @@ def prepare(config: Config, run: RunDirectory | None = None) -> Experiment:
         raise InputError(f"{dataset.name}: {error}") from error
     dataset = dataclasses.replace(dataset, notes=(*dataset.notes, *normalization.describe_far(dataset.splits)))
     prepared = {split: _examples(dataset, split, tokenizer, normalization, config) for split in used}
-    for split, examples in prepared.items():
-        if not any((example.labels >= 0).any() or np.isfinite(example.values).any() for example in examples):
+    for split in used:
+        if not any(map(_is_annotated, dataset.splits[split])):
             raise InputError(f"{dataset.name}: expected labelled turns in the {split} split, found none")
     plan = plan_training(prepared["train"], config)
     manifest = Manifest(

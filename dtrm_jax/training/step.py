@@ -98,9 +98,7 @@ def make_train_step(
         loss = sum(auxiliary.values(), start=loss)
         return loss, Sums(loss, weight, task.hits(output_UxC, pack), jnp.sum(pack.weight_U))
 
-    def of_pack(params: Any, pack: Batch, rng: Key[Array, ""]) -> tuple[Any, Sums]:
-        gradients, sums = jax.grad(loss_sum, has_aux=True)(params, pack, rng)
-        return gradients, sums
+    of_pack = jax.grad(loss_sum, has_aux=True)
 
     def of_device(params: Any, batch: Batch, rng: Key[Array, ""]) -> tuple[Any, Sums]:
         packs = batch.label_U.shape[0]

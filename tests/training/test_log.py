@@ -157,6 +157,13 @@ def test_a_server_that_cannot_be_reached_at_the_start_is_one_line(mlflow, tmp_pa
         TrainingLog(RunDirectory(tmp_path), _config("mlflow"), 0)
 
 
+def test_names_in_loggers_that_are_no_object_are_refused_at_the_start(mlflow, tmp_path):
+    run = RunDirectory(tmp_path)
+    run.logged_as.write_text("[]")
+    with pytest.raises(InputError, match=r"loggers\.json: expected a JSON object, found list"):
+        TrainingLog(run, _config("mlflow"), 0)
+
+
 def test_a_run_without_loggers_has_its_log(tmp_path):
     with TrainingLog(RunDirectory(tmp_path), _config(""), 0) as log:
         log.write(RECORDS[0])

@@ -6,14 +6,13 @@ the attention's waste small, and at least one is long enough for the longest seq
 run, so that the train step compiles once.
 """
 
-from dtrm_jax.data.packing.fill import Fill, measure_fill
+from dtrm_jax.data.packing.fill import measure_fill
 from dtrm_jax.data.packing.pack import build_pack, build_planned
 from dtrm_jax.data.packing.plan import PLANNER, PackFiller, PlannedPack, epoch_order, largest_first, plan_packs
 from dtrm_jax.data.packing.shape import choose_shape
 
 __all__ = [
     "PLANNER",
-    "Fill",
     "PackFiller",
     "PlannedPack",
     "build_pack",

@@ -14,13 +14,11 @@ class Fill:
 
     Attributes:
         tokens: Real tokens / token slots.
-        attention: Score entries inside a sequence / score entries computed.
         work: Multiply-adds of the encoder on real tokens / those computed: matrix products with weights (12 D^2 per
             token and layer) and attention scores and values (2 S D per token and layer) together.
     """
 
     tokens: float
-    attention: float
     work: float
 
 
@@ -36,6 +34,6 @@ def measure_fill(lengths: Sequence[Sequence[int]], packs: int, shape: PackShape,
     used = np.asarray([length for conversation in lengths for length in conversation], np.float64)
     slots = packs * sum(length * count for length, count in shape.rows)
     scores = packs * sum(length**2 * count for length, count in shape.rows)
-    real, real_scores = used.sum(), (used**2).sum()
-    work = (12 * width * real + 2 * real_scores) / (12 * width * slots + 2 * scores)
-    return Fill(tokens=real / slots, attention=real_scores / scores, work=work)
+    real = used.sum()
+    work = (12 * width * real + 2 * (used**2).sum()) / (12 * width * slots + 2 * scores)
+    return Fill(tokens=real / slots, work=work)

@@ -12,7 +12,6 @@ READERS: dict[str, Files | Generated] = {
         version=4,
         module="dtrm_jax.data.readers.meld",
         needs="train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv (declare-lab/MELD) are",
-        downloads=True,
         options=("labels",),
     ),
     "iemocap": Files(

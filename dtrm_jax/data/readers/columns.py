@@ -146,7 +146,7 @@ def require(
 
 def nearest(ours: str, found: Collection[str]) -> str | None:
     """Returns the column that a project's name probably means: the same, one that the field uses, or one alike."""
-    plain = {_plain(name): name for name in reversed(list(found))}
+    plain = {plain_name(name): name for name in reversed(list(found))}
     for name in (ours, *_OTHERS.get(ours, ())):
         if name in plain:
             return plain[name]
@@ -156,7 +156,7 @@ def nearest(ours: str, found: Collection[str]) -> str | None:
 
 def alike(name: str, other: str) -> bool:
     """Whether two names differ at most in what is forgiven: case, spaces at their ends, spaces for underscores."""
-    return _plain(name) == _plain(other)
+    return plain_name(name) == plain_name(other)
 
 
 def shown(found: Collection[str]) -> str:
@@ -172,8 +172,8 @@ def _one(path: pathlib.Path, ours: str, theirs: str, found: Sequence[str], setti
     like = [name for name in found if alike(name, theirs)]
     if len(like) == 1:
         return like[0]
-    plain = {_plain(name): name for name in found}
-    near = difflib.get_close_matches(_plain(theirs), plain, n=1, cutoff=_LIKENESS)
+    plain = {plain_name(name): name for name in found}
+    near = difflib.get_close_matches(plain_name(theirs), plain, n=1, cutoff=_LIKENESS)
     likely = plain[near[0]] if near else nearest(ours, found)
     hint = f"; did you mean {likely}?" if likely else ""
     raise InputError(f"{path}: {setting}: expected a column {theirs} for {ours}, found {shown(found)}{hint}")
@@ -181,15 +181,16 @@ def _one(path: pathlib.Path, ours: str, theirs: str, found: Sequence[str], setti
 
 def _written_values(found: Sequence[str]) -> list[str]:
     """Returns how columns of real values, perhaps in capitals, are called by the project."""
-    names = (_plain(name) for name in found if not name.startswith(VALUE_PREFIX))
+    names = (plain_name(name) for name in found if not name.startswith(VALUE_PREFIX))
     return sorted({name for name in names if name.startswith(VALUE_PREFIX)})
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Returns a name without what is forgiven: case, spaces at its ends, and spaces for underscores."""
     return re.sub(r"[\s_]+", "_", name.strip()).casefold()
 
 
 def _hint(ours: str) -> str:
-    theirs = next((name for name, others in _OTHERS.items() if _plain(ours) in others), None)
-    return f"; did you mean {theirs}?" if theirs else did_you_mean(_plain(ours), (*PLAIN, TURNS, *FEATURES, *RECORDING))
+    plain = plain_name(ours)
+    theirs = next((name for name, others in _OTHERS.items() if plain in others), None)
+    return f"; did you mean {theirs}?" if theirs else did_you_mean(plain, (*PLAIN, TURNS, *FEATURES, *RECORDING))

@@ -18,10 +18,13 @@ _LONGEST = 2**31 - 1  # characters of a field, the largest number that every pla
 Records = Iterator[tuple[int, list[str]]]
 
 
-def require_once(path: pathlib.Path, columns: Sequence[str]) -> None:
-    """Raises InputError if a column is there twice."""
-    if repeated := sorted(name for name, count in collections.Counter(columns).items() if count > 1):
-        raise InputError(f"{path}: expected each column once, missing or repeated: {', '.join(repeated)}")
+def require_once(path: pathlib.Path, columns: Sequence[str], required: Sequence[str] = ()) -> None:
+    """Raises InputError if a column is there twice, or a required one is not there."""
+    counts = collections.Counter(columns)
+    wrong = [name for name in required if counts[name] != 1]
+    wrong += sorted(name for name, count in counts.items() if count > 1 and name not in wrong)
+    if wrong:
+        raise InputError(f"{path}: expected each column once, missing or repeated: {', '.join(wrong)}")
 
 
 def rows(path: pathlib.Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -32,10 +35,7 @@ def rows(path: pathlib.Path, required: Sequence[str]) -> Iterator[tuple[int, dic
     """
     found, cells_of_rows = parse(path, read_text(path))
     header = [name.strip() for name in found]
-    wrong = [name for name in required if header.count(name) != 1]
-    wrong += sorted({name for name in header if header.count(name) > 1 and name not in wrong})
-    if wrong:
-        raise InputError(f"{path}: expected each column once, missing or repeated: {', '.join(wrong)}")
+    require_once(path, header, required)
     for line, cells in cells_of_rows:
         yield line, dict(zip(header, cells, strict=True))
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from dtrm_jax import safe_pickle
 from dtrm_jax.conversation import SPLITS
-from dtrm_jax.data.readers.feature_layouts import FEATURES, is_vector, recognise
+from dtrm_jax.data.readers.feature_layouts import FIELDS, is_vector, recognise
 from dtrm_jax.errors import InputError
 
 SUFFIXES = (".pkl", ".pickle", ".p")
@@ -93,14 +93,14 @@ def parse(path: pathlib.Path, content: Any) -> PickledCorpus:
     _check_splits(path, splits)
     columns = {
         name: _by_name(path, name, fields[name])
-        for name in ("speakers", "labels", "sentences", *FEATURES)
+        for name in ("speakers", "labels", "sentences", *FIELDS)
         if name in fields
     }
     if "dev" in fields:  # COSMIC's files list every conversation; the others are used by their lists alone
         _check_complete(path, columns, splits)
     ids = [id for split in splits.values() for id in split]
     conversations = {id: _conversation(path, id, columns) for id in ids}
-    features = tuple(name for name in FEATURES if name in fields)
+    features = tuple(name for name in FIELDS if name in fields)
     _check_sizes(path, conversations, features)
     return PickledCorpus(path, splits, conversations, features)
 
@@ -160,7 +160,7 @@ def _conversation(path: pathlib.Path, id: str, columns: dict[str, dict[str, Any]
         speakers=tuple(_speaker(f"{where}, turn {i}", value) for i, value in enumerate(own["speakers"])),
         labels=tuple(_number(f"{where}, turn {i}", value) for i, value in enumerate(own["labels"])),
         sentences=tuple(_sentence(f"{where}, turn {i}", value) for i, value in enumerate(own["sentences"])),
-        features={name: _matrix(where, name, own[name]) for name in FEATURES if name in own},
+        features={name: _matrix(where, name, own[name]) for name in FIELDS if name in own},
     )
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from dtrm_jax.conversation import SPLITS
+from dtrm_jax.conversation import SPLITS, TEXT_LAYERS
 from dtrm_jax.errors import InputError
 
-FEATURES = ("utterance", "utterance2", "utterance3", "utterance4", "acoustic", "visual")
+# The fields that are features.
+FIELDS = (*TEXT_LAYERS, "acoustic", "visual")
 
 # Fields in order. A dict that is not needed is "other", anything at all "any". Test comes before dev in COSMIC's files.
 LAYOUTS = {
@@ -70,7 +71,7 @@ def _described(content: Any) -> str:
 def _expected(name: str) -> str:
     if name in SPLITS:
         return "a list of conversation ids"
-    what = "a vector of numbers" if name in FEATURES else "one value"
+    what = "a vector of numbers" if name in FIELDS else "one value"
     return f"a dict of conversations by their ids, each a list with {what} for every turn"
 
 
@@ -91,7 +92,7 @@ def _fits(name: str, field: Any) -> bool:
     if type(field) is not dict:
         return False
     first = next((values[0] for values in field.values() if type(values) in (list, tuple) and len(values)), None)
-    if name in FEATURES:
+    if name in FIELDS:
         whole = next(iter(field.values()), None)
         rows = whole if isinstance(whole, np.ndarray) and whole.ndim == 2 else ()
         return is_vector(first) or (len(rows) > 0 and is_vector(rows[0]))

@@ -17,7 +17,6 @@ import pathlib
 import re
 from collections.abc import Mapping
 
-from dtrm_jax import safe_pickle
 from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn
 from dtrm_jax.data.readers import by_utterance, feature_files, iemocap_turns, joining, utterance_vectors
 from dtrm_jax.errors import InputError, chosen
@@ -65,10 +64,8 @@ def read(source: pathlib.Path, *, labels: str = "", test_session: int = 0) -> Da
     """
     kept = chosen(FOUR | {"": {}}, labels, "config.data.labels")
     paths, beside = files(source), iemocap_turns.files(source)
-    pickled = {path: safe_pickle.load(path) for path in paths if path.suffix in feature_files.SUFFIXES}
-    vectors = [utterance_vectors.parse(*one) for one in pickled.items() if utterance_vectors.is_pickled(one[1])]
-    taken = {one.path for one in vectors}
-    corpora = [feature_files.parse(path, content) for path, content in pickled.items() if path not in taken]
+    pickled = [path for path in paths if path.suffix in feature_files.SUFFIXES]
+    corpora, vectors = joining.read(pickled)
     vectors += [utterance_vectors.read(path) for path in paths if path not in (*pickled, *beside)]
     if not corpora:
         raise InputError(f"{source}: expected {FILE} beside the features by utterance")

@@ -1,12 +1,32 @@
 """From pickles of the field to conversations: transcripts of one file, features of several, joined by id."""
 
 import dataclasses
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Iterable, Sequence
 
+from dtrm_jax import safe_pickle
 from dtrm_jax.conversation import Conversation, LabelSpace, Turn
+from dtrm_jax.data.readers import feature_files, utterance_vectors
 from dtrm_jax.data.readers.feature_files import PickledCorpus
-from dtrm_jax.data.readers.feature_layouts import FEATURES
+from dtrm_jax.data.readers.feature_layouts import FIELDS
+from dtrm_jax.data.readers.utterance_vectors import Vectors
 from dtrm_jax.errors import InputError
+
+
+def read(paths: Iterable[pathlib.Path]) -> tuple[list[PickledCorpus], list[Vectors]]:
+    """Reads pickles; returns the files of conversations, and those of vectors by utterance.
+
+    Raises:
+        InputError: A file is no admitted pickle or has another structure; names the conversation or the clip.
+    """
+    corpora, vectors = [], []
+    for path in paths:
+        content = safe_pickle.load(path)
+        if utterance_vectors.is_pickled(content):
+            vectors.append(utterance_vectors.parse(path, content))
+        else:
+            corpora.append(feature_files.parse(path, content))
+    return corpora, vectors
 
 
 def transcribed(
@@ -58,7 +78,7 @@ def with_features(
 
 
 def _sources(files: Sequence[PickledCorpus]) -> dict[str, PickledCorpus]:
-    """Returns the file that each feature is taken from, in the order of ``FEATURES``."""
+    """Returns the file that each feature is taken from, in the order of ``FIELDS``."""
     text_alone = [corpus for corpus in files if corpus.features and corpus.features[-1].startswith("utterance")]
     sources: dict[str, PickledCorpus] = {}
     for corpus in [*(corpus for corpus in files if corpus not in text_alone), *text_alone]:
@@ -67,7 +87,7 @@ def _sources(files: Sequence[PickledCorpus]) -> dict[str, PickledCorpus]:
             if taken is not None and (taken in text_alone or corpus not in text_alone):
                 raise InputError(f"{corpus.path}: {name} features are in {taken.path} too; leave one of them out")
         sources |= dict.fromkeys(corpus.features, corpus)
-    return {name: sources[name] for name in FEATURES if name in sources}
+    return {name: sources[name] for name in FIELDS if name in sources}
 
 
 def _check_same(corpus: PickledCorpus, id: str, conversation: Conversation, labels: LabelSpace | None) -> None:

@@ -13,7 +13,6 @@ import dataclasses
 import pathlib
 import re
 
-from dtrm_jax import safe_pickle
 from dtrm_jax.conversation import Conversation, Dataset, LabelSpace, Turn
 from dtrm_jax.data import download as official
 from dtrm_jax.data.readers import by_utterance, csv_file, feature_files, joining, utterance_vectors
@@ -93,10 +92,8 @@ def read(source: pathlib.Path, *, labels: str = "") -> Dataset:
     """
     column, space = chosen(ANNOTATIONS, labels, "config.data.labels")
     paths = files(source)
-    pickled = {path: safe_pickle.load(path) for path in paths if path.suffix in feature_files.SUFFIXES}
-    vectors = [utterance_vectors.parse(*one) for one in pickled.items() if utterance_vectors.is_pickled(one[1])]
-    taken = {one.path for one in vectors}
-    corpora = [feature_files.parse(path, content) for path, content in pickled.items() if path not in taken]
+    pickled = [path for path in paths if path.suffix in feature_files.SUFFIXES]
+    corpora, vectors = joining.read(pickled)
     tables = [path for path in paths if path.name in (*FILES.values(), *DYADIC.values()) and path != source]
     if not tables:
         if labels:

@@ -107,7 +107,7 @@ def with_lists_as_rows(path: pathlib.Path, unit: str, rows: Rows, columns: Colle
     return spread, [f"a row is a conversation, with a list of its turns' {leading}s"]
 
 
-def with_conversations(path: pathlib.Path, rows: Rows) -> tuple[Rows, list[str]]:
+def with_conversations(rows: Rows) -> tuple[Rows, list[str]]:
     """Names conversations that have no column for it by the number of their row, if a row is a conversation."""
     if not all(isinstance(number, tuple) for number, _ in rows):
         return rows, []

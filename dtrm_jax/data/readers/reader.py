@@ -20,7 +20,11 @@ OPTIONS = ("columns", "labels", "test_session")
 
 
 class Reader(Protocol):
-    """The module of a reader of files."""
+    """The module of a reader of files.
+
+    Where the files can be downloaded freely, it has ``download(folder)`` too, which makes sure that they are in
+    ``folder`` and returns it; it raises InputError if there is no network.
+    """
 
     def files(self, source: pathlib.Path) -> tuple[pathlib.Path, ...]:
         """Returns the files that ``read`` reads, in a fixed order.
@@ -44,17 +48,6 @@ class Reader(Protocol):
         """
 
 
-class DownloadingReader(Reader, Protocol):
-    """The module of a reader whose files can be downloaded freely."""
-
-    def download(self, folder: pathlib.Path) -> pathlib.Path:
-        """Makes sure that the files are in ``folder`` and returns it.
-
-        Raises:
-            InputError: There is no network.
-        """
-
-
 @dataclasses.dataclass(frozen=True)
 class Source:
     """A corpus that has been found, but not read.
@@ -74,16 +67,14 @@ class Files:
 
     Attributes:
         version: Of the reader. Raise it whenever the reader's output changes for the same files.
-        module: A ``Reader``, or a ``DownloadingReader``.
+        module: A ``Reader``.
         needs: What the source folder must hold, with its verb, for the error that asks for the folder.
-        downloads: Whether the module is a ``DownloadingReader``.
         options: Which of ``OPTIONS`` its ``read`` takes.
     """
 
     version: int
     module: str
     needs: str
-    downloads: bool = False
     options: tuple[str, ...] = ()
     knows_optimum: ClassVar[bool] = False
 
@@ -104,7 +95,7 @@ class Files:
         """
         reader = cast(Reader, importlib.import_module(self.module))
         options = _options(config, self.options)
-        folder = self._folder(config, cache)
+        folder = self._folder(reader, config, cache)
         digest = hashlib.sha256(f"{config.name} {self.version}\n".encode())
         if options:
             digest.update(json.dumps(options, sort_keys=True).encode())
@@ -117,14 +108,13 @@ class Files:
                 raise InputError(f"{path}: cannot be read: {error.strerror}") from None
         return Source(digest.hexdigest(), lambda: reader.read(folder, **options))
 
-    def _folder(self, config: DataConfig, cache: pathlib.Path) -> pathlib.Path:
+    def _folder(self, reader: Reader, config: DataConfig, cache: pathlib.Path) -> pathlib.Path:
         variable = f"DTRM_{config.name.upper()}_SOURCE"
         named = config.source or os.environ.get(variable)
         if named:
             return expanded(named)
-        if self.downloads:
-            reader = cast(DownloadingReader, importlib.import_module(self.module))
-            return reader.download(cache / "downloads" / config.name)
+        if download := getattr(reader, "download", None):
+            return download(cache / "downloads" / config.name)
         raise InputError(
             f"{config.name.upper()}: {self.needs} needed; name the folder with --config.data.source=DIR or ${variable}"
         )

@@ -140,7 +140,7 @@ def said(tables: Iterable[Table]) -> tuple[str, ...]:
 
 def _with_conversations(path: pathlib.Path, rows: nested_rows.Rows, one: bool) -> tuple[nested_rows.Rows, list[str]]:
     """Names the conversations of rows without a column for it, if that can be, and says how."""
-    rows, named_by = nested_rows.with_conversations(path, rows)
+    rows, named_by = nested_rows.with_conversations(rows)
     if named_by or not one:
         return rows, named_by
     rows = [(number, {**row, "conversation": path.stem}) for number, row in rows]

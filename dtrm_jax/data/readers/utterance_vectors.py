@@ -16,7 +16,7 @@ import numpy as np
 from dtrm_jax import npz_file
 from dtrm_jax.conversation import SPLITS
 from dtrm_jax.data.readers import csv_file, table_files
-from dtrm_jax.data.readers.columns import PLAIN, RECORDING
+from dtrm_jax.data.readers.columns import PLAIN, RECORDING, plain_name
 from dtrm_jax.data.readers.feature_layouts import is_vector
 from dtrm_jax.errors import InputError
 
@@ -118,7 +118,7 @@ def _parts(content: Any) -> Mapping[str, Mapping[Any, Any]]:
 
 def _of_rows(path: pathlib.Path, unit: str, columns: Sequence[str], rows: Iterable[tuple[int, list[Any]]]) -> Vectors:
     csv_file.require_once(path, columns)
-    plain = [re.sub(r"[\s_]+", "_", name.strip()).casefold() for name in columns]
+    plain = [plain_name(name) for name in columns]
     named = next((plain.index(name) for name in _IDS if name in plain), 0)
     split = plain.index(_SPLIT) if _SPLIT in plain else None
     others = [at for at in range(len(plain)) if at not in (named, split)]

@@ -131,7 +131,7 @@ class HRED(Model):
         sown: Mapping[str, Any],
         output_UxC: Float[Array, "U C"],
         pack: Batch,
-        loss: Callable[[Float[Array, "U C"]], Float[Array, ""]],
+        loss: Callable[[Float[Array, "U C"], Batch], Float[Array, ""]],
     ) -> dict[str, Float[Array, ""]]:
         """See ``Model.auxiliary_losses``: the loss of what is said next."""
         return {"next": sown["next"][0].sum()}

@@ -1,5 +1,8 @@
 """Intra-modal emotion dynamics (section 4.1): one Transformer per modality, context-dependent or context-free."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -59,15 +62,7 @@ class IntraModal(nn.Module):
             attention = WindowedAttention(self.window, self.future, name="window")
             return attention(q, k, v, conversation_U, turn_U, drop, bias_HxK1, seen_U)
 
-        transformer = Transformer(
-            layers=config.layers,
-            heads=config.heads,
-            feed_forward=config.feed_forward,
-            dropout=config.dropout,
-            dtype=self.dtype,
-            remat=self.remat,
-            name="transformer",
-        )
+        transformer = Transformer(config=config, dtype=self.dtype, remat=self.remat, name="transformer")
         arrangement = dependent if self.context == "dependent" else _free
         return transformer(f_UxD.astype(self.dtype), arrangement, deterministic)
 
@@ -77,21 +72,11 @@ class FeatureBranch(nn.Module):
 
     Attributes:
         width: D.
-        config: Sizes.
-        context: "dependent" or "free".
-        window: K.
-        dtype: Of the computation.
-        remat: Recompute each layer in the backward pass.
-        future: F.
+        settings: The attributes of its ``IntraModal``.
     """
 
     width: int
-    config: IntraModalConfig
-    context: str
-    window: int
-    dtype: DTypeLike
-    remat: bool = False
-    future: int = 0
+    settings: Mapping[str, Any]
 
     @nn.compact
     def __call__(
@@ -107,17 +92,9 @@ class FeatureBranch(nn.Module):
         No turn sees one that lacks the modality; such a turn, whose features are zeros, sees those in reach that have
         it, so that a model of this modality alone knows of it what its conversation says.
         """
-        f_UxD = nn.Dense(self.width, dtype=self.dtype, kernel_init=LINEAR_INIT, name="projection")(features_UxM)
-        intra_modal = IntraModal(
-            config=self.config,
-            context=self.context,
-            window=self.window,
-            dtype=self.dtype,
-            remat=self.remat,
-            future=self.future,
-            name="intra_modal",
-        )
-        return intra_modal(f_UxD, conversation_U, turn_U, deterministic, present_U)
+        intra_modal = IntraModal(name="intra_modal", **self.settings)
+        projection = nn.Dense(self.width, dtype=intra_modal.dtype, kernel_init=LINEAR_INIT, name="projection")
+        return intra_modal(projection(features_UxM), conversation_U, turn_U, deterministic, present_U)
 
 
 def _free(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:

@@ -74,7 +74,7 @@ class DialogueTRM(Model):
             "future": self.future,
         }
         if modality in config.feature_modalities:
-            branch = FeatureBranch(width=self.width, name=modality, **settings)
+            branch = FeatureBranch(width=self.width, settings=settings, name=modality)
             return branch(batch.features_UxM[modality], present_U, batch.conversation_U, batch.turn_U, deterministic)
         f_UxD = encode_utterances(
             self.encoder.module(self._dtype, remat=config.remat, name="encoder"),

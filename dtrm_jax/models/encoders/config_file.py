@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dtrm_jax import json_file
 from dtrm_jax.errors import InputError
+from dtrm_jax.json_file import read_object
 
 FOLDER = "a folder with config.json, model.safetensors and the tokenizer's files"
 
@@ -33,14 +33,14 @@ class ConfigFile:
         value = self.values.get(key, absent)
         if type(value) is not int or value < least:
             expected = "a positive whole number" if least == 1 else f"a whole number of at least {least}"
-            raise InputError(f"{self.path}: {key}: expected {expected}, found {value!r}")
+            self.refuse(key, expected)
         return value
 
     def small(self, key: str, default: float) -> float:
         """Returns a number between 0 and 1, such as an epsilon; the default if it is missing."""
         value = self.values.get(key, default)
         if type(value) not in (int, float) or not 0 < value < 1:
-            raise InputError(f"{self.path}: {key}: expected a number between 0 and 1, found {value!r}")
+            self.refuse(key, "a number between 0 and 1")
         return float(value)
 
     def number(self, key: str, *, absent: float | None = None) -> float:
@@ -67,24 +67,13 @@ class ConfigFile:
         """
         value = self.values.get(key, absent)
         if not any(type(value) is type(one) and value == one for one in expected):
-            shown = " or ".join(map(repr, expected))
-            raise InputError(f"{self.path}: {key}: expected {shown}, found {value!r}")
+            self.refuse(key, " or ".join(map(repr, expected)))
         return value
 
     def check_heads(self, key: str, hidden_size: int, heads: int) -> None:
         """Raises InputError unless the heads divide the width, which is called ``key`` in the file."""
         if hidden_size % heads:
-            raise InputError(
-                f"{self.path}: {key}: expected a multiple of the {heads} attention heads, found {hidden_size}"
-            )
-
-
-def require(folder: Path, name: str) -> Path:
-    """Returns a file of an encoder's folder; raises InputError if it is not there."""
-    path = folder / name
-    if not path.is_file():
-        raise InputError(f"{path}: no such file, expected {FOLDER}")
-    return path
+            self.refuse(key, f"a multiple of the {heads} attention heads")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -93,8 +82,6 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         InputError: It is missing, or not a JSON object.
     """
-    require(path.parent, path.name)
-    values = json_file.read_json(path, FOLDER)
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(values).__name__}")
-    return values
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, expected {FOLDER}")
+    return read_object(path, FOLDER)

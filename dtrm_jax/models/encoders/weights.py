@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import flax.traverse_util
 import numpy as np
 
 from dtrm_jax import tensor_file
@@ -35,7 +36,7 @@ def load_params(folder: Path, encoder: Encoder) -> dict[str, Any]:
     """
     path = _weight_file(folder)
     targets = encoder.arrays()
-    params: dict[str, Any] = {}
+    params: dict[tuple[str, ...], np.ndarray] = {}
     with tensor_file.opened(path) as file:
         names = _canonical_names(path, file.keys(), encoder)
         shapes = {name: target.shape for name, target in targets.items()}
@@ -44,8 +45,8 @@ def load_params(folder: Path, encoder: Encoder) -> dict[str, Any]:
             with np.errstate(over="ignore"):  # what is then not finite is refused
                 array = file.get_tensor(names[name]).astype(np.float32)
             tensor_file.finite(path, names[name], array)
-            _put(params, target.path, np.ascontiguousarray(array.T) if target.transpose else array)
-    return params
+            params[target.path] = np.ascontiguousarray(array.T) if target.transpose else array
+    return flax.traverse_util.unflatten_dict(params)
 
 
 def _canonical_names(path: Path, stored_names: Iterable[str], encoder: Encoder) -> dict[str, str]:
@@ -63,12 +64,6 @@ def _canonical_names(path: Path, stored_names: Iterable[str], encoder: Encoder) 
             raise InputError(f"{path}: expected each array once, found {names[name]} and {stored}, which are the same")
         names[name] = stored
     return names
-
-
-def _put(tree: dict[str, Any], path: tuple[str, ...], array: np.ndarray) -> None:
-    for key in path[:-1]:
-        tree = tree.setdefault(key, {})
-    tree[path[-1]] = array
 
 
 def _weight_file(folder: Path) -> Path:

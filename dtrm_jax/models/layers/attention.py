@@ -25,6 +25,15 @@ Drop = Callable[[Float[Array, "..."]], Float[Array, "..."]]
 RowBias = Callable[[Float[Array, "R S H E"], Float[Array, "R S H E"], Int[Array, "R S"]], Float[Array, "R H S S"]]
 
 
+def in_rows(x_T: Float[Array, "T ..."] | Int[Array, "T ..."], rows: Rows) -> list[Array]:
+    """Returns the slots of each row length of the flat token axis as rows, ``[R, S, ...]``."""
+    cut, start = [], 0
+    for length, count in rows:
+        cut.append(x_T[start : start + length * count].reshape(count, length, *x_T.shape[1:]))
+        start += length * count
+    return cut
+
+
 def attend(
     q: Float[Array, "... Xq H E"],
     k: Float[Array, "... Xk H E"],
@@ -127,22 +136,21 @@ def row_attention(
     Returns:
         The attended values, and each row length's weights.
     """
-    outputs, weights, start = [], [], 0
-    for index, (length, count) in enumerate(rows):
-        part = slice(start, start + length * count)
-        q, k, v = (x[part].reshape(count, length, *x.shape[1:]) for x in (q_TxHxE, k_TxHxE, v_TxHxE))
-        mask = masks.sequence_mask(sequence_ids_T[part].reshape(count, length))
+    outputs, weights = [], []
+    cut = (in_rows(x_T, rows) for x_T in (q_TxHxE, k_TxHxE, v_TxHxE, sequence_ids_T))
+    positions = None if position_ids_T is None else in_rows(position_ids_T, rows)
+    for index, (q, k, v, sequence_ids_RxS) in enumerate(zip(*cut, strict=True)):
+        mask = masks.sequence_mask(sequence_ids_RxS)
         added = None if biases is None else biases[index]
-        if position_ids_T is not None:
-            position_ids_RxS = position_ids_T[part].reshape(count, length)
+        if positions is not None:
+            position_ids_RxS = positions[index]
             if reach is not None:
                 mask &= masks.reach_mask(position_ids_RxS, reach)
             if bias is not None:
                 added = bias(q, k, position_ids_RxS)
         output, row_weights = attend(q, k, v, mask, drop, added, products=products, scale=scale)
-        outputs.append(output.reshape(count * length, *q.shape[2:]))
+        outputs.append(output.reshape(-1, *q.shape[2:]))
         weights.append(row_weights)
-        start = part.stop
     return jnp.concatenate(outputs), weights
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from dtrm_jax.batch import Array
-from dtrm_jax.models.layers.attention import Rows
+from dtrm_jax.models.layers.attention import Rows, in_rows
 
 
 def in_chunks(
@@ -40,18 +40,10 @@ def in_chunks(
 
 def _cut(x_T: Array, rows: Rows, chunks: int) -> Array:
     """Returns ``[chunks, T / chunks]``."""
-    return jnp.concatenate([part.reshape(chunks, -1) for part in _by_length(x_T, rows)], axis=1)
+    return jnp.concatenate([part.reshape(chunks, -1) for part in in_rows(x_T, rows)], axis=1)
 
 
 def _joined(states: Array, chunk_rows: Rows) -> Array:
     """The inverse of ``_cut``, of ``[chunks, T / chunks, D]``."""
-    parts = _by_length(jnp.moveaxis(states, 0, 1), chunk_rows)
-    return jnp.concatenate([jnp.moveaxis(part, 1, 0).reshape(-1, states.shape[-1]) for part in parts])
-
-
-def _by_length(x: Array, rows: Rows) -> list[Array]:
-    """Cuts the first axis into the slots of each row length."""
-    ends = [0]
-    for length, count in rows:
-        ends.append(ends[-1] + length * count)
-    return [x[begin:end] for begin, end in zip(ends, ends[1:], strict=False)]
+    parts = in_rows(jnp.moveaxis(states, 0, 1), chunk_rows)
+    return jnp.concatenate([jnp.moveaxis(part, 2, 0).reshape(-1, states.shape[-1]) for part in parts])

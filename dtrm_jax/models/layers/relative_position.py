@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Float, Int
 
 from dtrm_jax.batch import Array
-from dtrm_jax.models.layers.attention import Rows
+from dtrm_jax.models.layers.attention import Rows, in_rows
 
 
 def bucket_bias(
@@ -22,12 +22,10 @@ def bucket_bias(
         rows: ``PackShape.rows``.
         buckets: Rows of the table.
     """
-    result, start = [], 0
-    for length, count in rows:
-        position_RxS = position_ids_T[start : start + length * count].reshape(count, length)
+    result = []
+    for position_RxS in in_rows(position_ids_T, rows):
         distance_RxSxS = position_RxS[:, None, :] - position_RxS[:, :, None]
         result.append(jnp.moveaxis(table(distance_bucket(distance_RxSxS, buckets)), -1, 1))
-        start += length * count
     return tuple(result)
 
 

@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from dtrm_jax.batch import Array
+from dtrm_jax.config import FusionConfig, IntraModalConfig
 from dtrm_jax.models.layers.attention import Drop
 from dtrm_jax.models.layers.dropout import Dropout
 
@@ -103,18 +104,12 @@ class Transformer(nn.Module):
     """A stack of ``TransformerLayer``; no final norm, as ``torch.nn.TransformerEncoder``.
 
     Attributes:
-        layers: Number of layers; 0 returns the input.
-        heads: H.
-        feed_forward: F.
-        dropout: Rate of every dropout inside.
+        config: Sizes, and the rate of every dropout inside; without layers, the input is returned.
         dtype: Of the computation.
         remat: Recompute each layer in the backward pass.
     """
 
-    layers: int
-    heads: int
-    feed_forward: int
-    dropout: float
+    config: IntraModalConfig | FusionConfig
     dtype: DTypeLike
     remat: bool = False
 
@@ -123,12 +118,13 @@ class Transformer(nn.Module):
         self, x: Float[Array, "... X D"], arrangement: Arrangement, deterministic: bool
     ) -> Float[Array, "... X D"]:
         """Returns the last layer's output at every position."""
+        config = self.config
         layer_class = nn.remat(TransformerLayer, static_argnums=(2, 3)) if self.remat else TransformerLayer
-        for index in range(self.layers):
+        for index in range(config.layers):
             layer = layer_class(
-                heads=self.heads,
-                feed_forward=self.feed_forward,
-                dropout=self.dropout,
+                heads=config.heads,
+                feed_forward=config.feed_forward,
+                dropout=config.dropout,
                 dtype=self.dtype,
                 name=f"layer_{index}",
             )

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from dtrm_jax.json_file import read_json, write_json
+from dtrm_jax.json_file import read_object, write_json
 from dtrm_jax.run_directory import RunDirectory
 
 
@@ -36,4 +36,4 @@ def remember(run: RunDirectory, name: str, identity: str) -> None:
 
 
 def _known(run: RunDirectory) -> dict[str, str]:
-    return read_json(run.logged_as, "the names of a run in its loggers") if run.logged_as.exists() else {}
+    return read_object(run.logged_as, "the names of a run in its loggers") if run.logged_as.exists() else {}

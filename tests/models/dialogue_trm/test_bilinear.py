@@ -10,7 +10,7 @@ import pytest
 
 from dtrm_jax.config import FusionConfig
 from dtrm_jax.models.dialogue_trm.fusions.bilinear import convolve, count_sketch, hashes, normalise
-from dtrm_jax.settings import from_dict, to_dict
+from dtrm_jax.settings import from_dict
 from tests.fusions import CONFIG, SKETCH, SUBSETS, TRIPLE, WIDTH, built, count, everywhere, representations
 
 UTTERANCES = 5
@@ -106,7 +106,7 @@ def test_hashes_are_no_parameters(names):
     """What is trained, decayed and saved is the projection; the saved config brings the hashes back."""
     r_UxD, params, found = fused(names)
     assert count(params) == SKETCH * WIDTH + WIDTH and set(params) == {"project"}
-    saved = json.loads(json.dumps(to_dict(dataclasses.replace(CONFIG, kind="bilinear"))))
+    saved = json.loads(json.dumps(dataclasses.asdict(dataclasses.replace(CONFIG, kind="bilinear"))))
     restored = from_dict(saved, FusionConfig)
     present_U = {name: PRESENT[name] for name in names}
     _, apply = built(restored.kind, r_UxD, present_U, sketch=restored.sketch, seed=restored.seed)

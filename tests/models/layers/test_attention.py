@@ -197,7 +197,7 @@ def test_context_free_equals_attention_masked_by_the_identity():
     def dense(q, k, v, drop):
         return attend(q, k, v, jnp.eye(utterances, dtype=bool), drop)
 
-    transformer = Transformer(config.layers, config.heads, config.feed_forward, config.dropout, jnp.float32)
+    transformer = Transformer(config, jnp.float32)
     expected = jax.jit(lambda x: transformer.apply({"params": params["transformer"]}, x, dense, True))(x)
     found = jax.jit(lambda x: module.apply({"params": params}, x, conversation, turn, True))(x)
     np.testing.assert_allclose(found, expected, atol=TOLERANCE)

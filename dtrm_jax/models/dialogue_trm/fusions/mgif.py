@@ -93,15 +93,7 @@ class MGIF(Fusion):
         def unmasked(q: Array, k: Array, v: Array, drop: Drop) -> tuple[Array, Array]:
             return attend(q, k, v, jnp.broadcast_to(seen_UxP[:, None, :], (*seen_UxP.shape, seen_UxP.shape[1])), drop)
 
-        transformer = Transformer(
-            layers=self.config.layers,
-            heads=self.config.heads,
-            feed_forward=self.config.feed_forward,
-            dropout=self.config.dropout,
-            dtype=self.dtype,
-            remat=self.remat,
-            name="transformer",
-        )
+        transformer = Transformer(config=self.config, dtype=self.dtype, remat=self.remat, name="transformer")
         return transformer(m_UxPxD, unmasked, deterministic)[:, 0]
 
     @nn.nowrap
