@@ -12,9 +12,9 @@ from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.data.plans import EvaluationPlan, plan_evaluation
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis.analyse import analyse
-from dtrm_jax.evaluation.destination import METRICS_FILE, destination, make_room, other_source
+from dtrm_jax.evaluation.destination import destination, make_room, other_source
 from dtrm_jax.evaluation.evaluator import Evaluator
-from dtrm_jax.evaluation.files import predictions
+from dtrm_jax.evaluation.files import predictions, results
 from dtrm_jax.evaluation.files.stamp import stamp
 from dtrm_jax.inference.reading import read_trained
 from dtrm_jax.json_file import write_json
@@ -114,8 +114,8 @@ def evaluate_run(
     if task.analysed:
         turns, _ = predictions.read(file)
         analysis = analyse(turns, task)
-        write_json(folder / "analysis.json", analysis)
-    write_json(folder / METRICS_FILE, metrics)
+        write_json(folder / results.ANALYSIS, analysis)
+    write_json(folder / results.METRICS, metrics)
     return Evaluation(task, metrics, analysis, folder, tuple(notes))
 
 

@@ -25,7 +25,7 @@ from dtrm_jax.config import Config, different_settings
 from dtrm_jax.conversation import Conversation
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis.groups import STUDIED
-from dtrm_jax.evaluation.files import predictions
+from dtrm_jax.evaluation.files import predictions, results
 from dtrm_jax.experiments.cost import cost_of
 from dtrm_jax.experiments.variants import Variant
 from dtrm_jax.json_file import read_json, write_json
@@ -189,7 +189,7 @@ def write(folder: Path, variant: Variant, seed: int, run: RunDirectory, *, split
         The record.
     """
     config, evaluation = run.read_config(), run.evaluation(split)
-    metrics, manifest = read_json(evaluation / "metrics.json", "the results of an evaluation"), run.read_manifest()
+    metrics, manifest = results.read(evaluation / results.METRICS, ("corpus", "step")), run.read_manifest()
     turns, task = predictions.read(evaluation / "predictions.csv")
     predicted: dict[str, list[Any]] = {}
     for turn in turns:
@@ -236,7 +236,7 @@ def _of_test(evaluation: Path, metrics: Mapping[str, Any], task: Task) -> dict[s
     found = {"test": {name: value for name, value in metrics.items() if name not in of_the_run}}
     if not task.analysed:
         return found
-    analysis = read_json(evaluation / "analysis.json", "the results of an evaluation")
+    analysis = results.read(evaluation / results.ANALYSIS, ("shifts", "short"))
     short = analysis["short"]
     # The text of other utterances stays with the corpus.
     return found | {"shifts": analysis["shifts"], "short": short | {"texts": {STUDIED: short["texts"][STUDIED]}}}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dtrm_jax.conversation import MODALITIES
+from dtrm_jax.evaluation.files.results import METRICS
 from dtrm_jax.replacing import replacing
 from dtrm_jax.report import cases
 from dtrm_jax.report.about import about, of_other, settings, when
@@ -57,7 +58,7 @@ def _content(sources: Sources, kind: Kind) -> dict[str, Any]:
     return {
         "run": sources.run,
         "of_other": of_other(metrics),
-        "when": when({"version": "unknown", **metrics}, sources.results / "metrics.json"),
+        "when": when({"version": "unknown", **metrics}, sources.results / METRICS),
         "metrics": metrics,
         "analysis": sources.analysis,
         "sections": kind.sections,
