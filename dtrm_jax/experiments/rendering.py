@@ -9,7 +9,6 @@ from typing import Any
 from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.evaluation.analysis.groups import STUDIED
 from dtrm_jax.experiments import published, rectified, tuning
-from dtrm_jax.experiments.layout import Column
 from dtrm_jax.experiments.outcome import NOT_CAUSAL, Outcome, RowOutcome
 from dtrm_jax.experiments.tables import SHORT, STUDIED_IN_PAPER
 from dtrm_jax.experiments.variants import spelled
@@ -99,7 +98,7 @@ def cells(outcome: Outcome) -> list[list[str]]:
     percent = _metric(outcome).percent
     columns = [["", *(row.marked for row in rows)]]
     for column in outcome.columns:
-        path, in_percent = column.path, _in_percent(column)
+        path, in_percent = column.path, column.metric.percent
         columns.append([column.title, *(mean(row.scores[path], in_percent) for row in rows)])
         columns.append(["paper", *(_of_paper(row, path, in_percent) for row in rows)])
     columns += [
@@ -128,7 +127,7 @@ def as_csv(outcome: Outcome) -> str:
         line: list[Any] = [row.variant, row.marked, " ".join(map(str, row.seeds))]
         for column in outcome.columns:
             scores, paper = row.scores[column.path], (row.paper or {}).get(column.path)
-            line += [*_moments(scores), paper if paper is None or not _in_percent(column) else round(paper / 100, 6)]
+            line += [*_moments(scores), paper if paper is None or not column.metric.percent else round(paper / 100, 6)]
         difference = row.difference or {}
         line += [_moments(row.dev)[0]]
         line += [difference.get(name) for name in ("difference", "low", "high", "p_value")]
@@ -184,11 +183,6 @@ def _causality(rows: Sequence[RowOutcome]) -> str:
 
 def _metric(outcome: Outcome) -> Metric:
     return METRICS[outcome.select_by]
-
-
-def _in_percent(column: Column) -> bool:
-    """Whether a column's metric, the last part of its path, is shown in percent."""
-    return METRICS[column.path.rpartition(".")[2]].percent
 
 
 def _reference(outcome: Outcome) -> str:
