@@ -144,9 +144,7 @@ def file_of(folder: Path, variant: Variant, seed: int) -> Path:
     return folder / f"{variant.name}-seed{seed}.json"
 
 
-def read(
-    folder: Path, variant: Variant, seed: int, config: Config | None = None, *, split: str = "test"
-) -> Record | None:
+def read(folder: Path, variant: Variant, seed: int, config: Config, *, split: str = "test") -> Record | None:
     """Returns the record of a run, or None if there is none.
 
     Args:
@@ -154,7 +152,7 @@ def read(
         variant: Of the run.
         seed: Of the run.
         config: The settings of the run must equal these. One that did not exist then is as versions without it behaved.
-        split: What must have been scored, where ``config`` is given.
+        split: What must have been scored.
 
     Raises:
         InputError: The file is not a record, or of a run with other settings or another split.
@@ -167,8 +165,6 @@ def read(
         record = Record.from_json(values)
     except TypeError as error:
         raise InputError(f"{file}: expected the record of a run: {error}") from error
-    if config is None:
-        return record
     if record.split != split:
         raise InputError(f"{file}: expected what was scored on {split}, found {record.split}; use another --records")
     try:
