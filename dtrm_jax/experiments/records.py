@@ -12,7 +12,6 @@ Of a table that is judged on dev, "split" is "dev": what was predicted is that s
 Records of several machines are put together by copying the files into one folder.
 """
 
-import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -110,15 +109,10 @@ def settings_of(config: Config) -> dict[str, Any]:
 
     Of an absolute path to an encoder, or to a run to begin with, the last part is left.
     """
-    return _without_places(config_lib.to_dict(config))
-
-
-def _without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
-    settings = copy.deepcopy(dict(settings))
-    settings.get("data", {}).update(source="", cache="")
-    encoder, train = settings.get("model", {}).get("encoder", {}), settings.get("train", {})
-    for section, name in ((encoder, "pretrained"), (train, "init_from")):
-        path = expanded(section.get(name, ""))
+    settings = config_lib.to_dict(config)
+    settings["data"].update(source="", cache="")
+    for section, name in ((settings["model"]["encoder"], "pretrained"), (settings["train"], "init_from")):
+        path = expanded(section[name])
         if path.is_absolute():
             section[name] = path.name
     return settings

@@ -21,11 +21,11 @@ _OTHER = "*"
 
 def protocol(outcome: Outcome) -> str:
     """Returns how the numbers were made, in a paragraph."""
-    metric, config, rows = _metric(outcome).title, outcome.config, outcome.run
+    metric, config, rows = _metric(outcome).title, outcome.settings, outcome.run
     counts = sorted({len(row.seeds) for row in rows})
     seeds = "1 seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
     spread = "" if counts == [1] else ", mean ± standard deviation"
-    reads_text = config["model"].get("utterance") != "features"
+    reads_text = config["model"]["utterance"] != "features"
     window = f", K = {config['tokens']['window']}" if reads_text else ""
     parts = [
         f"{outcome.name} {outcome.split}{_of_data(outcome)}, {outcome.conversations} conversations, {_turns(outcome)}; "
@@ -139,9 +139,9 @@ def as_csv(outcome: Outcome) -> str:
 
 def _of_data(outcome: Outcome) -> str:
     """Names the classes and the session that were chosen, which are not the paper's."""
-    data = outcome.config.get("data", {})
-    chosen = [f"classes: {data['labels']}"] if data.get("labels") else []
-    chosen += [f"session {data['test_session']}"] if data.get("test_session") else []
+    data = outcome.settings["data"]
+    chosen = [f"classes: {data['labels']}"] if data["labels"] else []
+    chosen += [f"session {data['test_session']}"] if data["test_session"] else []
     return f" ({'; '.join(chosen)})" if chosen else ""
 
 
@@ -158,8 +158,8 @@ def _studied(outcome: Outcome) -> str:
 
 
 def _selection(outcome: Outcome) -> str:
-    train = outcome.config["train"]
-    if train.get("select_last"):  # unknown to version 0.2.0
+    train = outcome.settings["train"]
+    if train["select_last"]:
         counts = sorted({row.epochs or train["epochs"] for row in outcome.run})
         after = (
             f"{counts[0]} epochs" if len(counts) == 1 else f"as many epochs as its row has, {counts[0]} to {counts[-1]}"
