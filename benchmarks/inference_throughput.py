@@ -16,7 +16,6 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import flags  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
 
 from benchmarks import contest, record  # noqa: E402
 from dtrm_jax import command_line  # noqa: E402
@@ -27,9 +26,8 @@ from dtrm_jax.errors import InputError  # noqa: E402
 from dtrm_jax.evaluation.evaluator import Evaluator  # noqa: E402
 from dtrm_jax.training import setup  # noqa: E402
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
+_CONFIG = command_line.define_config("The experiment: a config's name or file.")
 _SPLIT = flags.DEFINE_string("split", "test", "The split to predict.")
-flags.mark_flag_as_required("config")
 
 
 def prepare(config: Config, split: str) -> tuple[setup.Experiment, list[Example], Evaluator]:

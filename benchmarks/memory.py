@@ -13,8 +13,6 @@ from typing import Any
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import jax  # noqa: E402
-from absl import flags  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
 
 from benchmarks import record  # noqa: E402
 from benchmarks.ours import one_device  # noqa: E402
@@ -24,8 +22,7 @@ from dtrm_jax.inference.compiled import parameter_shapes  # noqa: E402
 from dtrm_jax.training import setup  # noqa: E402
 from dtrm_jax.training.step import initial_state, parallelise  # noqa: E402
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
-flags.mark_flag_as_required("config")
+_CONFIG = command_line.define_config("The experiment: a config's name or file.")
 
 GB = 1e9
 

@@ -22,7 +22,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
 
 from benchmarks import record  # noqa: E402
 from dtrm_jax import command_line  # noqa: E402
@@ -36,9 +35,8 @@ from dtrm_jax.training import loop  # noqa: E402
 
 SIZES = {"utterance": 100, "acoustic": 100, "visual": 512}
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, on IEMOCAP.")
+_CONFIG = command_line.define_config("The experiment, on IEMOCAP: a config's name or file.")
 _MODALITIES = flags.DEFINE_list("modalities", ["u", "uav"], "The models to time.")
-flags.mark_flag_as_required("config")
 
 
 def fabricate(source: pathlib.Path, folder: pathlib.Path) -> None:

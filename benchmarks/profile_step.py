@@ -23,7 +23,6 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
 
 from benchmarks import record  # noqa: E402
 from benchmarks.ours import Ours  # noqa: E402
@@ -31,10 +30,9 @@ from dtrm_jax import command_line  # noqa: E402
 from dtrm_jax.data.examples import Example  # noqa: E402
 from dtrm_jax.training import setup  # noqa: E402
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
+_CONFIG = command_line.define_config("The experiment: a config's name or file.")
 _STEPS = flags.DEFINE_integer("steps", 3, "Optimizer steps to look at.", lower_bound=1)
 _OPERATIONS = flags.DEFINE_integer("operations", 0, "Print so many of the longest operations too.")
-flags.mark_flag_as_required("config")
 
 # The first pattern that an operation's name matches says what kind it is.
 _KINDS = (

@@ -20,7 +20,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import jax  # noqa: E402
 from absl import flags  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
 
 from benchmarks import contest, record  # noqa: E402
 from benchmarks.ours import Ours  # noqa: E402
@@ -31,10 +30,9 @@ from dtrm_jax.experiments import grid  # noqa: E402
 from dtrm_jax.models import ARCHITECTURES  # noqa: E402
 from dtrm_jax.training import setup  # noqa: E402
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
+_CONFIG = command_line.define_config("The experiment: a config's name or file.")
 _STEPS = flags.DEFINE_integer("steps", 3, "Optimizer steps of a round.", lower_bound=1)
 _PUBLISHED = flags.DEFINE_boolean("published", False, "Whether the model is trained as its authors published it.")
-flags.mark_flag_as_required("config")
 _PADDED, _PLAIN = "padded", "plain"
 
 

@@ -27,7 +27,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
 
 from benchmarks import contest, record  # noqa: E402
 from benchmarks.untrained import untrained  # noqa: E402
@@ -37,12 +36,11 @@ from dtrm_jax.conversation import Conversation, Turn  # noqa: E402
 from dtrm_jax.data import protocol  # noqa: E402
 from dtrm_jax.serving import listening  # noqa: E402
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
+_CONFIG = command_line.define_config("The experiment: a config's name or file.")
 _CLIENTS = flags.DEFINE_integer("clients", 8, "Clients side by side.", lower_bound=1)
 _CONVERSATIONS = flags.DEFINE_integer("conversations", 64, "Of the test split, in a round.", lower_bound=1)
 _REQUESTS = flags.DEFINE_integer("requests", 10_000, "Further requests that memory is watched over; 0: none.")
 _PEER = flags.DEFINE_bool("peer", True, "Whether PyTorch is measured too.")
-flags.mark_flag_as_required("config")
 
 PLAIN = "padded"  # the form of the peer
 TITLES = {contest.OURS: "dtrm_jax", PLAIN: "FastAPI, PyTorch"}

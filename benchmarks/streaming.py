@@ -26,7 +26,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
 
 from benchmarks import contest, record  # noqa: E402
 from benchmarks.untrained import untrained  # noqa: E402
@@ -36,11 +35,10 @@ from dtrm_jax.conversation import Conversation  # noqa: E402
 from dtrm_jax.data import protocol  # noqa: E402
 from dtrm_jax.errors import InputError  # noqa: E402
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
+_CONFIG = command_line.define_config("The experiment: a config's name or file.")
 _TURNS = flags.DEFINE_integer("turns", 1000, "Turns of the conversation.", lower_bound=4)
 _BLOCKS = flags.DEFINE_integer("blocks", 10, "Blocks of turns, of a round, that the two take by turns.", lower_bound=2)
 _CORES = flags.DEFINE_integer("cores", 1, "Processor cores for each of the two.", lower_bound=1)
-flags.mark_flag_as_required("config")
 _PERCENT = (0, 1, 10, 25, 50, 75, 90, 99, 100)
 _FORMS = ("padded", "padded-bfloat16")
 flags.FLAGS.set_default("peers", list(_FORMS[:1]))

@@ -14,21 +14,22 @@ collator does; ``sorted`` sorts them by length and runs the encoder over micro-b
 Needs torch and transformers, which the project itself does not.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import jax
 import torch
 import transformers
 from torch import nn
 
+from benchmarks.contest import TORCH_FORMS
 from dtrm_jax.config import Config, to_dict
 from dtrm_jax.conversation import Conversation, LabelSpace, indi_context
 from dtrm_jax.errors import InputError
 from dtrm_jax.models import ARCHITECTURES
 from dtrm_jax.models.encoders.hub import locate
+from dtrm_jax.settings import flat
 
-FORMS = ("padded", "sorted", "padded-bfloat16", "sorted-bfloat16")
 _UNLABELLED = -100  # what torch's cross-entropy ignores
 # The settings of the model and its training that the peer follows. It keeps the learning rates constant.
 _FOLLOWED = {
@@ -167,7 +168,7 @@ class TorchPeer:
     Args:
         config: The experiment.
         labels: The emotions.
-        form: One of ``FORMS``.
+        form: One of ``contest.TORCH_FORMS``.
         micro_batch_tokens: Largest padded size of a micro-batch of the ``sorted`` form, in tokens.
         device: ``cuda`` or ``cpu``; if None, what JAX computes on, so that both have the same.
 
@@ -184,8 +185,8 @@ class TorchPeer:
         micro_batch_tokens: int = 2048,
         device: str | None = None,
     ):
-        if form not in FORMS:
-            raise ValueError(f"form: expected one of {', '.join(FORMS)}, found {form!r}")
+        if form not in TORCH_FORMS:
+            raise ValueError(f"form: expected one of {', '.join(TORCH_FORMS)}, found {form!r}")
         _check_supported(config)
         torch.manual_seed(config.train.seed)
         self.device = torch.device(device or ("cuda" if jax.default_backend() == "gpu" else "cpu"))
@@ -316,7 +317,7 @@ def _check_supported(config: Config) -> None:
         raise InputError("config.model.encoder.pretrained: the PyTorch peer needs pretrained weights, found none")
     if config.model.intra_modal.layers < 1:
         raise InputError("config.model.intra_modal.layers: the PyTorch peer needs at least one layer, found 0")
-    settings = dict(_settings(to_dict(config)))
+    settings = flat(to_dict(config))
     for path, expected in _FIXED.items():
         if settings[path] != expected:
             raise InputError(f"config.{path}: the PyTorch peer implements {expected!r} only, found {settings[path]!r}")
@@ -327,11 +328,3 @@ def _check_supported(config: Config) -> None:
             continue
         if path not in _FOLLOWED | _FIXED.keys() | _IDLE:
             raise InputError(f"config.{path}: the PyTorch peer does not know this setting")
-
-
-def _settings(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _settings(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value

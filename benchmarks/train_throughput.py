@@ -17,7 +17,6 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from absl import flags  # noqa: E402
-from ml_collections import config_flags  # noqa: E402
 
 from benchmarks import contest, record  # noqa: E402
 from benchmarks.ours import Ours  # noqa: E402
@@ -25,9 +24,8 @@ from dtrm_jax import command_line  # noqa: E402
 from dtrm_jax.config import Config  # noqa: E402
 from dtrm_jax.training import setup  # noqa: E402
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment, a file of configs/.")
+_CONFIG = command_line.define_config("The experiment: a config's name or file.")
 _STEPS = flags.DEFINE_integer("steps", 10, "Optimizer steps of a round.", lower_bound=1)
-flags.mark_flag_as_required("config")
 
 
 def build(name: str, config: Config, steps: int) -> contest.Run:

@@ -16,7 +16,7 @@ import jax  # noqa: E402
 
 from dtrm_jax.batch import PackShape  # noqa: E402
 from dtrm_jax.config import Config  # noqa: E402
-from dtrm_jax.data.packing import build_pack  # noqa: E402
+from dtrm_jax.inference.compiled import parameter_shapes  # noqa: E402
 from dtrm_jax.models import ARCHITECTURES  # noqa: E402
 from dtrm_jax.models.baselines.baseline import Baseline  # noqa: E402
 
@@ -112,9 +112,7 @@ def parameters(name: str, modalities: str) -> int:
     config = Config()
     config.model.architecture, config.model.modalities, config.model.utterance = name, modalities, "features"
     shape = PackShape((), 8, features=tuple((name, NUMBERS) for name in config.model.feature_modalities))
-    model = MODELS[name].build(config, encoder=None, outputs=CLASSES, shape=shape)
-    pack = build_pack([], shape)
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), pack, deterministic=True)["params"])
+    shapes = parameter_shapes(MODELS[name].build(config, encoder=None, outputs=CLASSES, shape=shape))
     return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 

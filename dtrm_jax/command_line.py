@@ -190,6 +190,8 @@ class _ConfigByName(flags.ArgumentParser):
 def define_config(description: str) -> flags.FlagHolder:
     """Defines the flag ``--config``, which takes a name or a path, and ``--config.section.setting`` for every setting.
 
+    It must be given.
+
     Args:
         description: Its text in ``--help``.
 
@@ -199,6 +201,7 @@ def define_config(description: str) -> flags.FlagHolder:
     holder = config_flags.DEFINE_config_file("config", None, description)
     flag = flags.FLAGS["config"]
     flag.parser = _ConfigByName(flag.parser)
+    flags.mark_flag_as_required("config")
     return holder
 
 

@@ -15,9 +15,10 @@ import numpy as np
 
 from dtrm_jax.batch import Array, Batch, PackShape
 from dtrm_jax.config import Config
+from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.models import build_model
 from dtrm_jax.models.interface import Model
-from tests.factories import LABELS, param_shapes, tiny_config
+from tests.factories import LABELS, tiny_config
 from tests.golden import explicit
 
 # Dimensions of the features, pairwise distinct.
@@ -50,6 +51,16 @@ class Case:
     knows_speakers: bool = False
     spread: float = 2.5
 
+    @property
+    def names(self) -> list[str]:
+        """Of the features of its modalities."""
+        return [name for name in SIZES if name[0] in self.modalities]
+
+    @property
+    def inputs(self) -> int:
+        """How many numbers these are."""
+        return sum(SIZES[name] for name in self.names)
+
     def config(self, **settings: Any) -> Config:
         """Returns its config, with further settings."""
         own = {f"model__{self.architecture}__{name}": value for name, value in self.settings.items()}
@@ -76,16 +87,7 @@ _DIALOGUE_RNN = {
     "state_dropout": 0.0,
     "dropout": 0.0,
 }
-_COSMIC = {
-    "global_width": 6,
-    "party_width": 5,
-    "emotion_width": 4,
-    "hidden": 8,
-    "window": 20,
-    "attention_window": 20,
-    "recurrent_dropout": 0.0,
-    "dropout": 0.0,
-}
+_COSMIC = {name: value for name, value in _DIALOGUE_RNN.items() if name != "state_dropout"}
 _ONE_WAY = {"bidirectional": False, "attention": "none"}
 _BIERU = {"width": 6, "tensor_dropout": 0.0, "dropout": 0.0}
 _DIALOGUE_GCN = {
@@ -204,7 +206,7 @@ CASES = {
 
 def explicit_params(model: Model, spread: float) -> Any:
     """Returns parameters from a formula, of a usual size, so that goldens depend on no random generator."""
-    flat = flax.traverse_util.flatten_dict(param_shapes(model), sep="/")
+    flat = flax.traverse_util.flatten_dict(parameter_shapes(model), sep="/")
     values = {}
     for salt, (name, leaf) in enumerate(sorted(flat.items())):
         fan_in = np.prod(leaf.shape[:-1]) if len(leaf.shape) > 1 else 11

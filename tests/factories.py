@@ -18,8 +18,8 @@ from dtrm_jax.conversation import Conversation, LabelSpace, Turn
 from dtrm_jax.data.encoder_tokenizer import EncoderTokenizer
 from dtrm_jax.data.examples import Example, make_examples
 from dtrm_jax.data.features import Normalization
-from dtrm_jax.data.packing import build_pack
 from dtrm_jax.data.tokenize import TokenSequence
+from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.models import build_model
 from dtrm_jax.models.encoders.bert import BertConfig
 from dtrm_jax.models.interface import Model
@@ -152,15 +152,9 @@ def tiny_model(config: Config, shape: PackShape, **sizes: int) -> Model:
     return build_model(config, tiny_encoder(config, **sizes), len(LABELS), shape)
 
 
-def param_shapes(model: Model) -> Any:
-    """Returns the parameter tree with shapes for leaves, without allocating."""
-    pack = build_pack([], model.shape)
-    return jax.eval_shape(lambda: model.init(jax.random.key(0), pack, deterministic=True)["params"])
-
-
 def random_params(model: Model, seed: int = 0) -> Any:
     """Returns parameters far from their initial values: fresh biases are 0 and would hide mistakes."""
-    return random_params_like(param_shapes(model), seed)
+    return random_params_like(parameter_shapes(model), seed)
 
 
 def random_params_like(shapes: Any, seed: int = 0) -> Any:

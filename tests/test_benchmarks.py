@@ -144,8 +144,7 @@ def test_packs_are_planned_and_compared_with_first_fit_over_all(tmp_path):
 def test_the_service_is_put_under_load(tmp_path):
     file = tmp_path / "serving.json"
     arguments = ("--conversations=4", "--clients=3", "--rounds=1", "--requests=30", "--nopeer", "--json", str(file))
-    small = ("--config.model.modalities=u", "--config.model.encoder.layers=1", "--config.model.intra_modal.layers=1")
-    result = run(tmp_path / "cache", "configs/demo.py", *small, *arguments, script="serving.py")
+    result = run(tmp_path / "cache", "configs/demo.py", *arguments, script="serving.py")
     assert result.returncode == 0, result.stderr
     found = json.loads(file.read_text())
     whole, live = found["results"].values()

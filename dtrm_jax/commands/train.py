@@ -24,7 +24,6 @@ _DISTRIBUTED = flags.DEFINE_string(
     None,
     "One of several processes: auto on TPU pods, Slurm and Open MPI, or HOST:PORT,PROCESSES,NUMBER.",
 )
-flags.mark_flag_as_required("config")
 
 
 def main() -> int:

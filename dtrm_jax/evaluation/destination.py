@@ -11,11 +11,10 @@ from pathlib import Path
 
 from dtrm_jax.config import DataConfig
 from dtrm_jax.errors import InputError
-from dtrm_jax.json_file import read_json
+from dtrm_jax.evaluation.files import results
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.user_paths import expanded
 
-METRICS_FILE = "metrics.json"
 _LETTERS = 8  # of the digest that tells two sources of one name apart
 
 
@@ -81,12 +80,12 @@ def make_room(folder: Path, step: int) -> list[str]:
     Returns:
         What people should know of it: that another checkpoint was evaluated there.
     """
-    file = folder / METRICS_FILE
+    file = folder / results.METRICS
     if not file.exists():
         return []
     try:
-        before = read_json(file, "the results of an evaluation")["step"]
-    except (InputError, TypeError, KeyError):
+        before = results.read(file, ("step",))["step"]
+    except InputError:
         before = None
     if before == step:  # the same results, which stay if writing them again fails
         return []
@@ -96,8 +95,8 @@ def make_room(folder: Path, step: int) -> list[str]:
 
 def _holds_other(folder: Path, data: Mapping[str, str]) -> bool:
     """Whether a folder has the results of other data."""
-    file = folder / METRICS_FILE
-    return file.exists() and read_json(file, "the results of an evaluation").get("data") != dict(data)
+    file = folder / results.METRICS
+    return file.exists() and results.read(file).get("data") != dict(data)
 
 
 def _safe(name: str) -> str:

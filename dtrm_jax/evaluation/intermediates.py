@@ -38,8 +38,9 @@ def inspect_conversation(
     if conversation not in ids:
         raise InputError(f"{restored.corpus} {split}: expected the id of a conversation, found {conversation!r}")
     example = restored.examples[ids.index(conversation)]
-    found = read_out(restored.model, restored.params, build_pack([example], restored.model.shape))
-    slots, turns = restored.model.shape.utterances, len(example.labels)
+    shape, trained = restored.plan.shape, restored.trained
+    found = read_out(trained.model(shape), trained.params, build_pack([example], shape))
+    slots, turns = shape.utterances, len(example.labels)
     return {name: array[:turns] if len(array) == slots else array for name, array in found.items()}
 
 

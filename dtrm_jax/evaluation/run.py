@@ -12,13 +12,13 @@ from dtrm_jax.data.fingerprint import fingerprint
 from dtrm_jax.data.plans import EvaluationPlan, plan_evaluation
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis.analyse import analyse
-from dtrm_jax.evaluation.destination import METRICS_FILE, destination, make_room, other_source
+from dtrm_jax.evaluation.destination import destination, make_room, other_source
 from dtrm_jax.evaluation.evaluator import Evaluator
-from dtrm_jax.evaluation.files import predictions
+from dtrm_jax.evaluation.files import predictions, results
 from dtrm_jax.evaluation.files.stamp import stamp
 from dtrm_jax.inference.reading import read_trained
+from dtrm_jax.inference.trained import Trained
 from dtrm_jax.json_file import write_json
-from dtrm_jax.models.interface import Model
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.tasks import Task
 
@@ -29,30 +29,22 @@ class RestoredRun:
 
     Attributes:
         corpus: Name of the dataset.
-        task: What the run predicts.
+        trained: The model, with the parameters of the checkpoint.
         conversations: The split.
         examples: The same, prepared.
         plan: Its packs and their shape.
-        model: For packs of that shape.
-        params: Of the checkpoint.
-        step: Of the checkpoint.
         data: ``fingerprint`` of the dataset.
         source: Name of the dataset's source if it is not what the run was trained on, else None.
-        causal: Whether no turn sees a later one.
         notes: What people should know of the split, a line each.
     """
 
     corpus: str
-    task: Task
+    trained: Trained
     conversations: tuple[Conversation, ...]
     examples: list[Example]
     plan: EvaluationPlan
-    model: Model
-    params: Any
-    step: int
     data: dict[str, str]
     source: str | None
-    causal: bool
     notes: tuple[str, ...]
 
 
@@ -101,21 +93,21 @@ def evaluate_run(
         InputError: As ``restore_run``, or other data was evaluated under that name.
     """
     restored = restore_run(run, split=split, checkpoint=checkpoint, source=source)
-    task = restored.task
+    trained, task = restored.trained, restored.trained.task
     folder = destination(run, split, restored.data, source=restored.source, name=name)
-    evaluator = Evaluator.build(restored.model, restored.plan, restored.examples, task)
-    outputs, insides = evaluator.outputs_and_insides(restored.params)
-    about = {"corpus": restored.corpus, "split": split, "step": restored.step, "checkpoint": checkpoint}
-    about |= {"causal": restored.causal, "source": restored.source, "data": restored.data, **stamp()}
+    evaluator = Evaluator.build(trained.model(restored.plan.shape), restored.plan, restored.examples, task)
+    outputs, insides = evaluator.outputs_and_insides(trained.params)
+    about = {"corpus": restored.corpus, "split": split, "step": trained.step, "checkpoint": checkpoint}
+    about |= {"causal": trained.is_causal, "source": restored.source, "data": restored.data, **stamp()}
     metrics = about | evaluator.score(outputs)
-    file, notes = folder / "predictions.csv", [*restored.notes, *make_room(folder, restored.step)]
+    file, notes = folder / "predictions.csv", [*restored.notes, *make_room(folder, trained.step)]
     predictions.write(file, restored.conversations, outputs, task, insides)
     analysis = None
     if task.analysed:
         turns, _ = predictions.read(file)
         analysis = analyse(turns, task)
-        write_json(folder / "analysis.json", analysis)
-    write_json(folder / METRICS_FILE, metrics)
+        write_json(folder / results.ANALYSIS, analysis)
+    write_json(folder / results.METRICS, metrics)
     return Evaluation(task, metrics, analysis, folder, tuple(notes))
 
 
@@ -146,16 +138,12 @@ def restore_run(
         notes.append(f"dev was drawn anew from {named}: it may hold conversations that the run was trained on")
     return RestoredRun(
         corpus=dataset.name,
-        task=trained.task,
+        trained=trained,
         conversations=dataset.splits[split],
         examples=examples,
         plan=plan,
-        model=trained.model(plan.shape),
-        params=trained.params,
-        step=trained.step,
         data=data,
         source=named,
-        causal=trained.is_causal,
         notes=tuple(notes),
     )
 

@@ -21,7 +21,6 @@ _TRY = flags.DEFINE_multi_string(
 _COLLECT = flags.DEFINE_bool("collect", False, "Run nothing: print the table of what is finished.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where runs are kept; default runs/experiments/<config name>.")
 _RECORDS = flags.DEFINE_string("records", None, "Where the small records of finished runs are; default the workdir.")
-flags.mark_flag_as_required("config")
 
 
 def main(name: str) -> int:

@@ -1,7 +1,6 @@
 """How a table is made again: its command, and what that costs."""
 
 import shlex
-from collections.abc import Mapping
 from typing import Any
 
 from dtrm_jax import config_files
@@ -12,14 +11,13 @@ from dtrm_jax.experiments.outcome import Outcome
 from dtrm_jax.settings import as_flag, flat
 from dtrm_jax.tasks import TASKS
 
-_LEFT_OUT = ("data.source", "data.cache")  # folders of one machine
 _WIDTH = 110  # of a line of a command
 
 
 def base_of(outcome: Outcome) -> tuple[str, dict[str, Any]]:
     """Returns the config that comes with the package and is nearest to a table's, and what is changed of it."""
     candidates = {name: _changes(outcome, name) for name in config_files.names()}
-    nearest = min(candidates, key=lambda name: (len(candidates[name]), name != outcome.config["name"], name))
+    nearest = min(candidates, key=lambda name: (len(candidates[name]), name != outcome.settings["name"], name))
     return nearest, candidates[nearest]
 
 
@@ -65,29 +63,29 @@ def _of_cores(count: int | None) -> str:
 
 def takes_features(outcome: Outcome) -> bool:
     """Whether a row that was run takes features."""
-    return outcome.config["model"]["utterance"] == "features" or _taken(outcome) != {"u"}
+    return outcome.settings["model"]["utterance"] == "features" or _taken(outcome) != {"u"}
 
 
 def _changes(outcome: Outcome, name: str) -> dict[str, Any]:
     """Returns the settings of a table that differ from a config's, by path."""
     base, found = (
         flat(records.compared(settings, takes_features=takes_features(outcome)))
-        for settings in (records.settings_of(config_files.load(name)), records.completed(outcome.config))
+        for settings in (records.settings_of(config_files.load(name)), outcome.settings)
     )
     if not base["train.select_by"] and found["train.select_by"] in {task.default_metric for task in TASKS.values()}:
         base["train.select_by"] = found["train.select_by"]
-    return {path: value for path, value in found.items() if path not in _LEFT_OUT and base.get(path) != value}
+    return {path: value for path, value in found.items() if base[path] != value}
 
 
 def _needs_source(outcome: Outcome) -> bool:
     """Whether the data is neither generated nor downloaded."""
-    corpus = outcome.config["data"]["name"]
+    corpus = outcome.settings["data"]["name"]
     return corpus != "planted" and (corpus != "meld" or _taken(outcome) != {"u"})
 
 
 def _taken(outcome: Outcome) -> set[str]:
     """Returns the letters of the modalities that the rows which were run take."""
-    own = outcome.config["model"]["modalities"]
+    own = outcome.settings["model"]["modalities"]
     return {
         letter
         for row in outcome.run
@@ -112,6 +110,6 @@ def _broken(words: list[str]) -> str:
     return " \\\n".join(lines)
 
 
-def described(values: Mapping[str, Any]) -> str:
+def described(name: str) -> str:
     """Returns the first line of a config's docstring, as its file has it; empty if the config does not come along."""
-    return config_files.summaries().get(values["name"], "")
+    return config_files.summaries().get(name, "")

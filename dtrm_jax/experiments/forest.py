@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dtrm_jax.experiments.layout import Column
 from dtrm_jax.experiments.outcome import Outcome, RowOutcome
 from dtrm_jax.report.plot import ticks
-from dtrm_jax.tasks import METRICS
 
 WIDTH, _LEFT, _RIGHT = 440, 16, 424
 _ROW, _HEADING, _AXIS, _LEGEND = 38, 30, 30, 20  # heights
@@ -47,7 +46,7 @@ def forest(outcome: Outcome) -> str:
     Args:
         outcome: Of a table, at least one row of which was run.
     """
-    columns = [one for one in outcome.columns if _metric_of(one) == outcome.select_by] or outcome.columns
+    columns = [one for one in outcome.columns if one.metric.name == outcome.select_by] or outcome.columns
     panels = [_Panel(outcome, column) for column in columns]
     parts, top = [], _HEADING
     for panel in panels:
@@ -70,7 +69,7 @@ class _Panel:
     """The rows of one column."""
 
     def __init__(self, outcome: Outcome, column: Column):
-        self._outcome, self._column, self._metric = outcome, column, METRICS[_metric_of(column)]
+        self._outcome, self._column, self._metric = outcome, column, column.metric
         self._rows = [row for row in outcome.run if None not in row.scores[column.path]]
         means = {row.variant: self._scaled(statistics.fmean(row.scores[column.path])) for row in self._rows}
         # A difference is one in the metric that selects checkpoints over all turns, whatever else has that metric.
@@ -156,10 +155,6 @@ class _Panel:
 
     def _x(self, value: float) -> float:
         return _LEFT + (value - self._low) / (self._high - self._low) * (_RIGHT - _LEFT)
-
-
-def _metric_of(column: Column) -> str:
-    return column.path.rpartition(".")[2]
 
 
 def _legend(top: int, panels: Sequence[_Panel]) -> Iterator[ET.Element]:

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +74,10 @@ def run_all(
     variants: Sequence[Variant],
     seeds: Sequence[int],
     folders: Folders,
-    say: Callable[[str], None] = print,
     *,
     split: str = "test",
 ) -> None:
-    """Runs everything that has no record yet.
+    """Runs everything that has no record yet, and says before each run which of how many it is and the time left.
 
     All variants are run with the first seed, then with the next, so that a table fills evenly. A run that was
     interrupted is resumed.
@@ -88,7 +87,6 @@ def run_all(
         variants: To run.
         seeds: To run each with.
         folders: Where run directories and records are kept.
-        say: Is given a line before each run: which of how many, and the time left.
         split: What is scored.
 
     Raises:
@@ -106,7 +104,7 @@ def run_all(
         if done:
             seconds = (time.monotonic() - began) / done * (len(missing) - done)
             left = f", about {duration(seconds)} left"
-        say(f"\nrun {number} of {len(wanted)}: {variant.shown}, seed {seed}{left}")
+        print(f"\nrun {number} of {len(wanted)}: {variant.shown}, seed {seed}{left}")
         directory = RunDirectory(folders.runs / f"{variant.name}-seed{seed}")
         with cost.measured(directory):
             loop.train(its_config, str(directory.path), extend=False)  # which would be another experiment

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dtrm_jax.data.readers.avec import VALUES
 from dtrm_jax.evaluation.analysis.groups import SCORED
 from dtrm_jax.experiments.variants import Variant
-from dtrm_jax.tasks import METRICS, task_of
+from dtrm_jax.tasks import METRICS, Metric, task_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +20,11 @@ class Column:
 
     path: str
     title: str
+
+    @property
+    def metric(self) -> Metric:
+        """What it is a score of: the last part of the path."""
+        return METRICS[self.path.rpartition(".")[2]]
 
 
 @dataclasses.dataclass(frozen=True)

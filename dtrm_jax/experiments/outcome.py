@@ -1,6 +1,7 @@
 """A table's outcome: every seed's scores, the paper's numbers, and differences with their significance."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ class Outcome:
         columns: The scores.
         rows: In order.
         shifts: How many turns per conversation have each kind of emotion shift; None if no record says.
-        config: What the variants change, without the folders of one machine.
+        config: What the variants change, without the folders of one machine, as the table's file has it.
         rectified: The turns that other modalities rectify (``rectified``); None in most tables.
         costs: What each run cost, as far as it was measured.
         split: What is scored: test or dev.
@@ -113,10 +114,15 @@ class Outcome:
     studied: int | None = None
     split: str = "test"
 
+    @functools.cached_property
+    def settings(self) -> dict[str, Any]:
+        """``config`` with the settings that did not exist yet when the table was made (``records.completed``)."""
+        return records.completed(self.config)
+
     @property
     def name(self) -> str:
         """The corpus, for people; of one's own tables what they say to be of, or else the experiment's name."""
-        of_tables = self.config["data"].get("corpus") or self.config["name"]
+        of_tables = self.settings["data"]["corpus"] or self.settings["name"]
         return (of_tables if self.corpus == "table" else self.corpus).upper()
 
     @property
@@ -124,7 +130,7 @@ class Outcome:
         """The corpus of the paper whose numbers may stand beside the rows (``published``); empty if none may."""
         return published.as_published(
             self.corpus,
-            self.config["data"],
+            self.settings["data"],
             classes=max((len(row.f1_by_class) for row in self.run), default=0),
             conversations=self.conversations,
             turns=self.turns if self.scored is None else self.scored,

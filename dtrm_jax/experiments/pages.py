@@ -85,7 +85,7 @@ def _folder(folder: Path, page: Path, root: Path) -> Iterator[str]:
     tables = outcomes(folder)
     yield f"### {folder.name}"
     first = next(iter(tables.values()))
-    if said := again.described(first.config) or again.described({"name": again.base_of(first)[0]}):
+    if said := again.described(first.config["name"]) or again.described(again.base_of(first)[0]):
         yield said
     for name, outcome in tables.items():
         plot = Path(os.path.relpath(folder / f"{name}.svg", page.parent)).as_posix()

@@ -31,9 +31,9 @@ def named(corpus: str, data: Mapping[str, Any]) -> str:
 
     Args:
         corpus: The name of the dataset.
-        data: The section of the config.
+        data: The section of the config, with all settings.
     """
-    name = data.get("corpus") or corpus.lower()  # older tables know no data.corpus
+    name = data["corpus"] or corpus.lower()
     return name if name in _CORPORA else ""
 
 
@@ -45,13 +45,13 @@ def as_published(corpus: str, data: Mapping[str, Any], *, classes: int, conversa
 
     Args:
         corpus: The name of the dataset.
-        data: The section of the config.
+        data: As for ``named``.
         classes: How many there are; 0 for real values.
         conversations: Of the test split.
         turns: Of the test split, those with a label.
     """
     name = named(corpus, data)
-    if not name or data.get("test_session") or (data.get("labels") and data["name"] != "table"):
+    if not name or data["test_session"] or (data["labels"] and data["name"] != "table"):
         return ""
     paper = _CORPORA[name]
     same_split = paper.conversations in (None, conversations) and (

@@ -12,7 +12,6 @@ Of a table that is judged on dev, "split" is "dev": what was predicted is that s
 Records of several machines are put together by copying the files into one folder.
 """
 
-import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from dtrm_jax.config import Config, different_settings
 from dtrm_jax.conversation import Conversation
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.analysis.groups import STUDIED
-from dtrm_jax.evaluation.files import predictions
+from dtrm_jax.evaluation.files import predictions, results
 from dtrm_jax.experiments.cost import cost_of
 from dtrm_jax.experiments.variants import Variant
 from dtrm_jax.json_file import read_json, write_json
@@ -110,15 +109,10 @@ def settings_of(config: Config) -> dict[str, Any]:
 
     Of an absolute path to an encoder, or to a run to begin with, the last part is left.
     """
-    return _without_places(config_lib.to_dict(config))
-
-
-def _without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
-    settings = copy.deepcopy(dict(settings))
-    settings.get("data", {}).update(source="", cache="")
-    encoder, train = settings.get("model", {}).get("encoder", {}), settings.get("train", {})
-    for section, name in ((encoder, "pretrained"), (train, "init_from")):
-        path = expanded(section.get(name, ""))
+    settings = config_lib.to_dict(config)
+    settings["data"].update(source="", cache="")
+    for section, name in ((settings["model"]["encoder"], "pretrained"), (settings["train"], "init_from")):
+        path = expanded(section[name])
         if path.is_absolute():
             section[name] = path.name
     return settings
@@ -144,9 +138,7 @@ def file_of(folder: Path, variant: Variant, seed: int) -> Path:
     return folder / f"{variant.name}-seed{seed}.json"
 
 
-def read(
-    folder: Path, variant: Variant, seed: int, config: Config | None = None, *, split: str = "test"
-) -> Record | None:
+def read(folder: Path, variant: Variant, seed: int, config: Config, *, split: str = "test") -> Record | None:
     """Returns the record of a run, or None if there is none.
 
     Args:
@@ -154,7 +146,7 @@ def read(
         variant: Of the run.
         seed: Of the run.
         config: The settings of the run must equal these. One that did not exist then is as versions without it behaved.
-        split: What must have been scored, where ``config`` is given.
+        split: What must have been scored.
 
     Raises:
         InputError: The file is not a record, or of a run with other settings or another split.
@@ -167,8 +159,6 @@ def read(
         record = Record.from_json(values)
     except TypeError as error:
         raise InputError(f"{file}: expected the record of a run: {error}") from error
-    if config is None:
-        return record
     if record.split != split:
         raise InputError(f"{file}: expected what was scored on {split}, found {record.split}; use another --records")
     try:
@@ -189,7 +179,7 @@ def write(folder: Path, variant: Variant, seed: int, run: RunDirectory, *, split
         The record.
     """
     config, evaluation = run.read_config(), run.evaluation(split)
-    metrics, manifest = read_json(evaluation / "metrics.json", "the results of an evaluation"), run.read_manifest()
+    metrics, manifest = results.read(evaluation / results.METRICS, ("corpus", "step")), run.read_manifest()
     turns, task = predictions.read(evaluation / "predictions.csv")
     predicted: dict[str, list[Any]] = {}
     for turn in turns:
@@ -236,7 +226,7 @@ def _of_test(evaluation: Path, metrics: Mapping[str, Any], task: Task) -> dict[s
     found = {"test": {name: value for name, value in metrics.items() if name not in of_the_run}}
     if not task.analysed:
         return found
-    analysis = read_json(evaluation / "analysis.json", "the results of an evaluation")
+    analysis = results.read(evaluation / results.ANALYSIS, ("shifts", "short"))
     short = analysis["short"]
     # The text of other utterances stays with the corpus.
     return found | {"shifts": analysis["shifts"], "short": short | {"texts": {STUDIED: short["texts"][STUDIED]}}}

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from dtrm_jax.evaluation.analysis.paired import mended
+
 _NEGATIVE = ("sad", "angry", "frustrated", "sadness", "anger", "fear", "disgust", "negative")
 # Label -> share of all rectified turns, and of these the share that had been taken for another negative emotion.
 _PAPER = {"neutral": (30.38, 85.41), "frustrated": (27.85, 70.45)}
@@ -33,13 +35,10 @@ def between(
     pairs = sorted(first.keys() & second.keys())
     if not pairs:
         return None
-    counts = np.zeros((2, len(labels), len(labels)), np.int64)
-    for seed in pairs:
-        one, other = first[seed], second[seed]
-        for direction, (wrong, right) in enumerate(((one, other), (other, one))):
-            (there,) = np.nonzero((wrong != annotated_N) & (right == annotated_N))
-            np.add.at(counts[direction], (annotated_N[there], wrong[there]), 1)
-    rectified, spoiled = counts.tolist()
+    rectified, spoiled = (
+        sum(mended(annotated_N, before[seed], after[seed], len(labels)) for seed in pairs).tolist()
+        for before, after in ((first, second), (second, first))
+    )
     return {"pairs": len(pairs), "labels": list(labels), "rectified": rectified, "spoiled": spoiled}
 
 

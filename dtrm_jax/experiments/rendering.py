@@ -9,7 +9,6 @@ from typing import Any
 from dtrm_jax.evaluation.analysis import bootstrap
 from dtrm_jax.evaluation.analysis.groups import STUDIED
 from dtrm_jax.experiments import published, rectified, tuning
-from dtrm_jax.experiments.layout import Column
 from dtrm_jax.experiments.outcome import NOT_CAUSAL, Outcome, RowOutcome
 from dtrm_jax.experiments.tables import SHORT, STUDIED_IN_PAPER
 from dtrm_jax.experiments.variants import spelled
@@ -22,11 +21,11 @@ _OTHER = "*"
 
 def protocol(outcome: Outcome) -> str:
     """Returns how the numbers were made, in a paragraph."""
-    metric, config, rows = _metric(outcome).title, outcome.config, outcome.run
+    metric, config, rows = _metric(outcome).title, outcome.settings, outcome.run
     counts = sorted({len(row.seeds) for row in rows})
     seeds = "1 seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
     spread = "" if counts == [1] else ", mean ± standard deviation"
-    reads_text = config["model"].get("utterance") != "features"
+    reads_text = config["model"]["utterance"] != "features"
     window = f", K = {config['tokens']['window']}" if reads_text else ""
     parts = [
         f"{outcome.name} {outcome.split}{_of_data(outcome)}, {outcome.conversations} conversations, {_turns(outcome)}; "
@@ -99,7 +98,7 @@ def cells(outcome: Outcome) -> list[list[str]]:
     percent = _metric(outcome).percent
     columns = [["", *(row.marked for row in rows)]]
     for column in outcome.columns:
-        path, in_percent = column.path, _in_percent(column)
+        path, in_percent = column.path, column.metric.percent
         columns.append([column.title, *(mean(row.scores[path], in_percent) for row in rows)])
         columns.append(["paper", *(_of_paper(row, path, in_percent) for row in rows)])
     columns += [
@@ -128,7 +127,7 @@ def as_csv(outcome: Outcome) -> str:
         line: list[Any] = [row.variant, row.marked, " ".join(map(str, row.seeds))]
         for column in outcome.columns:
             scores, paper = row.scores[column.path], (row.paper or {}).get(column.path)
-            line += [*_moments(scores), paper if paper is None or not _in_percent(column) else round(paper / 100, 6)]
+            line += [*_moments(scores), paper if paper is None or not column.metric.percent else round(paper / 100, 6)]
         difference = row.difference or {}
         line += [_moments(row.dev)[0]]
         line += [difference.get(name) for name in ("difference", "low", "high", "p_value")]
@@ -140,9 +139,9 @@ def as_csv(outcome: Outcome) -> str:
 
 def _of_data(outcome: Outcome) -> str:
     """Names the classes and the session that were chosen, which are not the paper's."""
-    data = outcome.config.get("data", {})
-    chosen = [f"classes: {data['labels']}"] if data.get("labels") else []
-    chosen += [f"session {data['test_session']}"] if data.get("test_session") else []
+    data = outcome.settings["data"]
+    chosen = [f"classes: {data['labels']}"] if data["labels"] else []
+    chosen += [f"session {data['test_session']}"] if data["test_session"] else []
     return f" ({'; '.join(chosen)})" if chosen else ""
 
 
@@ -159,8 +158,8 @@ def _studied(outcome: Outcome) -> str:
 
 
 def _selection(outcome: Outcome) -> str:
-    train = outcome.config["train"]
-    if train.get("select_last"):  # unknown to version 0.2.0
+    train = outcome.settings["train"]
+    if train["select_last"]:
         counts = sorted({row.epochs or train["epochs"] for row in outcome.run})
         after = (
             f"{counts[0]} epochs" if len(counts) == 1 else f"as many epochs as its row has, {counts[0]} to {counts[-1]}"
@@ -184,11 +183,6 @@ def _causality(rows: Sequence[RowOutcome]) -> str:
 
 def _metric(outcome: Outcome) -> Metric:
     return METRICS[outcome.select_by]
-
-
-def _in_percent(column: Column) -> bool:
-    """Whether a column's metric, the last part of its path, is shown in percent."""
-    return METRICS[column.path.rpartition(".")[2]].percent
 
 
 def _reference(outcome: Outcome) -> str:

@@ -4,9 +4,8 @@ A cell is the row of any table of the records that is of this model, corpus and 
 protocol; of several, that with the most seeds.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from dtrm_jax.experiments import pages, rendering
 from dtrm_jax.experiments import variants as v
@@ -47,7 +46,7 @@ def _protocol(lines: list[list[str]]) -> str:
     return text + (f' "{_NOTHING}": not run yet.' if _NOTHING in cells else "")
 
 
-def _rows(results: Path) -> Iterator[tuple[str, Outcome, RowOutcome]]:
+def _rows(results: Path) -> Iterator[tuple[Outcome, RowOutcome]]:
     """Yields the rows that may be a cell: by the paper's protocol, on the corpus as it is published.
 
     They are trained end to end from the encoder alone, see no later turns, and dev chooses their checkpoints.
@@ -56,24 +55,24 @@ def _rows(results: Path) -> Iterator[tuple[str, Outcome, RowOutcome]]:
         if folder.name.endswith("_best"):  # which is more than the paper's model
             continue
         for outcome in pages.outcomes(folder).values():
-            if _by_the_protocol(outcome.config) and outcome.corpus == outcome.paper_corpus:
-                yield from ((folder.name, outcome, row) for row in outcome.run if row.causal)
+            if _by_the_protocol(outcome) and outcome.corpus == outcome.paper_corpus:
+                yield from ((outcome, row) for row in outcome.run if row.causal)
 
 
-def _by_the_protocol(config: Mapping[str, Any]) -> bool:
-    model, train = config["model"], config["train"]  # those of older tables lack some settings
-    reads_text = model["utterance"] == "encoder" and model.get("architecture", "dialogue_trm") == "dialogue_trm"
-    return reads_text and not train.get("select_last") and not train.get("init_from")
+def _by_the_protocol(outcome: Outcome) -> bool:
+    model, train = outcome.settings["model"], outcome.settings["train"]
+    reads_text = model["utterance"] == "encoder" and model["architecture"] == "dialogue_trm"
+    return reads_text and not train["select_last"] and not train["init_from"]
 
 
-def _cell(found: list[tuple[str, Outcome, RowOutcome]], corpus: str, modalities: str, encoder: str) -> str:
+def _cell(found: list[tuple[Outcome, RowOutcome]], corpus: str, modalities: str, encoder: str) -> str:
     name = v.full(modalities).name
     fitting = [
         row.scores[WEIGHTED_F1.path]
-        for _, outcome, row in found
+        for outcome, row in found
         if outcome.corpus == corpus
         and row.variant == name
-        and outcome.config["model"]["encoder"]["pretrained"] == encoder
+        and outcome.settings["model"]["encoder"]["pretrained"] == encoder
         and WEIGHTED_F1.path in row.scores
     ]
     if not fitting:

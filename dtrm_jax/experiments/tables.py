@@ -31,7 +31,7 @@ def columns_of(table: Table, task: Task, select_by: str) -> tuple[Column, ...]:
     if table.split == "dev":  # whose log has the scores of all classes or targets together
         scores = [(path, title) for path, title in scores if path in METRICS]
     columns = table.columns or tuple(Column(f"{table.split}.{path}", title) for path, title in scores)
-    if select_by in {column.path.rpartition(".")[2] for column in columns}:
+    if select_by in {column.metric.name for column in columns}:
         return columns
     return (*columns, Column(f"{table.split}.{select_by}", METRICS[select_by].title))
 

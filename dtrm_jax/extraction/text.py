@@ -27,7 +27,7 @@ from dtrm_jax.evaluation.evaluator import by_conversation
 from dtrm_jax.extraction import tables as tables_lib
 from dtrm_jax.extraction.folder import Folder
 from dtrm_jax.inference.trained import Trained
-from dtrm_jax.inference.utterance_vectors import make_utterance_vectors
+from dtrm_jax.inference.utterance_vectors import PART, make_utterance_vectors
 
 MODALITY = "utterance"
 
@@ -58,8 +58,8 @@ def extract_of_table(trained: Trained, source: pathlib.Path, folder: pathlib.Pat
         columns: The setting ``data.columns``.
 
     Raises:
-        InputError: The model reads no text, or later turns with an utterance; a table is malformed; or the folder holds
-            something else.
+        InputError: The model reads no text, keeps no encoder by itself, or reads later turns with an utterance; a table
+            is malformed; or the folder holds something else.
     """
     _check(trained)
     tables = tables_lib.read(source, columns, MODALITY, text_needed=True)
@@ -92,8 +92,8 @@ def extract_of_corpus(trained: Trained, folder: pathlib.Path, *, source: str | N
         source: Folder of the raw files, if it is not the one that the model was trained with.
 
     Raises:
-        InputError: The model reads no text, or later turns with an utterance; the corpus cannot be read; or the folder
-            holds something else.
+        InputError: The model reads no text, keeps no encoder by itself, or reads later turns with an utterance; the
+            corpus cannot be read; or the folder holds something else.
     """
     _check(trained)
     config = trained.config
@@ -143,6 +143,8 @@ def _check(trained: Trained) -> None:
     """
     if not trained.config.model.reads_text:
         raise InputError(f"{trained.name}: expected a model that reads text, found one that takes features alone")
+    if PART not in trained.params:
+        raise InputError(f"{trained.name}: expected a part {PART} of the parameters, found {', '.join(trained.params)}")
     if trained.config.tokens.reads_later:
         raise InputError(
             f"{trained.name}: config.tokens.future: expected 0, as vectors must not hold what is said later, found "
@@ -154,7 +156,7 @@ def _check(trained: Trained) -> None:
 def _settings(trained: Trained) -> dict[str, Any]:
     """Returns what the vectors depend on besides the texts."""
     digest = hashlib.sha256()
-    for path, array in sorted(flax.traverse_util.flatten_dict(trained.params["encoder"], sep=".").items()):
+    for path, array in sorted(flax.traverse_util.flatten_dict(trained.params[PART], sep=".").items()):
         digest.update(path.encode() + np.asarray(array).tobytes())
     values = config_lib.to_dict(trained.config)
     return {

@@ -20,7 +20,7 @@ from dtrm_jax.inference.next_pack import NextPack, Prepared, next_pack
 from dtrm_jax.inference.prediction import Prediction, predictions_of
 from dtrm_jax.inference.programs import Programs
 from dtrm_jax.inference.reading import Source, read_trained
-from dtrm_jax.inference.shapes import cut, grown, ladder, of_turns, part_of, smallest
+from dtrm_jax.inference.shapes import cut, grown, ladder, of_turns, part_of, starts_in
 from dtrm_jax.inference.stream import Stream
 from dtrm_jax.inference.trained import Trained
 
@@ -257,8 +257,9 @@ class Predictor:
         *others, largest = self._ladder
         for run, places in cut(example, largest):
             part = part_of(example, run)
-            shape, starts = smallest(others, [part]) or (largest, [places])
-            pack = build_pack([part], shape, starts)
+            fitting = ((shape, starts) for shape in others if (starts := starts_in(shape, part)) is not None)
+            shape, starts = next(fitting, (largest, places))
+            pack = build_pack([part], shape, [starts])
             pack.turn_U[: len(run)] = run
             step = self._programs.step(shape, insides=insides)
             output_UxC, memory, summary = step(self.trained.params, memory, pack)

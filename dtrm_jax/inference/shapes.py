@@ -10,7 +10,7 @@ A turn of a live conversation is a pack of its own, of one row as long as its se
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from dtrm_jax.batch import PackShape
 from dtrm_jax.data.examples import Example
@@ -72,26 +72,9 @@ def _with_longest(trained: Trained, rows: tuple[tuple[int, int], ...]) -> tuple[
     return (*rows, (aligned(longest), 1))
 
 
-def starts_in(shape: PackShape, examples: Sequence[Example]) -> list[list[int]] | None:
-    """Returns the places of conversations in a pack, as ``PlannedPack.starts``; None if it does not hold them all."""
-    if 0 < shape.own_tokens < sum(example.own_count for example in examples):
-        return None
-    filler = PackFiller(shape)
-    starts = []
-    for example in examples:
-        placed = filler.add(example.lengths)
-        if placed is None:
-            return None
-        starts.append(placed)
-    return starts
-
-
-def smallest(shapes: Sequence[PackShape], examples: Sequence[Example]) -> tuple[PackShape, list[list[int]]] | None:
-    """Returns the first shape that holds conversations, and their places in it; None if none does."""
-    for shape in shapes:
-        if (starts := starts_in(shape, examples)) is not None:
-            return shape, starts
-    return None
+def starts_in(shape: PackShape, example: Example) -> list[int] | None:
+    """Returns the places of a conversation in a pack, as ``PlannedPack.starts``; None if it does not hold it."""
+    return PackFiller(shape).add(example.lengths, example.own_count)
 
 
 def cut(example: Example, shape: PackShape) -> Iterator[tuple[range, list[int]]]:
@@ -143,6 +126,6 @@ def grown(shape: PackShape, example: Example) -> PackShape:
             rows=tuple((length, count * factor) for length, count in shape.rows),
             utterances=shape.utterances * factor,
         )
-        if starts_in(candidate, [example]) is not None:
+        if starts_in(candidate, example) is not None:
             return candidate
         factor *= 2

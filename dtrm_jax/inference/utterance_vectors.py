@@ -9,12 +9,11 @@ from jaxtyping import Float
 
 from dtrm_jax.batch import Array, Batch, PackShape
 from dtrm_jax.config import ModelConfig
-from dtrm_jax.errors import InputError
 from dtrm_jax.inference.trained import Trained
 from dtrm_jax.models.encoders.family import Encoder
 from dtrm_jax.models.encoders.reading import encode_utterances
 
-_PART = "encoder"  # of the parameters of every model that reads text
+PART = "encoder"  # of the parameters of every model that reads text
 
 UtteranceVectors = Callable[[Batch], Float[Array, "U D"]]
 
@@ -28,7 +27,7 @@ class _EncoderAlone(nn.Module):
 
     @nn.compact
     def __call__(self, batch: Batch) -> Float[Array, "U D"]:
-        module = self.encoder.module(jnp.dtype(self.settings.dtype), remat=False, name=_PART)
+        module = self.encoder.module(jnp.dtype(self.settings.dtype), remat=False, name=PART)
         f_UxD = encode_utterances(module, batch, self.shape, self.settings.encoder, deterministic=True)
         return f_UxD.astype(jnp.float32)
 
@@ -39,17 +38,11 @@ def make_utterance_vectors(trained: Trained, shape: PackShape) -> UtteranceVecto
     ``f_i`` is the encoder's last state at [CLS], or its mean over the utterance's own tokens
     (``config.model.encoder.pooling``); its attention sees the context of eq. 1 as in training. There is no dropout.
 
-    Raises:
-        InputError: The model reads no text, or keeps no encoder by itself.
+    Args:
+        trained: A model that reads text and has the part ``PART``.
+        shape: Of the packs.
     """
-    encoder = trained.manifest.encoder
-    if not trained.config.model.reads_text or encoder is None:
-        raise InputError(f"{trained.name}: expected a model that reads text, found one that takes features alone")
-    if _PART not in trained.params:
-        raise InputError(
-            f"{trained.name}: expected a part {_PART} of the parameters, found {', '.join(trained.params)}"
-        )
-    module = _EncoderAlone(settings=trained.config.model, encoder=encoder, shape=shape)
-    params = {"params": {_PART: trained.params[_PART]}}
+    module = _EncoderAlone(settings=trained.config.model, encoder=trained.manifest.encoder, shape=shape)
+    params = {"params": {PART: trained.params[PART]}}
     run = jax.jit(module.apply)
     return lambda pack: run(params, pack)

@@ -4,7 +4,6 @@
 """
 
 from dtrm_jax.planted.generate import generate
-from dtrm_jax.planted.optimum import Information, Optimum, optimal_accuracy
-from dtrm_jax.planted.rules import PLANTED_LABELS, RULES, Rules
+from dtrm_jax.planted.optimum import Information, optimal_accuracy
 
-__all__ = ["PLANTED_LABELS", "RULES", "Information", "Optimum", "Rules", "generate", "optimal_accuracy"]
+__all__ = ["Information", "generate", "optimal_accuracy"]

@@ -42,19 +42,18 @@ class AttentionSummary:
     same_speaker_seen: float
 
 
-def gate_means(turns: Sequence[PredictedTurn], classes: Sequence[str]) -> Means | None:
-    """Returns the mean of every gate of MGIF, over all turns and those of each class; None if there are none."""
-    return _means(turns, classes, lambda turn: turn.insides.gates)
+def means(turns: Sequence[PredictedTurn], classes: Sequence[str], kind: str) -> Means | None:
+    """Returns the means of the model's insides of one kind, over all turns and those of each class.
 
+    Args:
+        turns: Of a split.
+        classes: The classes of emotions; none where they are real values.
+        kind: Which field of ``TurnInsides``: gates, fusion or numbers.
 
-def fusion_means(turns: Sequence[PredictedTurn], classes: Sequence[str]) -> Means | None:
-    """Returns the mean attention of ``e_CLS`` on the positions of MGIF's Transformer; see ``gate_means``."""
-    return _means(turns, classes, lambda turn: turn.insides.fusion)
-
-
-def number_means(turns: Sequence[PredictedTurn], classes: Sequence[str]) -> Means | None:
-    """Returns the mean of every other number that the model hands out; see ``gate_means``."""
-    return _means(turns, classes, lambda turn: turn.insides.numbers)
+    Returns:
+        None if there are none.
+    """
+    return _means(turns, classes, lambda turn: getattr(turn.insides, kind))
 
 
 def attention_summaries(turns: Sequence[PredictedTurn], classes: Sequence[str], window: int) -> list[AttentionSummary]:
@@ -109,8 +108,8 @@ def _means(
     rows = []
     for name, group in groups:
         numbers = [numbers_of(turn) for turn in group]
-        means = [_mean([one[column] for one in numbers if column in one]) for column in columns]
-        rows.append((name, sum(map(bool, numbers)), means))
+        of_columns = [_mean([one[column] for one in numbers if column in one]) for column in columns]
+        rows.append((name, sum(map(bool, numbers)), of_columns))
     return Means(columns, rows)
 
 

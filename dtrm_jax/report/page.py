@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from dtrm_jax.conversation import MODALITIES
+from dtrm_jax.evaluation.files.results import METRICS
 from dtrm_jax.replacing import replacing
 from dtrm_jax.report import cases
 from dtrm_jax.report.about import about, of_other, settings, when
 from dtrm_jax.report.drawing import draw
-from dtrm_jax.report.gates_and_attention import attention_summaries, fusion_means, gate_means, number_means
+from dtrm_jax.report.gates_and_attention import attention_summaries, means
 from dtrm_jax.report.kinds import Kind, kind_of
 from dtrm_jax.report.overview import overview
 from dtrm_jax.report.sources import Sources, read_sources
@@ -57,7 +58,7 @@ def _content(sources: Sources, kind: Kind) -> dict[str, Any]:
     return {
         "run": sources.run,
         "of_other": of_other(metrics),
-        "when": when({"version": "unknown", **metrics}, sources.results / "metrics.json"),
+        "when": when({"version": "unknown", **metrics}, sources.results / METRICS),
         "metrics": metrics,
         "analysis": sources.analysis,
         "sections": kind.sections,
@@ -89,8 +90,8 @@ def _cards(sources: Sources, kind: Kind) -> list[Card]:
 def _insides(sources: Sources, groups: tuple[str, ...]) -> dict[str, Any]:
     """Returns what the section on gates and attention is given."""
     turns, window = sources.turns, sources.config.tokens.window
-    gates, fusion = gate_means(turns, groups), fusion_means(turns, groups)
-    attention, numbers = attention_summaries(turns, groups, window), number_means(turns, groups)
+    gates, fusion, numbers = (means(turns, groups, kind) for kind in ("gates", "fusion", "numbers"))
+    attention = attention_summaries(turns, groups, window)
     title = "Gates and attention" if gates else "Attention" if fusion or attention else "Insides" if numbers else ""
     return {
         "gates": gates,

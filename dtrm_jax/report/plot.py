@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 WIDTH, HEIGHT = 360, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 348, 12, 192
+_TICKS = 6  # of an axis, at most
 
 Points = Sequence[tuple[float, float]]
 
@@ -76,16 +77,16 @@ def make_plot(title: str, x_name: str, series: Sequence[Series], mark: tuple[flo
     )
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Returns at most ``most`` round numbers from ``low`` to ``high``, or one outside if there is none between them.
+def ticks(low: float, high: float) -> list[float]:
+    """Returns at most six round numbers from ``low`` to ``high``, or one outside if there is none between them.
 
     They are multiples of 1, 2 or 5 times a power of ten.
     """
     span = (high - low) or abs(high) or 1.0
-    power = 10.0 ** math.floor(math.log10(span / most))
+    power = 10.0 ** math.floor(math.log10(span / _TICKS))
     for step in (factor * power for factor in (1, 2, 5, 10, 20)):
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-        if last - first < most:
+        if last - first < _TICKS:
             break
     # By a product of integers and the step, whose digits are cut to those it has: no 0.30000000000000004.
     return [float(f"{index * step:.12g}") for index in range(min(first, last), last + 1)]

@@ -7,15 +7,14 @@ from typing import Any
 
 from dtrm_jax.config import Config
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation.files import predictions
-from dtrm_jax.json_file import read_json
+from dtrm_jax.evaluation.files import predictions, results
 from dtrm_jax.run_directory import Manifest, RunDirectory
 from dtrm_jax.run_directory.log_file import read_records
 from dtrm_jax.run_directory.starts import read_starts
 from dtrm_jax.tasks import PredictedTurn, Task
 
-_METRICS = ("corpus", "split", "step", "checkpoint", "n", "loss")
-_ANALYSIS = ("n", "shifts", "short", "intervals", "calibration")
+_OF_METRICS = ("corpus", "split", "step", "checkpoint", "n", "loss")
+_OF_ANALYSIS = ("n", "shifts", "short", "intervals", "calibration")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,14 +59,14 @@ def read_sources(run: RunDirectory, evaluation: str) -> Sources:
         InputError: A file other than ``metrics.jsonl`` is missing or damaged, or they are not of the same evaluation.
     """
     folder = run.evaluation(evaluation)
-    metrics = _read(folder / "metrics.json", _METRICS)
+    metrics = results.read(folder / results.METRICS, _OF_METRICS)
     turns, task = predictions.read(folder / "predictions.csv")
     task = task.with_neutral(metrics.get("neutral", ""))
     if task.default_metric not in metrics:
-        raise InputError(f"{folder / 'metrics.json'}: expected {task.default_metric}, found none; evaluate again")
-    analysis = _read(folder / "analysis.json", _ANALYSIS) if task.analysed else None
+        raise InputError(f"{folder / results.METRICS}: expected {task.default_metric}, found none; evaluate again")
+    analysis = results.read(folder / results.ANALYSIS, _OF_ANALYSIS) if task.analysed else None
     scored = sum(turn.labelled for turn in turns)
-    for name, counted in {"metrics.json": metrics, "analysis.json": analysis}.items():
+    for name, counted in {results.METRICS: metrics, results.ANALYSIS: analysis}.items():
         if counted is not None and counted["n"] != scored:
             raise InputError(
                 f"{folder / name}: expected the {scored} labelled turns of predictions.csv, found {counted['n']}; "
@@ -95,11 +94,3 @@ def by_conversation(turns: Sequence[PredictedTurn]) -> list[list[PredictedTurn]]
     for turn in turns:
         conversations.setdefault(turn.conversation, []).append(turn)
     return list(conversations.values())
-
-
-def _read(file: Path, expected: Sequence[str]) -> dict[str, Any]:
-    values = read_json(file, "the results of an evaluation")
-    missing = [name for name in expected if not isinstance(values, dict) or name not in values]
-    if missing:
-        raise InputError(f"{file}: expected {', '.join(missing)}, found none; evaluate again")
-    return values

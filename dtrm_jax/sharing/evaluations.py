@@ -1,15 +1,13 @@
 """The evaluations of a run that a model card tells of: those of the parameters that are exported."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
-from dtrm_jax.errors import InputError
-from dtrm_jax.json_file import read_json
+from dtrm_jax.evaluation.files import results
 from dtrm_jax.run_directory import RunDirectory
 from dtrm_jax.tasks import Metric, Task
 
-_METRICS, _ANALYSIS = "metrics.json", "analysis.json"
+_OF_METRICS, _OF_ANALYSIS = ("step", "split", "corpus", "n"), ("intervals",)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,26 +71,18 @@ def read_evaluations(run: RunDirectory, task: Task, step: int) -> list[Evaluatio
         InputError: A file is damaged.
     """
     result = []
-    for file in run.path.glob(f"eval/*/{_METRICS}"):
-        metrics = _read(file)
+    for file in run.path.glob(f"eval/*/{results.METRICS}"):
+        metrics = results.read(file, _OF_METRICS)
         if metrics.get("step") != step:
             continue
-        analysis = file.with_name(_ANALYSIS)
+        analysis = file.with_name(results.ANALYSIS)
         result.append(
             Evaluation(
                 name=file.parent.name,
                 metrics=metrics,
-                analysis=_read(analysis) if analysis.exists() else None,
+                analysis=results.read(analysis, _OF_ANALYSIS) if analysis.exists() else None,
                 task=task,
             )
         )
     order = ("test", "dev", "train")
     return sorted(result, key=lambda one: (*(one.name != name for name in order), one.name))
-
-
-def _read(file: Path) -> dict[str, Any]:
-    values = read_json(file, "the results of an evaluation")
-    needed = ("step", "split", "corpus", "n") if file.name == _METRICS else ("intervals",)
-    if not isinstance(values, dict) or any(name not in values for name in needed):
-        raise InputError(f"{file}: expected an object with {', '.join(needed)}; evaluate again")
-    return values

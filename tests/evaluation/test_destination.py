@@ -11,6 +11,7 @@ import pytest
 
 from dtrm_jax import api
 from dtrm_jax.errors import InputError
+from dtrm_jax.evaluation.destination import destination, make_room
 from dtrm_jax.evaluation.files import predictions
 from dtrm_jax.report.__main__ import main as draw
 from dtrm_jax.run_directory import RunDirectory
@@ -142,6 +143,16 @@ def test_a_name_can_be_chosen_and_is_kept_for_its_data(run, tmp_path):
         with pytest.raises(InputError, match="name: expected letters, digits"):
             api.evaluate(run, source=other, name=bad)
     assert evaluations(run) == {"test@first"} and contents(run.evaluation("test@first")) == before
+
+
+def test_a_damaged_file_of_scores_is_one_line(tmp_path):
+    run = RunDirectory(tmp_path)
+    file = run.evaluation("test@mine") / "metrics.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("[]")
+    with pytest.raises(InputError, match=r"metrics\.json: expected the results of an evaluation, found no object"):
+        destination(run, "test", {}, source=None, name="mine")
+    assert make_room(file.parent, 1) == [f"{file.parent}: the results of step 1 replace those of others"]
 
 
 def test_a_run_whose_data_was_not_kept_replaces_nothing_of_its_own(run, trained, tmp_path):

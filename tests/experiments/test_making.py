@@ -46,6 +46,10 @@ def write(config, kept):
     return making.write("planted", config, seeds=range(2), records_folder=kept)
 
 
+def read_record(file):
+    return Record.from_json(json.loads(file.read_text()))
+
+
 def test_what_is_kept(whole, config):
     folder, text = whole
     kept = folder / "records"
@@ -69,14 +73,14 @@ def test_what_is_kept(whole, config):
             json.loads((folder / f"runs/{name}-seed{seed}/eval/test/metrics.json").read_text()) for seed in (0, 1)
         ]
         assert rows[name]["scores"]["test.accuracy"] == [one["accuracy"] for one in metrics]
-    kept_runs = [records.read(kept, v.U, seed) for seed in (0, 1)]
+    kept_runs = [read_record(kept / f"u-seed{seed}.json") for seed in (0, 1)]
     assert rows["u"]["best_test_epoch"] == [one.best_test_epoch["weighted_f1"] for one in kept_runs]
     assert rows["u"]["dev"] == [one.dev["weighted_f1"] for one in kept_runs]
     assert rows["uav"]["seeds"] == [] and rows["uav"]["difference"] is None
 
 
 def test_a_record_holds_the_scores_and_no_text(whole, config):
-    record = records.read(whole[0] / "records", v.U, 1)
+    record = read_record(whole[0] / "records/u-seed1.json")
     run = whole[0] / "runs/u-seed1"
     logged = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     dev, test = ([one for one in logged if one["split"] == split] for split in ("dev", "test"))
@@ -100,7 +104,8 @@ def test_a_record_holds_the_scores_and_no_text(whole, config):
 
 def test_a_record_says_what_its_run_cost(whole, tmp_path, monkeypatch):
     folder = whole[0]
-    record, kept = records.read(folder / "records", v.U, 1), json.loads((folder / "runs/u-seed1/cost.json").read_text())
+    record = read_record(folder / "records/u-seed1.json")
+    kept = json.loads((folder / "runs/u-seed1/cost.json").read_text())
     assert kept["measured"] == 1 and 0 < record.cost["seconds"] == kept["seconds"] < 600
     assert record.cost["complete"] and record.cost["cores"] >= 1
     # What was measured of a run adds up, however it ends; a run that was killed once costs at least that.

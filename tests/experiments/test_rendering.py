@@ -362,7 +362,7 @@ def test_no_number_of_the_paper_stands_beside_other_classes_or_another_test_spli
 
 def test_what_the_paper_scores_is_told_from_the_numbers_of_classes_conversations_and_turns():
     def told(data=None, *, corpus="meld", classes=7, conversations=280, turns=2610):
-        data = {"name": corpus, "labels": ""} | (data or {})
+        data = {"name": corpus, "corpus": "", "labels": "", "test_session": 0} | (data or {})
         return published.as_published(corpus, data, classes=classes, conversations=conversations, turns=turns)
 
     assert told() == told(turns=2608) == "meld"  # as two have no voice

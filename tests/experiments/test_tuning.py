@@ -175,4 +175,4 @@ def test_dev_and_test_do_not_mix(whole, config, tmp_path):
     del record["split"]
     (tmp_path / "u-seed0.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="u-seed0.json: expected the record of a run: there are no scores of test"):
-        records.read(tmp_path, v.U, 0)
+        records.read(tmp_path, v.U, 0, run)

@@ -14,11 +14,11 @@ from dtrm_jax.data.packing import build_pack
 from dtrm_jax.errors import InputError
 from dtrm_jax.experiments import baselines, grid, tables, tuning
 from dtrm_jax.experiments import variants as v
+from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.models.dialogue_trm.fusions import FUSIONS
 from tests.factories import (
     CLS,
     SEP,
-    param_shapes,
     random_conversation,
     random_params,
     text_examples,
@@ -60,7 +60,7 @@ def shapes(variant):
     """Path -> shape of every parameter."""
     config, features = changed_tiny(variant)
     model = tiny_model(config, PackShape(((29, 4),), 16, features=features))
-    return flax.traverse_util.flatten_dict(jax.tree.map(lambda x: x.shape, param_shapes(model)), sep="/")
+    return flax.traverse_util.flatten_dict(jax.tree.map(lambda x: x.shape, parameter_shapes(model)), sep="/")
 
 
 def test_every_row_is_a_config_and_no_two_are_the_same():

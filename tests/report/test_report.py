@@ -23,7 +23,7 @@ from dtrm_jax.json_file import write_json
 from dtrm_jax.report import write_report
 from dtrm_jax.report.__main__ import main
 from dtrm_jax.report.about import about
-from dtrm_jax.report.gates_and_attention import attention_summaries, fusion_means, gate_means
+from dtrm_jax.report.gates_and_attention import attention_summaries, means
 from dtrm_jax.report.kinds import KINDS, SHIFTS
 from dtrm_jax.report.overview import overview
 from dtrm_jax.report.plot import BOTTOM, LEFT, RIGHT, TOP, Series, make_plot, thinned, ticks
@@ -607,7 +607,7 @@ def test_means_are_over_the_turns_that_have_the_number():
         with_insides(b, gates={"uv": 0.75}),
         with_insides(c, gates={"ua": 1.0}),
     ]
-    table = gate_means(turns, LABELS.names)
+    table = means(turns, LABELS.names, "gates")
     assert table.columns == ["ua", "uv"]
     assert table.rows == [
         ("all", 3, [0.75, 0.5]),
@@ -615,8 +615,8 @@ def test_means_are_over_the_turns_that_have_the_number():
         ("b", 1, [None, 0.75]),
         ("c", 0, [None, None]),
     ]
-    assert fusion_means(turns, ()).rows == [("all", 1, [1.0])]
-    assert gate_means([a, b], LABELS.names) is None
+    assert means(turns, (), "fusion").rows == [("all", 1, [1.0])]
+    assert means([a, b], LABELS.names, "gates") is None
 
 
 def test_where_attention_looks_is_counted_inside_the_window():

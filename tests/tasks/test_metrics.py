@@ -143,3 +143,6 @@ def test_a_new_metric_is_one_entry(tmp_path, monkeypatch, bag_of_words):
     record = records.write(tmp_path, U, 0, run)
     assert record.dev["error_rate"] == progress.best_score
     assert record.best_test_epoch["error_rate"] <= record.test["error_rate"]
+    (run.evaluation("test") / "metrics.json").write_text("{}")
+    with pytest.raises(InputError, match=r"metrics\.json: expected corpus, step, found none; evaluate again"):
+        records.write(tmp_path, U, 0, run)

@@ -11,11 +11,12 @@ import pytest
 
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import OptimizerConfig
+from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.models import ARCHITECTURES
 from dtrm_jax.models.baselines.baseline import Baseline
 from dtrm_jax.models.interface import Model
 from dtrm_jax.training.optimizer import build_optimizer, decay_mask, describe_schedule, part_of, schedule
-from tests.factories import assert_trees_close, param_shapes, tiny_config, tiny_model
+from tests.factories import assert_trees_close, tiny_config, tiny_model
 
 CONFIG = OptimizerConfig(encoder_learning_rate=0.03, learning_rate=0.5, weight_decay=0.1, warmup_steps=0)
 PARTS = {"encoder": 0.03, "intra_modal": 0.5, "discriminator": 0.5}
@@ -125,7 +126,7 @@ def test_what_becomes_of_the_warmup_is_said(warmup, total, lines):
 
 
 def test_every_parameter_of_the_model_has_a_part():
-    params = param_shapes(tiny_model(tiny_config(), PackShape(((29, 2),), 7)))
+    params = parameter_shapes(tiny_model(tiny_config(), PackShape(((29, 2),), 7)))
     labels = part_of(params, Model.encoder_parts)
     assert jax.tree.structure(labels) == jax.tree.structure(params)
     assert set(jax.tree.leaves(labels["encoder"])) == {"encoder"}
@@ -181,7 +182,7 @@ def test_adamw_equals_its_numpy_transcription(decay_all):
 
 def test_decay_mask_of_the_model():
     config = tiny_config(model__intra_modal__turn_distance="learned")
-    mask = decay_mask(param_shapes(tiny_model(config, PackShape(((29, 2),), 7))))
+    mask = decay_mask(parameter_shapes(tiny_model(config, PackShape(((29, 2),), 7))))
     flat = flax.traverse_util.flatten_dict(mask)
     for path, decays in flat.items():
         assert decays == (path[-1] not in ("bias", "scale", "turn_distance")), path
@@ -195,7 +196,7 @@ OF_VOICE = [name for name, model in ARCHITECTURES.items() if name == "dialogue_t
 @pytest.mark.parametrize("architecture", OF_VOICE)
 def test_all_matrices_and_tensors_of_every_model_decay(architecture):
     config = tiny_config(model__architecture=architecture, model__modalities="a", model__cosmic__commonsense=False)
-    params = param_shapes(tiny_model(config, PackShape((), 7, features=(("acoustic", 5),))))
+    params = parameter_shapes(tiny_model(config, PackShape((), 7, features=(("acoustic", 5),))))
     flat = flax.traverse_util.flatten_dict(params)
     for path, decays in flax.traverse_util.flatten_dict(decay_mask(params)).items():
         assert decays == (flat[path].ndim > 1), path

@@ -29,36 +29,43 @@ def matched(first: Sequence[ClassTurn], second: Sequence[ClassTurn]) -> list[Cla
     return [other[key] for key in one]
 
 
-def rectified(first: Sequence[ClassTurn], second: Sequence[ClassTurn], task: Classes) -> tuple[int, list[list[int]]]:
-    """Counts the turns that ``first`` gets wrong and ``second`` gets right (paper, section 5.5).
+def mended(true_N: np.ndarray, before_N: np.ndarray, after_N: np.ndarray, classes: int) -> np.ndarray:
+    """Counts the turns that are wrong in ``before`` and right in ``after`` (paper, section 5.5).
+
+    Args:
+        true_N: True classes; -1 where there is none.
+        before_N: Predicted classes.
+        after_N: Of another prediction.
+        classes: C.
 
     Returns:
-        How many there are, and how many by class: one row per true class, one column per class that ``first`` took
-        it for, both in the order of the label space.
+        ``[C, C]``: one row per true class, one column per class that ``before`` took it for.
+    """
+    there_N = (before_N != true_N) & (after_N == true_N)
+    counts_CxC = np.zeros((classes, classes), np.int64)
+    np.add.at(counts_CxC, (true_N[there_N], before_N[there_N]), 1)
+    return counts_CxC
+
+
+def rectified_cases(first: Sequence[ClassTurn], second: Sequence[ClassTurn], task: Classes) -> dict[str, Any]:
+    """Returns the turns that only one of the two gets right, as plain JSON types.
+
+    Returns:
+        ``labels`` (names, in order), ``rectified`` (wrong in ``first`` only) and ``spoiled`` (wrong in ``second``
+        only), each with ``n`` and ``counts``: one row per true class, one column per wrong prediction.
 
     Raises:
         InputError: The two are not over the same turns.
     """
-    true, before = task.arrays(labelled(first))
-    _, after = task.arrays(labelled(matched(first, second)))
-    mended = (before != true) & (after == true)
-    counts_CxC = np.zeros((len(task.labels), len(task.labels)), np.int64)
-    np.add.at(counts_CxC, (true[mended], before[mended]), 1)
-    return int(mended.sum()), counts_CxC.tolist()
-
-
-def rectified_cases(first: Sequence[ClassTurn], second: Sequence[ClassTurn], task: Classes) -> dict[str, Any]:
-    """Returns ``rectified`` in both directions as plain JSON types.
-
-    Returns:
-        ``labels`` (names, in order), ``rectified`` and ``spoiled`` (wrong in ``second`` only), each with ``n`` and
-        ``counts``: one row per true class, one column per wrong prediction.
-    """
-    pairs = {"rectified": (first, second), "spoiled": (second, first)}
-    tables = {name: rectified(one, other, task) for name, (one, other) in pairs.items()}
+    true_N, first_N = task.arrays(labelled(first))
+    _, second_N = task.arrays(labelled(matched(first, second)))
+    tables = {
+        "rectified": mended(true_N, first_N, second_N, len(task.labels)),
+        "spoiled": mended(true_N, second_N, first_N, len(task.labels)),
+    }
     return {
         "labels": list(task.labels.names),
-        **{name: {"n": n, "counts": counts_CxC} for name, (n, counts_CxC) in tables.items()},
+        **{name: {"n": int(counts.sum()), "counts": counts.tolist()} for name, counts in tables.items()},
     }
 
 

@@ -18,12 +18,12 @@ See ``models.dialogue_trm.insides`` for how they are averaged.
 """
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
 from dtrm_jax.conversation import MODALITIES
+from dtrm_jax.tasks.interface import number_in
 from dtrm_jax.tasks.rows import Attended, TurnInsides
 
 ATTENDED = ("attended_turn_", "attended_weight_", "attended_self_")
@@ -115,25 +115,16 @@ def parse(names: Sequence[str], fields: Sequence[str], earlier: Set[str]) -> Tur
         {name.removeprefix(kind): _share(cell) for name, cell in row.items() if name.startswith(kind) and cell}
         for kind in (GATE, FUSION)
     )
-    numbers = {name.removeprefix(OTHER): _finite(cell) for name, cell in row.items() if name.startswith(OTHER) and cell}
+    numbers = {
+        name.removeprefix(OTHER): number_in(cell, "a number")
+        for name, cell in row.items()
+        if name.startswith(OTHER) and cell
+    }
     return TurnInsides(attended=attended, gates=gates, fusion=fusion, numbers=numbers)
 
 
-def _finite(field: str) -> float:
-    try:
-        number = float(field)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"expected a number, found {field!r}")
-    return number
-
-
-def _share(field: str) -> float:
-    try:
-        number = float(field)
-    except ValueError:
-        number = -1.0
+def _share(cell: str) -> float:
+    number = number_in(cell, expected := "a number from 0 to 1")
     if not 0 <= number <= 1 + _ROUNDING:
-        raise ValueError(f"expected a number from 0 to 1, found {field!r}")
+        raise ValueError(f"expected {expected}, found {cell!r}")
     return number

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from dtrm_jax.errors import InputError
-from dtrm_jax.evaluation.analysis.paired import matched, rectified, rectified_cases
+from dtrm_jax.evaluation.analysis.paired import matched, rectified_cases
 from tests.predicted import TASK, conversation, other_predictions, random_turns
 
 FIRST = conversation("d", "xyxyx", "abc-b", "bbaac") + conversation("e", "xy", "ac", "ba")
@@ -14,8 +14,6 @@ SECOND = conversation("d", "xyxyx", "abc-b", "acbba") + conversation("e", "xy", 
 
 def test_rectified_cases_by_hand():
     # d0 a: b, then a. d1 b: b, then c. d2 c: wrong twice. d3: no label. d4 b: wrong twice. e0 a: b, a. e1 c: a, c.
-    assert rectified(FIRST, SECOND, TASK) == (3, [[0, 2, 0], [0, 0, 0], [1, 0, 0]])
-    assert rectified(SECOND, FIRST, TASK) == (1, [[0, 0, 0], [0, 0, 1], [0, 0, 0]])
     assert rectified_cases(FIRST, SECOND, TASK) == {
         "labels": ["a", "b", "c"],
         "rectified": {"n": 3, "counts": [[0, 2, 0], [0, 0, 0], [1, 0, 0]]},
@@ -35,7 +33,7 @@ def test_they_account_for_the_difference_in_accuracy():
 def test_the_order_of_the_turns_does_not_matter_and_texts_may_differ():
     silent = [dataclasses.replace(turn, text="") for turn in SECOND]
     assert matched(FIRST, silent[::-1]) == silent
-    assert rectified(FIRST, silent[::-1], TASK) == rectified(FIRST, SECOND, TASK)
+    assert rectified_cases(FIRST, silent[::-1], TASK) == rectified_cases(FIRST, SECOND, TASK)
 
 
 @pytest.mark.parametrize(

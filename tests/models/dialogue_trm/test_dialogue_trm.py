@@ -12,6 +12,7 @@ import pytest
 from dtrm_jax.batch import PackShape
 from dtrm_jax.config import Config
 from dtrm_jax.data.packing import build_pack
+from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.models import build_model
 from dtrm_jax.models.dialogue_trm.intra_modal import IntraModal
 from dtrm_jax.models.dialogue_trm.model import DialogueTRM
@@ -23,7 +24,6 @@ from tests.factories import (
     assert_trees_close,
     make_conversation,
     make_tokenizer,
-    param_shapes,
     random_examples,
     random_params,
     text_examples,
@@ -210,7 +210,7 @@ def test_full_size_parameters_by_shape_alone():
         dropout=0.1,
         attention_dropout=0.1,
     )
-    shapes = param_shapes(build_model(Config(), encoder, 7, PackShape(((128, 2),), 8)))
+    shapes = parameter_shapes(build_model(Config(), encoder, 7, PackShape(((128, 2),), 8)))
     counts = {name: sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(part)) for name, part in shapes.items()}
     pooler = 768 * 768 + 768
     # bert-base-uncased has 109,482,240 parameters.
@@ -284,7 +284,7 @@ def test_bfloat16_is_close_to_float32_and_parameters_stay_float32():
     half = simple_model(tiny_config(model__dtype="bfloat16"))
     exact, rough = logits_of(model, params, pack)[:26], logits_of(half, params, pack)[:26]
     assert rough.dtype == np.float32
-    assert {leaf.dtype for leaf in jax.tree.leaves(param_shapes(half))} == {jnp.dtype("float32")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(parameter_shapes(half))} == {jnp.dtype("float32")}
     error = np.abs(rough - exact)
     assert 0 < error.mean() < 0.03 * exact.std()
     assert error.max() < 0.2 * exact.std()
@@ -397,7 +397,7 @@ def test_every_setting_changes_the_outcome(knob):
 
 
 def test_feed_forward_sets_the_hidden_width():
-    shapes = param_shapes(tiny_model(tiny_config(model__intra_modal__feed_forward=17), SHAPE))
+    shapes = parameter_shapes(tiny_model(tiny_config(model__intra_modal__feed_forward=17), SHAPE))
     assert shapes["intra_modal"]["transformer"]["layer_0"]["linear1"]["kernel"].shape == (14, 17)
 
 

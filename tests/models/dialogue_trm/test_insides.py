@@ -12,14 +12,13 @@ from dtrm_jax.data.plans import pack_shape, plan_evaluation
 from dtrm_jax.evaluation.evaluator import Evaluator
 from dtrm_jax.evaluation.files.inside_columns import ordered
 from dtrm_jax.evaluation.intermediates import read_out
-from dtrm_jax.inference.compiled import make_inspect
+from dtrm_jax.inference.compiled import make_inspect, parameter_shapes
 from dtrm_jax.models import build_model
 from dtrm_jax.models.dialogue_trm.insides import weights_by_distance
 from dtrm_jax.models.layers import attention, neighbours
 from dtrm_jax.tasks import Classes
 from tests.factories import (
     LABELS,
-    param_shapes,
     random_conversation,
     random_params,
     random_params_like,
@@ -180,7 +179,7 @@ def test_gates_and_the_attention_of_e_cls_are_means_of_what_the_model_sows(kind)
 )
 def test_a_model_without_a_part_says_nothing_of_it(settings, expected):
     model, examples = prepared(configured(**settings))
-    params, pack = random_params_like(param_shapes(model)), build_pack(examples, model.shape)
+    params, pack = random_params_like(parameter_shapes(model)), build_pack(examples, model.shape)
     _, found = jax.eval_shape(make_inspect(model, Classes(LABELS)), params, pack)
     assert ordered(found) == expected.split()
     for name, column in found.items():

@@ -14,13 +14,13 @@ from dtrm_jax.data.packing import build_pack
 from dtrm_jax.data.plans import pack_shape
 from dtrm_jax.errors import InputError
 from dtrm_jax.evaluation.intermediates import read_out
+from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.models import build_model
 from dtrm_jax.models.dialogue_trm.fusions import FUSIONS
 from tests.factories import (
     LABELS,
     assert_trees_close,
     make_tokenizer,
-    param_shapes,
     random_conversation,
     random_params,
     tiny_config,
@@ -185,12 +185,12 @@ def test_every_subset_packed_equals_each_conversation_alone(modalities, utteranc
 @pytest.mark.parametrize("modalities", EVERY_SUBSET)
 def test_the_parameters_are_those_of_the_modalities(modalities):
     model, _ = prepared(configured(modalities))
-    names = set(param_shapes(model))
+    names = set(parameter_shapes(model))
     expected = {"discriminator"} | {name for name in ("acoustic", "visual") if name[0] in modalities}
     expected |= {"encoder", "intra_modal"} if "u" in modalities else set()
     expected |= {"fusion"} if len(modalities) > 1 else set()
     assert names == expected
-    flat = flax.traverse_util.flatten_dict(param_shapes(model), sep="/")
+    flat = flax.traverse_util.flatten_dict(parameter_shapes(model), sep="/")
     gates = {path.split("/")[1] for path in flat if path.startswith("fusion/gate")}
     assert gates == {f"gate_{x}{y}" for x, y in itertools.combinations(modalities, 2)}
     for name in expected & SIZES.keys():
@@ -202,8 +202,8 @@ def test_one_modality_of_dialogue_trm_m_is_dialogue_trm_u():
     model_u, pack = prepared(configured("u"))
     model_m, _ = prepared(configured("uav"))
     params = random_params(model_m)
-    shared = {name: params[name] for name in param_shapes(model_u)}
-    assert_trees_close(jax.tree.map(np.shape, shared), jax.tree.map(np.shape, param_shapes(model_u)), 0)
+    shared = {name: params[name] for name in parameter_shapes(model_u)}
+    assert_trees_close(jax.tree.map(np.shape, shared), jax.tree.map(np.shape, parameter_shapes(model_u)), 0)
     logits = jax.jit(functools.partial(model_u.apply, deterministic=True))({"params": shared}, pack)
     assert np.isfinite(logits).all() and pack.features_UxM == {}
 

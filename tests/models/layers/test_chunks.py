@@ -10,7 +10,8 @@ import pytest
 
 from dtrm_jax.batch import PackShape
 from dtrm_jax.data.packing import build_pack, choose_shape
-from tests.factories import assert_trees_close, param_shapes, random_examples, random_params, tiny_config, tiny_model
+from dtrm_jax.inference.compiled import parameter_shapes
+from tests.factories import assert_trees_close, random_examples, random_params, tiny_config, tiny_model
 
 SHAPE = PackShape(((13, 4), (29, 16)), 37)
 
@@ -28,7 +29,7 @@ def models(pooling):
 def test_chunks_change_no_output_and_no_gradient(pooling):
     config, whole, chunked = models(pooling)
     pack, params = build_pack(random_examples(0, (7, 1, 11), config), SHAPE), random_params(whole)
-    assert jax.tree.map(jnp.shape, param_shapes(chunked)) == jax.tree.map(jnp.shape, params)
+    assert jax.tree.map(jnp.shape, parameter_shapes(chunked)) == jax.tree.map(jnp.shape, params)
 
     def total(model, params):
         logits = model.apply({"params": params}, pack, deterministic=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tests.baselines import SIZES, Case
+from tests.baselines import Case
 from tests.factories import LABELS
 from tests.parity.baselines.cmn import states
 from tests.parity.baselines.comparison import cell, linear
@@ -31,9 +31,8 @@ class AGHMN(nn.Module):
     def __init__(self, case: Case):
         super().__init__()
         own = case.config().model.aghmn
-        inputs = sum(size for name, size in SIZES.items() if name[0] in case.modalities)
         self.window = own.window
-        self.utterance = nn.Linear(inputs, own.width)
+        self.utterance = nn.Linear(case.inputs, own.width)
         self.forwards = nn.GRUCell(own.width, own.width)
         self.backwards = nn.GRUCell(own.width, own.width) if own.fusion == "bif" else None
         ways = 2 if own.summary == "biagru" else 1

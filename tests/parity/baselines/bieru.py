@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tests.baselines import SIZES, Case
+from tests.baselines import Case
 from tests.factories import LABELS
 from tests.parity.baselines.comparison import cell, linear
 
@@ -14,9 +14,8 @@ class BiERU(nn.Module):
     def __init__(self, case: Case):
         super().__init__()
         own = case.config().model.bieru
-        inputs = sum(size for name, size in SIZES.items() if name[0] in case.modalities)
         self.context, width = own.context, own.width
-        self.utterance = nn.Linear(inputs, width)
+        self.utterance = nn.Linear(case.inputs, width)
         self.V = nn.Parameter(torch.zeros(width, 2 * width, 2 * width))
         self.W = nn.Linear(2 * width, width)
         self.lstm = nn.LSTMCell(width, width)

@@ -43,13 +43,12 @@ class CLSTM(nn.Module):
     def __init__(self, case: Case):
         super().__init__()
         own = case.config().model.c_lstm
-        names = [name for name in SIZES if name[0] in case.modalities]
         wide = own.width * (2 if own.bidirectional else 1)
-        inputs = [SIZES[name] for name in names]
+        inputs = [SIZES[name] for name in case.names]
         self.modal = nn.ModuleDict()
         if own.hierarchical:
-            self.modal = nn.ModuleDict({name: Layer(SIZES[name], own.width, own.bidirectional) for name in names})
-            inputs = [wide] * len(names)
+            self.modal = nn.ModuleDict({name: Layer(SIZES[name], own.width, own.bidirectional) for name in case.names})
+            inputs = [wide] * len(case.names)
         sizes = [sum(inputs), *[wide] * (own.layers - 1)]
         self.layers = nn.ModuleList([Layer(size, own.width, own.bidirectional) for size in sizes])
         self.query = nn.Linear(wide, wide) if own.attention == "general2" else None

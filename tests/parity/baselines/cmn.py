@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tests.baselines import SIZES, Case
+from tests.baselines import Case
 from tests.factories import LABELS
 from tests.parity.baselines.comparison import cell, linear
 
@@ -31,10 +31,9 @@ class CMN(nn.Module):
     def __init__(self, case: Case):
         super().__init__()
         own = case.config().model.cmn
-        inputs = sum(size for name, size in SIZES.items() if name[0] in case.modalities)
         self.window, self.hops = own.window, own.hops
-        self.query = nn.Linear(inputs, own.width)
-        self.first = nn.ModuleDict({side: nn.GRUCell(inputs, own.width) for side in ("own", "others")})
+        self.query = nn.Linear(case.inputs, own.width)
+        self.first = nn.ModuleDict({side: nn.GRUCell(case.inputs, own.width) for side in ("own", "others")})
         self.again = nn.ModuleDict({side: nn.GRUCell(own.width, own.width) for side in ("own", "others")})
         self.output = nn.Linear(own.width, len(LABELS))
 

@@ -60,10 +60,9 @@ class COSMIC(nn.Module):
     def __init__(self, case: Case):
         super().__init__()
         self.own = own = case.config().model.cosmic
-        inputs = sum(size for name, size in SIZES.items() if name[0] in case.modalities)
         ways = 2 if own.bidirectional else 1
         wide = own.emotion_width * ways
-        self.utterance = nn.Linear(inputs, own.hidden)
+        self.utterance = nn.Linear(case.inputs, own.hidden)
         sense = SIZES["commonsense"] // 5 if own.commonsense else 0
         self.directions = nn.ModuleList([Direction(own, sense) for _ in range(ways)])
         self.query = nn.Linear(wide, wide) if own.attention == "general2" else None

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tests.baselines import SIZES, Case
+from tests.baselines import Case
 from tests.factories import LABELS
 from tests.parity.baselines.comparison import cell, linear
 
@@ -47,8 +47,7 @@ class DAGERC(nn.Module):
     def __init__(self, case: Case):
         super().__init__()
         own = case.config().model.dag_erc
-        inputs = sum(size for name, size in SIZES.items() if name[0] in case.modalities)
-        self.input = nn.Linear(inputs, own.width)
+        self.input = nn.Linear(case.inputs, own.width)
         self.layers = nn.ModuleList([DAGLayer(own.width, own.same_speaker, own.window) for _ in range(own.layers)])
         self.hidden = nn.Linear(own.width * (own.layers + 1), own.width)
         self.output = nn.Linear(own.width, len(LABELS))

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tests.baselines import SIZES, Case
+from tests.baselines import Case
 from tests.factories import LABELS
 from tests.parity.baselines.c_lstm import Layer
 from tests.parity.baselines.comparison import cell, linear
@@ -15,9 +15,8 @@ class DialogueGCN(nn.Module):
     def __init__(self, case: Case):
         super().__init__()
         self.own = own = case.config().model.dialogue_gcn
-        inputs = sum(size for name, size in SIZES.items() if name[0] in case.modalities)
         wide = 2 * own.width
-        sizes = [inputs, *[wide] * (own.context_layers - 1)]
+        sizes = [case.inputs, *[wide] * (own.context_layers - 1)]
         self.context = nn.ModuleList([Layer(size, own.width, True, own.recurrence) for size in sizes])
         self.edges = nn.Linear(wide, wide, bias=False)
         self.bases = nn.Parameter(torch.zeros(own.bases, wide, own.hidden))

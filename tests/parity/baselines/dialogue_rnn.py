@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tests.baselines import SIZES, Case
+from tests.baselines import Case
 from tests.factories import LABELS
 from tests.parity.baselines.comparison import cell, linear
 
@@ -52,10 +52,9 @@ class DialogueRNN(nn.Module):
     def __init__(self, case: Case):
         super().__init__()
         self.own = own = case.config().model.dialogue_rnn
-        inputs = sum(size for name, size in SIZES.items() if name[0] in case.modalities)
         ways = 2 if own.bidirectional else 1
         wide = own.emotion_width * ways
-        self.directions = nn.ModuleList([Direction(inputs, own) for _ in range(ways)])
+        self.directions = nn.ModuleList([Direction(case.inputs, own) for _ in range(ways)])
         self.query = nn.Linear(wide, wide) if own.attention == "general2" else None
         self.hidden = nn.Linear(wide, own.hidden * ways)
         self.output = nn.Linear(own.hidden * ways, len(LABELS))

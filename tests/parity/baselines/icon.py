@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tests.baselines import SIZES, Case
+from tests.baselines import Case
 from tests.factories import LABELS
 from tests.parity.baselines.cmn import read, states
 from tests.parity.baselines.comparison import cell, linear
@@ -15,10 +15,9 @@ class ICON(nn.Module):
     def __init__(self, case: Case):
         super().__init__()
         own = case.config().model.icon
-        inputs = sum(size for name, size in SIZES.items() if name[0] in case.modalities)
         self.window, self.hops, width = own.window, own.hops, own.width
-        self.query = nn.Linear(inputs, width)
-        self.own, self.others = nn.GRUCell(inputs, width), nn.GRUCell(inputs, width)
+        self.query = nn.Linear(case.inputs, width)
+        self.own, self.others = nn.GRUCell(case.inputs, width), nn.GRUCell(case.inputs, width)
         self.glob, self.memory = nn.GRUCell(width, width), nn.GRUCell(width, width)
         self.output = nn.Linear(width, len(LABELS))
 

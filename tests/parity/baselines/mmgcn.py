@@ -17,16 +17,15 @@ class MMGCN(nn.Module):
     def __init__(self, case: Case):
         super().__init__()
         self.own = own = case.config().model.mmgcn
-        names = [name for name in SIZES if name[0] in case.modalities]
         wide = 2 * own.width
         node = wide + own.speaker_width
         sizes = [SIZES["utterance"], *[wide] * (own.context_layers - 1)] if "u" in case.modalities else []
         self.utterance = nn.ModuleList([Layer(size, own.width, True) for size in sizes])
-        self.affine = nn.ModuleDict({name: nn.Linear(SIZES[name], wide) for name in names if name != "utterance"})
+        self.affine = nn.ModuleDict({name: nn.Linear(SIZES[name], wide) for name in case.names if name != "utterance"})
         self.speakers = nn.Embedding(own.speakers, own.speaker_width)
         self.input = nn.Linear(node, own.hidden)
         self.layers = nn.ModuleList([nn.Linear(own.hidden, own.hidden, bias=False) for _ in range(own.layers)])
-        self.output = nn.Linear(len(names) * (node + own.hidden), len(LABELS))
+        self.output = nn.Linear(len(case.names) * (node + own.hidden), len(LABELS))
 
     def graph(self, n, turns):
         """P, of nodes that come modality by modality."""

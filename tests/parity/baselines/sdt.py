@@ -38,7 +38,7 @@ class SDT(nn.Module):
     def __init__(self, case: Case):
         super().__init__()
         self.own = own = case.config().model.sdt
-        self.names = [name for name in SIZES if name[0] in case.modalities]
+        self.names = case.names
         pairs = [f"{source}_to_{name}" for name in self.names for source in self.names]
         width = own.width
         self.project = nn.ModuleDict({name: nn.Linear(SIZES[name], width, bias=False) for name in self.names})

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tests.baselines import SIZES, Case
+from tests.baselines import Case
 from tests.factories import LABELS
 from tests.parity.baselines.cmn import states
 from tests.parity.baselines.comparison import cell, linear
@@ -15,8 +15,7 @@ class TLERC(nn.Module):
     def __init__(self, case: Case):
         super().__init__()
         own = case.config().model.tl_erc
-        inputs = sum(size for name, size in SIZES.items() if name[0] in case.modalities)
-        self.context = nn.GRUCell(inputs, own.width)
+        self.context = nn.GRUCell(case.inputs, own.width)
         self.to_decoder = nn.Linear(own.width, own.width)
         self.output = nn.Linear(own.width, len(LABELS))
 
