@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dtrm_jax.evaluation.analysis import bootstrap
-from dtrm_jax.evaluation.analysis.groups import STUDIED
+from dtrm_jax.evaluation.analysis.groups import SHIFTS_IN_WORDS, STUDIED
 from dtrm_jax.experiments import published, rectified, tuning
 from dtrm_jax.experiments.outcome import NOT_CAUSAL, Outcome, RowOutcome
 from dtrm_jax.experiments.tables import SHORT, STUDIED_IN_PAPER
@@ -35,8 +35,9 @@ def protocol(outcome: Outcome) -> str:
     if any(row.difference for row in rows):
         level = f"{100 * bootstrap.LEVEL:g} %"
         parts.append(
-            f"Δ: difference in {metric} from “{_reference(outcome)}”, with its {level} interval and p by a paired "
-            f"bootstrap over conversations ({bootstrap.RESAMPLES:,} resamples), which leaves training's randomness out."
+            f"Δ: difference in {metric}{_scope(outcome)} from “{_reference(outcome)}”, with its {level} interval and p "
+            f"by a paired bootstrap over conversations ({bootstrap.RESAMPLES:,} resamples), which leaves training's "
+            "randomness out."
         )
     if any(row.best_test_epoch for row in rows):
         parts.append(
@@ -45,7 +46,10 @@ def protocol(outcome: Outcome) -> str:
         )
     if any(column.path.startswith("shifts.") for column in outcome.columns):
         intra, inter = (outcome.shifts[group] for group in ("intra", "inter"))
-        parts.append(f"Turns with a shift: Intra-ES {intra:.1f}, Inter-ES {inter:.1f} a conversation.")
+        parts.append(
+            f"Turns with a shift: Intra-ES ({SHIFTS_IN_WORDS['intra']}) {intra:.1f}, Inter-ES "
+            f"({SHIFTS_IN_WORDS['inter']}, whoever spoke it) {inter:.1f} a conversation."
+        )
     if outcome.studied is not None and SHORT[0] in outcome.columns:
         parts.append(_studied(outcome))
     if any(row.optimum for row in rows):
@@ -187,6 +191,14 @@ def _metric(outcome: Outcome) -> Metric:
 
 def _reference(outcome: Outcome) -> str:
     return next(row.shown for row in outcome.rows if row.variant == outcome.reference)
+
+
+def _scope(outcome: Outcome) -> str:
+    """Says over what the differences are, where no column shows the scores that they are between."""
+    if any(column.path == f"{outcome.split}.{outcome.select_by}" for column in outcome.columns):
+        return ""
+    each = any(".per_target." in column.path for column in outcome.columns)
+    return ", averaged over the values," if each else " over all turns"
 
 
 def _moments(values: Sequence[float | None]) -> tuple[float | None, float | None]:

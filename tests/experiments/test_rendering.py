@@ -19,7 +19,7 @@ from dtrm_jax.experiments.layout import Column
 from dtrm_jax.experiments.outcome import Outcome, RowOutcome
 from dtrm_jax.experiments.records import Record
 from dtrm_jax.json_file import write_json
-from dtrm_jax.tasks import Classes, ClassTurn, Targets, Values
+from dtrm_jax.tasks import METRICS, Classes, ClassTurn, Targets, Values
 from tests.factories import LABELS, random_conversation, tiny_config
 from tests.runs import ROOT
 
@@ -455,6 +455,35 @@ def test_real_values_are_shown_as_correlations(found):
         ["", "valence r", "paper", "Δ (interval)", "p"],
         ["U", "0.710 ± 0.014", "0.73", "-0.030 (-0.050 to -0.012)", "0.020"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("table", "emotions", "select_by", "told"),
+    [
+        ("table2", TASK, "weighted_f1", "in weighted F1 from"),
+        ("short", TASK, "macro_f1", "in macro F1 from"),  # a column of its own
+        (
+            "table2",
+            Values(ValueSpace(("valence", "power"))),
+            "pearson_r",
+            "in Pearson r, averaged over the values, from",
+        ),
+    ],
+)
+def test_it_is_said_over_what_the_differences_are(found, table, emotions, select_by, told):
+    columns = tables.columns_of(tables.table(table, "uav"), emotions, select_by)
+    made = dataclasses.replace(found[0], columns=list(columns), select_by=select_by)
+    assert f"Δ: difference {told}" in rendering.protocol(made)
+    # As older tables of short utterances, which do not show the score itself.
+    made = dataclasses.replace(made, columns=[one for one in columns if one.metric.name != select_by])
+    assert f"{METRICS[select_by].title} over all turns from" in rendering.protocol(made)
+
+
+def test_the_caption_of_shifts_says_what_they_are(found):
+    columns, shifts = list(tables.table("table6", "u").columns), {"intra": 13.2, "inter": 22.0}
+    assert (
+        "Intra-ES (own emotion changed) 13.2, Inter-ES (unlike the turn before, whoever spoke it) 22.0 a conversation."
+    ) in rendering.protocol(dataclasses.replace(found[0], columns=columns, shifts=shifts))
 
 
 def test_times_are_said_as_people_do():
