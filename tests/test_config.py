@@ -438,6 +438,9 @@ def test_extreme_numbers_are_refused_or_prepared(path):
             assert "\n" not in str(error)
 
 
+PARAMETERS = {}  # their shapes, by the model's settings
+
+
 def shapes_of(config):
     """Prepares training as far as nothing is computed."""
     config.data.name, config.model.modalities, config.model.encoder.pretrained = "planted", "ua", ""
@@ -446,9 +449,12 @@ def shapes_of(config):
     optimizer, _ = pure_step(experiment)
     model, pack = experiment.model(experiment.manifest.shape), build_pack([], experiment.manifest.shape)
     key = jax.random.key(config.train.seed)
-    jax.eval_shape(
-        lambda: optimizer.init(model.init({"params": key, "dropout": key}, pack, deterministic=False)["params"])
-    )
+    known = repr((config.model, config.tokens, experiment.manifest.shape))
+    if known not in PARAMETERS:  # most settings are not the model's
+        PARAMETERS[known] = jax.eval_shape(
+            lambda: model.init({"params": key, "dropout": key}, pack, deterministic=False)["params"]
+        )
+    jax.eval_shape(optimizer.init, PARAMETERS[known])
 
 
 def came_later(kind, prefix=""):

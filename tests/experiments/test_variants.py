@@ -171,6 +171,7 @@ def test_earlier_turns_reach_a_turn_through_the_dependent_modalities_alone(varia
     model = tiny_model(config, PackShape(((29, 4),) if reads_text else (), 16, features=features))
     pack, params = build_pack([example], model.shape), random_params(model)
 
+    @jax.jit
     def last_turn(pack):
         return model.apply({"params": params}, pack, deterministic=True)[3]
 

@@ -20,7 +20,7 @@ from tests.inference.test_predictor import conversations, numbers
 from tests.own_model import BagOfWords
 from tests.trained import multimodal, random_trained
 
-DEEP = {"model__intra_modal__layers": 3, "tokens__window": 2}
+DEEP = {"model__intra_modal__layers": 2, "tokens__window": 2}
 
 
 def streamed(predictor, conversation, stream=None):
@@ -115,7 +115,7 @@ def test_what_is_kept_is_bounded_by_the_window(predictor):
         stream.add(turn.speaker, turn.text)
         kept = jax.tree.leaves(stream._memory)
         sizes.append((len(stream._window), sum(leaf.size for leaf in kept), len(kept)))
-    assert sizes[1:] == [(2, sizes[0][1], 3 * 5)] * 19
+    assert sizes[1:] == [(2, sizes[0][1], DEEP["model__intra_modal__layers"] * 5)] * 19
     stream.add("A", "w9 " * 500)
     assert len(stream._window[-1][1]) == predictor.trained.config.tokens.max_length
 
