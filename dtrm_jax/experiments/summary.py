@@ -18,7 +18,7 @@ _MODELS = {"u": "DialogueTRM-U, text", "ua": "DialogueTRM-M, text and voice"}
 # As the project's configs name them: another MiniLM or MPNet is another encoder.
 _ENCODERS = {MINILM: "MiniLM, 22.7M", "sentence-transformers/all-mpnet-base-v2": "MPNet, 109.5M"}
 _PAPER = "the paper, BERT-base, 110M"
-_NOTHING, _OTHER = "-", "*"
+_NOTHING, _OTHER, _FULL_PRECISION = "-", "*", "†"
 
 
 def main_results(results: Path) -> str:
@@ -33,6 +33,7 @@ def main_results(results: Path) -> str:
         for modalities, shown in _MODELS.items():
             cells = [_cell(found, corpus, modalities, encoder) for encoder in _ENCODERS]
             lines.append([f"{corpus.upper()}: {shown}", *cells, _of_paper(corpus, modalities)])
+    lines = lines if _mixed(lines) else [[cell.rstrip(_FULL_PRECISION) for cell in line] for line in lines]
     return f"{rendering.markdown_table(lines)}\n\n{_protocol(lines)}\n"
 
 
@@ -43,6 +44,8 @@ def _protocol(lines: list[list[str]]) -> str:
     )
     cells = [cell for line in lines[1:] for cell in line[1:]]
     text += f" {_OTHER} The paper's model takes the face, too." if any(_OTHER in cell for cell in cells) else ""
+    if _mixed(lines):
+        text += f" {_FULL_PRECISION} Trained with products in float32; the others in bfloat16."
     return text + (f' "{_NOTHING}": not run yet.' if _NOTHING in cells else "")
 
 
@@ -68,7 +71,7 @@ def _by_the_protocol(outcome: Outcome) -> bool:
 def _cell(found: list[tuple[Outcome, RowOutcome]], corpus: str, modalities: str, encoder: str) -> str:
     name = v.full(modalities).name
     fitting = [
-        row.scores[WEIGHTED_F1.path]
+        (row.scores[WEIGHTED_F1.path], outcome.settings["model"]["encoder"]["products"])
         for outcome, row in found
         if outcome.corpus == corpus
         and row.variant == name
@@ -77,8 +80,15 @@ def _cell(found: list[tuple[Outcome, RowOutcome]], corpus: str, modalities: str,
     ]
     if not fitting:
         return _NOTHING
-    scores = max(fitting, key=len)  # the first of equals
-    return f"{rendering.mean(scores, percent=True)} ({len(scores)})"
+    scores, products = max(fitting, key=lambda cell: len(cell[0]))  # the first of equals
+    mark = _FULL_PRECISION if products == "float32" else ""
+    return f"{rendering.mean(scores, percent=True)} ({len(scores)}){mark}"
+
+
+def _mixed(lines: list[list[str]]) -> bool:
+    """Whether some of the cells, but not all, are of runs with products in float32."""
+    cells = [cell for line in lines[1:] for cell in line[1:-1] if cell != _NOTHING]
+    return 0 < sum(_FULL_PRECISION in cell for cell in cells) < len(cells)
 
 
 def _of_paper(corpus: str, modalities: str) -> str:

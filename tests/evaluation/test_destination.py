@@ -150,7 +150,7 @@ def test_a_damaged_file_of_scores_is_one_line(tmp_path):
     file = run.evaluation("test@mine") / "metrics.json"
     file.parent.mkdir(parents=True)
     file.write_text("[]")
-    with pytest.raises(InputError, match=r"metrics\.json: expected the results of an evaluation, found no object"):
+    with pytest.raises(InputError, match=r"metrics\.json: expected a JSON object, found list"):
         destination(run, "test", {}, source=None, name="mine")
     assert make_room(file.parent, 1) == [f"{file.parent}: the results of step 1 replace those of others"]
 

@@ -161,12 +161,16 @@ def test_the_main_table_finds_its_cells(tmp_path):
     write(tmp_path / "meld_old", scored(*many), model__architecture="c_lstm")
     write(tmp_path / "iemocap_session", scored(*many, corpus="iemocap"), data__test_session=5)
     write(tmp_path / "iemocap_voice", scored(0.7, variant="ua", corpus="iemocap"))
-    write(tmp_path / "iemocap_mpnet", scored(0.68, corpus="iemocap"), model__encoder__pretrained=mpnet)
+    half = {"model__encoder__products": "bfloat16"}
+    write(tmp_path / "iemocap_mpnet", scored(0.68, corpus="iemocap"), model__encoder__pretrained=mpnet, **half)
     lines = summary.main_results(tmp_path).splitlines()
     assert [[cell.strip() for cell in line.strip("|").split("|")][1:] for line in lines[2:6]] == [
-        ["62.0 ± 1.4 (2)", "-", "63.2"],
+        ["62.0 ± 1.4 (2)†", "-", "63.2"],
         ["-", "-", "63.5"],
         ["-", "68.0 (1)", "68.1"],
-        ["70.0 (1)", "-", "69.7*"],
+        ["70.0 (1)†", "-", "69.7*"],
     ]
+    assert "† Trained with products in float32; the others in bfloat16." in lines[-1]
     assert "Dev chooses the checkpoint" in lines[-1] and "not run yet" in lines[-1] and "the face, too" in lines[-1]
+    shutil.rmtree(tmp_path / "iemocap_mpnet")
+    assert "†" not in summary.main_results(tmp_path), "all are alike"

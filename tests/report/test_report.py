@@ -521,7 +521,7 @@ def _edit(path, **changes):
             "metrics.json: expected the results of an evaluation: No such",
         ),
         (lambda folder: (folder / "metrics.json").write_text("{"), "metrics.json: not valid JSON"),
-        (lambda folder: (folder / "metrics.json").write_text("[]"), "metrics.json: expected corpus, split"),
+        (lambda folder: (folder / "metrics.json").write_text("[]"), "metrics.json: expected a JSON object, found list"),
         (lambda folder: _edit(folder / "metrics.json", step=None), "metrics.json: expected step, found none"),
         (
             lambda folder: _edit(folder / "metrics.json", evaluated="today", version="1"),

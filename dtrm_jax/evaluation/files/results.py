@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dtrm_jax.errors import InputError
-from dtrm_jax.json_file import read_json
+from dtrm_jax.json_file import read_object
 
 METRICS, ANALYSIS = "metrics.json", "analysis.json"
 
@@ -20,10 +20,8 @@ def read(file: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         InputError: It is missing or damaged, or lacks a name.
     """
-    values = read_json(file, "the results of an evaluation")
-    missing = [name for name in needed if not isinstance(values, dict) or name not in values]
+    values = read_object(file, "the results of an evaluation")
+    missing = [name for name in needed if name not in values]
     if missing:
         raise InputError(f"{file}: expected {', '.join(missing)}, found none; evaluate again")
-    if not isinstance(values, dict):
-        raise InputError(f"{file}: expected the results of an evaluation, found no object")
     return values
