@@ -5,7 +5,7 @@
 
 The encoder is read from the hub's cache, or ``--config.model.encoder.pretrained=FOLDER``. 34 to 38 minutes on two busy
 cores of a Xeon with AMX. It took 22 GB of memory, and 9 GB with another setting of the allocator (docs/speed.md).
-Test, four seeds: 66.5 ± 0.5 weighted F1, 66.7 ± 0.9 accuracy (dev 60.1 to 63.2).
+Test, five seeds: 66.6 ± 0.5 weighted F1, 66.7 ± 0.7 accuracy (dev 60.1 to 63.2).
 """
 
 from dtrm_jax import config_files
