@@ -94,6 +94,7 @@ class Outcome:
         rectified: The turns that other modalities rectify (``rectified``); None in most tables.
         costs: What each run cost, as far as it was measured.
         split: What is scored: test or dev.
+        over_seeds: Whether the differences resample the seeds of rows that have several; not in older files.
     """
 
     table: str
@@ -113,6 +114,7 @@ class Outcome:
     scored: int | None = None
     studied: int | None = None
     split: str = "test"
+    over_seeds: bool = False
 
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
@@ -204,6 +206,7 @@ def collect(table: Table, config: Config, dataset: Dataset, seeds: Sequence[int]
         rectified=_rectified(table, runs, dataset, config, records_folder),
         costs=[record.cost for record in found if record.cost is not None],
         split=table.split,
+        over_seeds=True,
     )
     return _beside_the_paper(made, table)
 
@@ -291,7 +294,7 @@ def _runs(row: Row, config: Config, seeds: Sequence[int], records_folder: Path, 
 def _differences(
     table: Table, runs: Runs, reference: Variant, dataset: Dataset, config: Config, records_folder: Path
 ) -> dict[Variant, dict[str, float | None]]:
-    """Returns each other variant's difference from the reference, by a paired bootstrap over conversations."""
+    """Returns each other variant's difference from the reference, by a bootstrap over conversations and seeds."""
     scored, task = dataset.splits[table.split], task_of(dataset.labels, config.data.neutral)
     conversation_N, annotated_N = records.annotations_of(scored, task)
 

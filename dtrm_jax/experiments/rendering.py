@@ -33,11 +33,9 @@ def protocol(outcome: Outcome) -> str:
         f"{_selection(outcome)}; {_of_test(outcome)}. {_causality(rows)}",
     ]
     if any(row.difference for row in rows):
-        level = f"{100 * bootstrap.LEVEL:g} %"
         parts.append(
-            f"Δ: difference in {metric}{_scope(outcome)} from “{_reference(outcome)}”, with its {level} interval and p "
-            f"by a paired bootstrap over conversations ({bootstrap.RESAMPLES:,} resamples), which leaves training's "
-            "randomness out."
+            f"Δ: difference in {metric}{_scope(outcome)} from “{_reference(outcome)}”, with its "
+            f"{100 * bootstrap.LEVEL:g} % interval and p by a {_resampled(outcome)}."
         )
     if any(row.best_test_epoch for row in rows):
         parts.append(
@@ -199,6 +197,16 @@ def _scope(outcome: Outcome) -> str:
         return ""
     each = any(".per_target." in column.path for column in outcome.columns)
     return ", averaged over the values," if each else " over all turns"
+
+
+def _resampled(outcome: Outcome) -> str:
+    """Says what the bootstrap of the differences draws."""
+    counts = [len(row.seeds) for row in outcome.run if row.difference or row.variant == outcome.reference]
+    resamples = f"({bootstrap.RESAMPLES:,} resamples)"
+    if not outcome.over_seeds or max(counts) == 1:
+        return f"paired bootstrap over conversations {resamples}, which leaves training's randomness out"
+    of_one = ", which leaves training's randomness out of rows with one seed" if min(counts) == 1 else ""
+    return f"bootstrap over conversations, the same for both, and over seeds {resamples}{of_one}"
 
 
 def _moments(values: Sequence[float | None]) -> tuple[float | None, float | None]:

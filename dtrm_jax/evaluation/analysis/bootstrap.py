@@ -2,11 +2,13 @@
 
 Whole conversations are resampled with replacement, because the turns of one are not independent. A metric needs no more
 than sums over the turns of a sample (``Task.statistics``), and those are the sums of its conversations' sums, so that
-thousands of samples are one matrix product. From a handful of conversations the intervals come out too narrow. They
-leave out what the randomness of training adds: for that, compare seeds.
+thousands of samples are one matrix product. From a handful of conversations the intervals come out too narrow.
+
+What the randomness of training adds is in a difference of settings with several seeds each, whose runs are resampled,
+too (``mean_differences``); an interval of one run, or between single runs, leaves it out.
 
 Axes are those of ``batch.py``: J conversations that have an annotated turn, Pr predictions that are compared, Bs
-samples, Su sums of a conversation.
+samples, Su sums of a conversation; Rd runs that are drawn.
 """
 
 from collections.abc import Iterator, Sequence
@@ -66,31 +68,38 @@ def differences(
 def mean_differences(
     statistics_JxPr: np.ndarray, first: int, task: Task, resamples: int = RESAMPLES, seed: int = SEED
 ) -> dict[str, dict[str, float | None]]:
-    """Returns the difference of every metric's mean, later runs minus the first ones, by a paired bootstrap.
+    """Returns the difference of every metric's mean, later runs minus the first ones, by a bootstrap.
 
-    The score of several runs, such as the seeds of one setting, is the mean of theirs. All are scored on the same
-    samples. ``p_value`` is two-sided: twice the share of samples in which the difference is 0 or on the other side of
-    it, counting the split itself as one more of them, so that it is never 0, and 1 at most.
+    The score of several runs, the seeds of one setting, is the mean of theirs. All are scored on the same samples of
+    conversations, and every sample has its own draw of each setting's runs, with replacement, one fewer than there are:
+    then the mean of those drawn varies as the mean of all does (Rao and Wu, 1988). The runs of two settings are drawn
+    apart, as if a seed that they share gave them nothing in common; if it does, the interval is too wide, not too
+    narrow. A single run is always drawn.
+
+    ``p_value`` is two-sided: twice the share of samples in which the difference is 0 or on the other side of it,
+    counting the split itself as one more of them, so that it is never 0, and 1 at most.
 
     Args:
         statistics_JxPr: ``Task.statistics`` of all runs.
         first: How many of the runs are the first ones.
         task: What was predicted.
         resamples: As for ``intervals``.
-        seed: As for ``intervals``.
+        seed: As for ``intervals``, for the conversations; the runs are drawn by ``default_rng([seed, 1])``, the first
+            ones' in all samples before the others'.
 
     Returns:
         Metric -> ``difference``, ``low``, ``high``, ``p_value``; all but the first are None if there is a single
         conversation.
     """
     values, samples = task.scores_of(statistics_JxPr.sum(axis=0)), _resample(statistics_JxPr, task, resamples, seed)
-    alone = len(statistics_JxPr) < 2
+    alone, random = len(statistics_JxPr) < 2, np.random.default_rng([seed, 1])
+    runs = (first, statistics_JxPr.shape[1] - first)
+    first_BsxRd, later_BsxRd = (random.integers(count, size=(resamples, max(1, count - 1))) for count in runs)
     result = {}
-    for name in values:
-        difference, differences_Bs = (
-            scores[..., first:].mean(axis=-1) - scores[..., :first].mean(axis=-1)
-            for scores in (values[name], samples[name])
-        )
+    for name, values_Pr in values.items():
+        difference = values_Pr[first:].mean() - values_Pr[:first].mean()
+        later_Bs = np.take_along_axis(samples[name][:, first:], later_BsxRd, axis=1).mean(axis=1)
+        differences_Bs = later_Bs - np.take_along_axis(samples[name][:, :first], first_BsxRd, axis=1).mean(axis=1)
         p_value = None if alone else _p_value(differences_Bs)
         result[name] = {"difference": float(difference), **_percentiles(differences_Bs, alone), "p_value": p_value}
     return result

@@ -165,17 +165,44 @@ def test_differences_of_real_values_are_those_of_a_plain_loop(valued):
     found = bootstrap.mean_differences(VALUES.statistics(*valued), 1, VALUES, RESAMPLES, seed=5)
     drawn = np.random.default_rng(5).integers(9, size=(RESAMPLES, 9))
     rows = [np.concatenate([np.flatnonzero(conversation_N == index) for index in sample]) for sample in drawn]
+    random = np.random.default_rng([5, 1])
+    random.integers(1, size=(RESAMPLES, 1))  # of the one first run
+    later = random.integers(2, size=(RESAMPLES, 1))  # of the two others
 
-    def difference(rows_N):
+    def difference(rows_N, runs=(0, 1)):
         first, *others = (value_scores(values_NxV[rows_N], run[rows_N]) for run in runs_PrxNxV)
-        return np.mean(others, axis=0) - first
+        return np.mean([others[run] for run in runs], axis=0) - first
 
-    samples, everything = np.array([difference(one) for one in rows]), difference(np.arange(len(values_NxV)))
+    samples = np.array([difference(one, runs) for one, runs in zip(rows, later, strict=True)])
+    everything = difference(np.arange(len(values_NxV)))
     for index, name in enumerate(VALUE_METRICS):
         low, high = np.quantile(samples[:, index], [0.025, 0.975])
         assert found[name]["difference"] == pytest.approx(everything[index])
         assert (found[name]["low"], found[name]["high"]) == (pytest.approx(low), pytest.approx(high))
     assert found["pearson_r"]["high"] < 0
+
+
+@pytest.mark.parametrize(("first", "later"), [(3, 3), (2, 5), (1, 4), (1, 1)])
+def test_the_spread_of_seeds_is_that_of_their_means(first, later):
+    """Every conversation is alike, so that nothing else varies: a run is right in so many of a thousand turns."""
+    right = np.random.default_rng(4).integers(400, 600, first + later)
+    runs = [[1] * count + [0] * (1000 - count) for count in right]
+    statistics_JxPr = TASK.statistics(np.repeat([0, 1], 1000), np.ones(2000, int), np.array([run * 2 for run in runs]))
+    found = bootstrap.mean_differences(statistics_JxPr, first, TASK)["accuracy"]
+    before, after = right[:first] / 1000, right[first:] / 1000
+    assert found["difference"] == pytest.approx(after.mean() - before.mean())
+    of_means = [scores.var(ddof=1) / len(scores) for scores in (before, after) if len(scores) > 1]
+    random = np.random.default_rng([0, 1])
+    spread = np.std(
+        [
+            after[random.integers(later, size=max(1, later - 1))].mean()
+            - before[random.integers(first, size=max(1, first - 1))].mean()
+            for _ in range(20_000)
+        ]
+    )
+    assert spread == pytest.approx(np.sqrt(sum(of_means)), rel=0.03, abs=1e-12), "what the docstring says of Rao and Wu"
+    assert (found["high"] - found["low"] > 2 * spread) == (len(of_means) > 0)
+    assert found["low"] <= found["difference"] <= found["high"]
 
 
 def test_a_run_that_predicts_a_constant_has_no_correlation(valued):
