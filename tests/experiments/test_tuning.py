@@ -22,8 +22,9 @@ TRIES = ("names:tokens.speaker_names=true", "far:tokens.window=5", "far:packing.
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory):
+def config(tmp_path_factory, bag_of_words):
     config = tiny_run_config(tmp_path_factory.mktemp("cache"))
+    config.model.architecture = bag_of_words
     config.train.epochs, config.train.save_every_steps = 1, 0
     return config
 
