@@ -6,8 +6,8 @@
 
 ``--config.model.modalities=uav`` is DialogueTRM-M, with a feature file in the same folder.
 
-25 minutes on one core of a shared Xeon. Test, one seed: 64.2 weighted F1, 64.1 accuracy (dev 62.7). With products in bfloat16, 12 minutes, five seeds: 63.7 ± 1.7
-and 63.8 ± 1.7 (dev 59.3 to 64.8).
+25 minutes on one core of a shared Xeon. Test, one seed: 64.2 weighted F1, 64.1 accuracy (dev 62.7). With products in
+bfloat16, 12 minutes; test, five seeds: 63.7 ± 1.7 weighted F1, 63.8 ± 1.7 accuracy (dev 59.3 to 64.8).
 """
 
 from dtrm_jax.config import Config
