@@ -73,8 +73,8 @@ def mean_differences(
     The score of several runs, the seeds of one setting, is the mean of theirs. All are scored on the same samples of
     conversations, and every sample has its own draw of each setting's runs, with replacement, one fewer than there are:
     then the mean of those drawn varies as the mean of all does (Rao and Wu, 1988). The runs of two settings are drawn
-    apart, as if a seed that they share gave them nothing in common; if it does, the interval is too wide, not too
-    narrow. A single run is always drawn.
+    apart, as if a seed that they share gave them nothing in common; where it makes them alike, the interval is too
+    wide. A single run is always drawn.
 
     ``p_value`` is two-sided: twice the share of samples in which the difference is 0 or on the other side of it,
     counting the split itself as one more of them, so that it is never 0, and 1 at most.
