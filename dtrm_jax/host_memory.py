@@ -7,6 +7,7 @@ processor knows the addresses of; pages of 2 MB make it some 7 % faster (docs/sp
 """
 
 import ctypes
+import functools
 import os
 
 # glibc's malloc.h.
@@ -17,7 +18,8 @@ _MADV_HUGEPAGE = 14  # Linux' sys/mman.h
 _LARGE_PAGE = 2 << 20
 _MOST = 64 << 30  # bytes of the heap that may lie in large pages
 _NO_LIMIT = 1 << 63
-_MUCH = 1 / 3  # of the memory that it may have; who has less need not give back what has been freed
+# Shares of the memory that a process may have; who has less need not give back what has been freed.
+_MUCH, _VERY_MUCH = 1 / 3, 1 / 2
 _USER_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_MMAP_MAX_", "MALLOC_ARENA_MAX")
 
 
@@ -85,10 +87,24 @@ def give_back_if_much() -> None:
     To be called between programs of different sizes, as training and evaluation are. What each of them frees may be in
     too small pieces for the other, so that kept memory grows to several times what either needs.
     """
+    _give_back_above(_MUCH)
+
+
+def give_back_if_very_much() -> None:
+    """Gives freed memory back if this process has more than half of what it may have; to be called after every step.
+
+    Small blocks that stay, such as those of a checkpoint that is written beside training, take a little of the block
+    that a step has freed. It is too small for the next step then, which takes a new one; the old one, of several GB,
+    would be kept for no use, and so on with every such accident.
+    """
+    _give_back_above(_VERY_MUCH)
+
+
+def _give_back_above(share: float) -> None:
     try:
         with open("/proc/self/statm") as file:
             resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        if resident > _MUCH * _allowed():
+        if resident > share * _allowed():
             libc = ctypes.CDLL("libc.so.6")
             libc.malloc_trim(0)
             _ask_for_large_pages(libc)  # the heap has given its addresses back, too
@@ -96,6 +112,7 @@ def give_back_if_much() -> None:
         return
 
 
+@functools.cache  # it is asked for after every step
 def _allowed() -> int:
     """Returns the bytes of memory that this process may have: the machine's, or fewer in a container or a job."""
     return min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), *_limits())

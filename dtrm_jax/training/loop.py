@@ -20,7 +20,7 @@ from dtrm_jax.data.pipeline import batches
 from dtrm_jax.data.plans import plan_evaluation
 from dtrm_jax.errors import printable
 from dtrm_jax.evaluation.evaluator import Evaluator
-from dtrm_jax.host_memory import give_back_if_much
+from dtrm_jax.host_memory import give_back_if_much, give_back_if_very_much
 from dtrm_jax.inference.compiled import parameter_shapes
 from dtrm_jax.models import architecture
 from dtrm_jax.models.interface import NOT_CAUSAL
@@ -184,6 +184,7 @@ class Trainer:
                 batch = next(iterator)
                 state, sums = self.train_step(state, self._on_devices(batch), self.rng)
                 meter.add(step, sums, batch)
+                give_back_if_very_much()
                 scores = None
                 if self._evaluates_after(step):
                     meter.flush()
