@@ -250,6 +250,13 @@ def test_a_step_compiles_once(small, tmp_path, monkeypatch):
     assert [step._cache_size() for step in compiled] == [1]
 
 
+def test_memory_may_be_given_back_after_every_step(small, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(loop, "give_back_if_very_much", lambda: asked.append(True))
+    loop.train(small, str(tmp_path))
+    assert len(asked) == RunDirectory(tmp_path).read_manifest().total_steps > 2
+
+
 def test_early_stopping_ends_the_run_and_it_stays_ended(small, tmp_path):
     small.optimizer.encoder_learning_rate = small.optimizer.learning_rate = 0.0
     small.train.patience, small.train.epochs = 2, 9
