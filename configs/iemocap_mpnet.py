@@ -4,7 +4,7 @@
     python eval.py --checkpoint runs/iemocap_mpnet --split test
 
 The encoder is read from the hub's cache, or ``--config.model.encoder.pretrained=FOLDER``. 34 to 38 minutes on two busy
-cores of a Xeon with AMX, in 10 GB of memory, for moments up to 19.5 (docs/speed.md).
+cores of a Xeon with AMX, in 10 to 12 GB of memory, for moments up to 19.5 (docs/speed.md).
 Test, five seeds: 66.6 ± 0.5 weighted F1, 66.7 ± 0.7 accuracy (dev 60.1 to 63.2).
 """
 
