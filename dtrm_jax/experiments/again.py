@@ -53,7 +53,7 @@ def cost(outcome: Outcome) -> str:
     cut = sum(not one["complete"] for one in outcome.costs)
     runs = sum(len(row.seeds) for row in outcome.run)
     of = "" if len(seconds) == runs else f", of {len(seconds)} of {runs} runs that were measured"
-    more = f"; {cut} were interrupted and took longer" if cut else ""
+    more = f"; {cut} {'was' if cut == 1 else 'were'} interrupted and took longer" if cut else ""
     return f"A run took {took}{on}{of}{more}. Other programs may have used the machine, too."
 
 

@@ -105,13 +105,14 @@ def test_the_modalities_of_a_row_are_in_its_name():
     assert [again._letters(name) for name in names] == ["u", "uav", "u", "u", "u", "ua", "ua"]
 
 
-def test_a_cost_is_what_was_measured():
+@pytest.mark.parametrize(("cut", "words"), [(1, "1 was"), (2, "2 were")])
+def test_a_cost_is_what_was_measured(cut, words):
     assert again.cost(TABLE3) == ""
     one = {"seconds": 540.0, "complete": True, "machine": "EPYC", "cores": 2}
-    costs = [one, one | {"seconds": 3700.0, "complete": False}]
+    costs = [one, *[one | {"seconds": 3700.0, "complete": False}] * cut]
     runs = sum(len(row.seeds) for row in TABLE3.rows)
     assert again.cost(dataclasses.replace(TABLE3, costs=costs)) == (
-        f"A run took 9 min to 1 h 02 min (EPYC, 2 cores), of 2 of {runs} runs that were measured; 1 were "
+        f"A run took 9 min to 1 h 02 min (EPYC, 2 cores), of {len(costs)} of {runs} runs that were measured; {words} "
         "interrupted and took longer. Other programs may have used the machine, too."
     )
 
