@@ -444,7 +444,7 @@ PARAMETERS = {}  # their shapes, by the model's settings
 def shapes_of(config):
     """Prepares training as far as nothing is computed."""
     config.data.name, config.model.modalities, config.model.encoder.pretrained = "planted", "ua", ""
-    config.model.encoder.layers = min(config.model.encoder.layers, 1)
+    config.model.encoder.layers = min(config.model.encoder.layers, 2)
     experiment = prepare(config)
     optimizer, _ = pure_step(experiment)
     model, pack = experiment.model(experiment.manifest.shape), build_pack([], experiment.manifest.shape)
